@@ -1,0 +1,1 @@
+"""InfAlign, reproduced: inference-aware language model alignment."""

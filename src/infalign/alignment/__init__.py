@@ -1,0 +1,1 @@
+"""Rewards to maximise and the methods that maximise them."""

@@ -1,0 +1,1 @@
+"""Corpora, models, generation and scoring."""

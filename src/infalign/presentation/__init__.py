@@ -1,0 +1,1 @@
+"""Figures, claims and the report; reads tables only."""

@@ -1,0 +1,1 @@
+"""Tables, manifests, configuration and the sweep."""
