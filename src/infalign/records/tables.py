@@ -1,0 +1,163 @@
+"""Parquet tables: reading with checks, writing whole or not at all, and the manifest beside each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from infalign.errors import InputError
+
+KEY = ("prompt_id", "sample_id")
+SCORE_COLUMNS = ("reward", "judge", "gold", "log_prob", "reference_log_prob", "kl")
+MANIFEST_PACKAGES = ("numpy", "scipy", "polars", "torch", "transformers", "trl")
+
+
+def read_table(path: str | Path, columns: Sequence[str] = ()) -> pl.DataFrame:
+    """Read a Parquet table and check it.
+
+    Parameters
+    ----------
+    path : path of a Parquet file.
+    columns : names that must be there. Score columns among them must be finite, and the pair
+        (prompt_id, sample_id) must be unique when both are asked for.
+
+    Returns
+    -------
+    The whole table, in file order.
+
+    Raises
+    ------
+    InputError
+        File missing or unreadable, no rows, column missing, score null, NaN or infinite, duplicate key.
+    """
+    path = Path(path)
+    frame = _load(path)
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"{path}: missing column {', '.join(missing)}; it has {', '.join(frame.columns)}; "
+            f"needed are {', '.join(columns)}"
+        )
+    if frame.is_empty():
+        raise InputError(f"{path}: the table has no rows; at least one response is needed")
+    for name in columns:
+        if name in SCORE_COLUMNS:
+            _check_finite(frame, name, path)
+    if set(KEY) <= set(columns):
+        check_unique(frame, KEY, path)
+    return frame
+
+
+def _load(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the path of a Parquet table")
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(
+            f"{path}: not a readable Parquet table (truncated or of another format): {error}; make it again"
+        ) from error
+
+
+def _check_finite(frame: pl.DataFrame, name: str, path: Path) -> None:
+    if not frame.schema[name].is_numeric():
+        raise InputError(f"{path}: column {name} must hold numbers, got {frame.schema[name]}")
+    bad = frame.filter(~pl.col(name).cast(pl.Float64).is_finite().fill_null(False))
+    if bad.is_empty():
+        return
+    where = f"prompt_id {bad['prompt_id'][0]!r}" if "prompt_id" in bad.columns else "the first of them"
+    raise InputError(
+        f"{path}: column {name} must be finite, got {bad[name][0]} at {where} "
+        f"({bad.height} such rows); score these responses again or remove them"
+    )
+
+
+def check_unique(frame: pl.DataFrame, key: Sequence[str], path: str | Path) -> None:
+    """Raise InputError naming the first repeated `key` of `frame`."""
+    repeated = frame.group_by(list(key), maintain_order=True).len().filter(pl.col("len") > 1)
+    if not repeated.is_empty():
+        first = ", ".join(f"{name} {repeated[name][0]!r}" for name in key)
+        raise InputError(
+            f"{path}: duplicate ({', '.join(key)}): {first} occurs {repeated['len'][0]} times "
+            f"({repeated.height} such keys); every response must have its own"
+        )
+
+
+def by_prompt(frame: pl.DataFrame, column: str) -> dict[str, np.ndarray]:
+    """Group a column by prompt: prompt_id to a float array in file order."""
+    groups = frame.group_by("prompt_id", maintain_order=True).agg(pl.col(column))
+    return {
+        name: np.asarray(values, dtype=float)
+        for name, values in zip(groups["prompt_id"], groups[column].to_list(), strict=True)
+    }
+
+
+def stack(frame: pl.DataFrame, column: str, path: str | Path) -> np.ndarray:
+    """Arrange a column as (prompts, samples), prompts in order of first appearance.
+
+    Raises
+    ------
+    InputError
+        The prompts have different numbers of responses.
+    """
+    arrays = list(by_prompt(frame, column).values())
+    sizes = sorted({len(values) for values in arrays})
+    if len(sizes) != 1:
+        raise InputError(
+            f"{path}: every prompt needs the same number of responses, got from {sizes[0]} to {sizes[-1]}"
+        )
+    return np.stack(arrays)
+
+
+def write_table(frame: pl.DataFrame, path: str | Path, manifest: Mapping[str, object]) -> None:
+    """Write a table and its manifest, each whole or not at all."""
+    path = Path(path)
+    write_atomically(path, lambda partial: frame.write_parquet(partial, compression="zstd"))
+    write_manifest(path, {"rows": frame.height, **manifest})
+
+
+def write_atomically(path: Path, write) -> None:
+    """Call `write` on a temporary neighbour of `path`, then rename it; nothing is left behind on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(partial)
+        with open(partial, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def manifest_path(path: str | Path) -> Path:
+    """Where the manifest of `path` is."""
+    path = Path(path)
+    return path.with_name(path.name + ".manifest.json")
+
+
+def write_manifest(path: str | Path, facts: Mapping[str, object]) -> None:
+    """Write what made `path`: facts given by the caller, its sha256 (of a file), versions and machine."""
+    path = Path(path)
+    record = {
+        **facts,
+        "sha256": sha256(path) if path.is_file() else None,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "versions": {name: metadata.version(name) for name in MANIFEST_PACKAGES},
+    }
+    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    write_atomically(manifest_path(path), lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def sha256(path: str | Path) -> str:
+    """Hash a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
