@@ -1,0 +1,146 @@
+"""Length limits: what of a corpus fits into a model's context, and what becomes of the rest."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Literal
+
+import polars as pl
+from transformers import PreTrainedTokenizerBase
+
+from infalign.errors import InputError
+from infalign.language.corpora import Corpus
+
+TooLong = Literal["error", "drop", "truncate_left"]
+TURN = "\n\nHuman:"
+SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s|$)|\n")
+
+
+def fit_to_context(
+    corpus: Corpus,
+    tokenizer: PreTrainedTokenizerBase,
+    max_prompt_tokens: int,
+    max_response_tokens: int,
+    policy: TooLong = "error",
+) -> tuple[Corpus, dict[str, int]]:
+    """Keep a corpus within limits in tokens.
+
+    Parameters
+    ----------
+    corpus : demonstrations, pairs and prompts.
+    tokenizer : of the models that will read it.
+    max_prompt_tokens, max_response_tokens : limits; the end-of-sequence token counts towards the response.
+    policy : what happens to longer texts. "error" refuses them; "drop" leaves out rows with a prompt or
+        response over its limit; "truncate_left" shortens prompts from their beginning (whole turns first,
+        then words) and ends responses after the last whole sentence that fits, dropping those that have
+        none and pairs that become equal.
+
+    Returns
+    -------
+    corpus : what fits; the ids of prompts stay.
+    counts : rows dropped and texts shortened, for each table.
+
+    Raises
+    ------
+    InputError
+        Something is too long and `policy` is "error"; nothing is left of a table.
+    """
+    limits = _Limits(tokenizer, max_prompt_tokens, max_response_tokens)
+    counts: dict[str, int] = {}
+    frames = {}
+    for table in ("demonstrations", "pairs", "prompts"):
+        frame = getattr(corpus, table)
+        frames[table] = limits.apply(frame, table, policy, counts)
+        if frames[table].is_empty() and not frame.is_empty():
+            raise InputError(
+                f"{table}: none of {frame.height} rows fits into {max_prompt_tokens} prompt and "
+                f"{max_response_tokens} response tokens; raise max_prompt_tokens or max_response_tokens"
+            )
+    return Corpus(**frames), counts
+
+
+def take_prompts(corpus: Corpus, n_train: int, n_evaluation: int) -> Corpus:
+    """Keep the first `n_train` and `n_evaluation` prompts in the order of their ids, which are hashes.
+
+    Raises
+    ------
+    InputError
+        There are fewer.
+    """
+    parts = []
+    for split, wanted in (("train", n_train), ("evaluation", n_evaluation)):
+        found = corpus.prompts.filter(pl.col("split") == split).sort("prompt_id")
+        if found.height < wanted:
+            raise InputError(
+                f"corpus.n_{split}_prompts must be <= {found.height}, the {split} prompts that are left, "
+                f"got {wanted}; lower it or raise max_prompt_tokens"
+            )
+        parts.append(found.head(wanted))
+    return Corpus(demonstrations=corpus.demonstrations, pairs=corpus.pairs, prompts=pl.concat(parts))
+
+
+class _Limits:
+    """The two limits with the tokenizer that they are counted in."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: int, response: int):
+        self.tokenizer = tokenizer
+        self.tokens = {"prompt": prompt, "response": response - 1}
+
+    def apply(self, frame: pl.DataFrame, table: str, policy: TooLong, counts: dict[str, int]) -> pl.DataFrame:
+        """Return the rows of one table that fit, shortened where `policy` says so."""
+        tally: Counter[str] = Counter()
+        columns = [name for name in ("prompt", "response", "chosen", "rejected") if name in frame.columns]
+        cut = {name: self._cut_column(frame[name].to_list(), name, table, policy, tally) for name in columns}
+        if "rejected_prompt" in frame.columns:
+            cut["rejected_prompt"] = cut["prompt"]
+        shorter = frame.with_columns(pl.Series(name, texts, dtype=pl.String) for name, texts in cut.items())
+        kept = shorter.drop_nulls(columns)
+        counts[f"{table}_too_long_dropped"] = frame.height - kept.height
+        counts |= {f"{table}_{name}_shortened": tally[name] for name in columns if policy == "truncate_left"}
+        if "chosen" in columns:
+            different = kept.filter(
+                pl.col("chosen").str.strip_chars() != pl.col("rejected").str.strip_chars()
+            )
+            counts[f"{table}_equal_after_shortening"] = kept.height - different.height
+            kept = different
+        return kept
+
+    def _cut_column(
+        self, texts: list[str], name: str, table: str, policy: TooLong, tally: Counter[str]
+    ) -> list[str | None]:
+        kind = "prompt" if name == "prompt" else "response"
+        sizes = [len(ids) for ids in self._encode(texts)]
+        long = [i for i, size in enumerate(sizes) if size > self.tokens[kind]]
+        if long and policy == "error":
+            raise InputError(
+                f"{table}: {name} of row {long[0]} has {sizes[long[0]]} tokens, the limit is "
+                f"{self.tokens[kind]} ({len(long)} such rows); raise max_{kind}_tokens, or set "
+                "too_long: drop or too_long: truncate_left"
+            )
+        cut: list[str | None] = list(texts)
+        for i in long:
+            shorten = self._end_of_prompt if kind == "prompt" else self._whole_sentences
+            cut[i] = shorten(texts[i]) if policy == "truncate_left" else None
+        tally[name] += sum(cut[i] is not None for i in long)
+        return cut
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+
+    def _first_fitting(self, candidates: list[str], kind: str) -> str | None:
+        """First of `candidates` within the limit, for candidates in order of decreasing length."""
+        sizes = [len(ids) for ids in self._encode(candidates)]
+        fits = (text for text, size in zip(candidates, sizes, strict=True) if size <= self.tokens[kind])
+        return next(fits, None)
+
+    def _end_of_prompt(self, prompt: str) -> str | None:
+        turns = [match.start() for match in re.finditer(re.escape(TURN), prompt)]
+        words = [match.start() for match in re.finditer(r"\s+\S", prompt)][-4 * self.tokens["prompt"] :]
+        by_turn = self._first_fitting([prompt[start:] for start in turns], "prompt")
+        return by_turn or self._first_fitting([prompt[start:] for start in words], "prompt")
+
+    def _whole_sentences(self, response: str) -> str | None:
+        ends = [match.end() for match in SENTENCE_END.finditer(response)]
+        prefixes = [response[:end].rstrip() for end in reversed(ends)]
+        return self._first_fitting([text for text in prefixes if text.strip()], "response")

@@ -1,0 +1,273 @@
+"""Sampling responses from a causal language model, reproducibly and without padding."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from infalign.errors import InputError
+from infalign.language.models import check_context, encode_prompts, evaluating
+
+COMPACT_BELOW = 0.8  # the cache is compacted when fewer than this share of its rows is unfinished
+
+
+@dataclass(frozen=True)
+class TokenSamples:
+    """Sampled responses as tokens.
+
+    Attributes
+    ----------
+    tokens : list of list of int
+        Response tokens of each row; the last one is the end-of-sequence token if the row finished.
+    log_probs : list of ndarray
+        Log-probability in nats of each token under the distribution it was drawn from (float32).
+    finished : ndarray of bool, shape (rows,)
+        False where the response was cut at the maximal number of tokens.
+    """
+
+    tokens: list[list[int]]
+    log_probs: list[np.ndarray]
+    finished: np.ndarray
+
+
+def sample_tokens(
+    model: PreTrainedModel,
+    prompt_tokens: Sequence[Sequence[int]],
+    uniforms: np.ndarray,
+    *,
+    eos_id: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    batch_size: int = 1024,
+) -> TokenSamples:
+    """Draw one response per row by inverting each step's distribution function at a given uniform number.
+
+    Rows are grouped by prompt length, so nothing is padded, and finished rows leave the batch; a row's
+    response depends on its prompt and its uniforms only (up to rounding of the model's arithmetic).
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Any causal language model with a key-value cache.
+    prompt_tokens : sequence of sequences of int, length rows
+        Prompts; a prompt that several rows share is read once per batch.
+    uniforms : ndarray, shape (rows, max_new_tokens)
+        Numbers in [0, 1), one per token to draw.
+    eos_id : int
+        End-of-sequence token.
+    max_new_tokens : int
+        Longest response, end-of-sequence token included.
+    temperature : float
+        Positive divisor of the logits.
+    batch_size : int
+        Rows sampled at once; changes speed only.
+
+    Returns
+    -------
+    TokenSamples
+        In the order of the rows.
+
+    Raises
+    ------
+    InputError
+        If the uniforms do not fit, the temperature is not positive, or a prompt is empty or too long.
+    """
+    uniforms = np.asarray(uniforms, dtype=np.float64)
+    _check_sampling(prompt_tokens, uniforms, max_new_tokens, temperature)
+    check_context(model, prompt_tokens, max_new_tokens)
+    tokens = np.full((len(prompt_tokens), max_new_tokens), eos_id, dtype=np.int64)
+    log_probs = np.zeros((len(prompt_tokens), max_new_tokens), dtype=np.float32)
+    lengths = np.zeros(len(prompt_tokens), dtype=np.int64)
+    with evaluating(model), torch.inference_mode():
+        for rows in _batches(prompt_tokens, batch_size):
+            draws = torch.from_numpy(uniforms[rows]).to(model.device)
+            for step, alive, token, log_prob in _steps(
+                model, prompt_tokens, rows, draws, eos_id, temperature
+            ):
+                tokens[alive, step] = token
+                log_probs[alive, step] = log_prob
+                lengths[alive] = step + 1
+    finished = tokens[np.arange(len(tokens)), lengths - 1] == eos_id
+    return TokenSamples(
+        tokens=[row[:n].tolist() for row, n in zip(tokens, lengths, strict=True)],
+        log_probs=[row[:n] for row, n in zip(log_probs, lengths, strict=True)],
+        finished=finished,
+    )
+
+
+def _check_sampling(
+    prompts: Sequence[Sequence[int]], uniforms: np.ndarray, max_new_tokens: int, temperature: float
+) -> None:
+    if max_new_tokens < 1:
+        raise InputError(f"max_new_tokens must be >= 1, got {max_new_tokens}; allow at least one token")
+    if uniforms.shape != (len(prompts), max_new_tokens):
+        raise InputError(
+            f"uniforms must have shape {(len(prompts), max_new_tokens)} (rows, max_new_tokens), "
+            f"got {uniforms.shape}; draw one number per row and token"
+        )
+    if not temperature > 0:
+        raise InputError(
+            f"temperature must be > 0, got {temperature}; use 1.0 to sample from the model itself"
+        )
+
+
+def _batches(prompts: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndarray]:
+    """Rows of equal prompt length, at most batch_size at once, equal prompts side by side."""
+    lengths = np.array([len(prompt) for prompt in prompts])
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        rows = np.array(sorted(rows, key=lambda row: tuple(prompts[row])))
+        for start in range(0, len(rows), batch_size):
+            yield rows[start : start + batch_size]
+
+
+def _steps(model, prompts, rows: np.ndarray, draws: torch.Tensor, eos_id: int, temperature: float):
+    """Yield (step, rows still alive, their tokens, their log-probabilities) until all have finished."""
+    cache, logits = _read_prompts(model, [tuple(prompts[row]) for row in rows])
+    alive = torch.arange(len(rows), device=draws.device)  # batch position of each cache row
+    open_rows = torch.ones(len(rows), dtype=torch.bool, device=draws.device)  # of the cache rows
+    for step in range(draws.shape[1]):
+        log_p = torch.log_softmax(logits.float() / temperature, dim=-1)
+        token = _invert(log_p, draws[alive, step])
+        log_prob = log_p.gather(1, token[:, None])[:, 0]
+        yield (
+            step,
+            rows[alive[open_rows].cpu().numpy()],
+            *(x[open_rows].cpu().numpy() for x in (token, log_prob)),
+        )
+        open_rows = open_rows & (token != eos_id)
+        n_open = int(open_rows.sum())
+        if n_open == 0 or step + 1 == draws.shape[1]:
+            return
+        if n_open < COMPACT_BELOW * len(open_rows):
+            keep = open_rows.nonzero()[:, 0]
+            cache.batch_select_indices(keep)
+            alive, token, open_rows = alive[keep], token[keep], open_rows[keep]
+        logits = model(input_ids=token[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
+
+
+def _read_prompts(
+    model: PreTrainedModel, prompts: list[tuple[int, ...]]
+) -> tuple[DynamicCache, torch.Tensor]:
+    """Cache and next-token logits of every row, reading each distinct prompt once."""
+    distinct = {prompt: position for position, prompt in enumerate(dict.fromkeys(prompts))}
+    rows = torch.tensor([distinct[prompt] for prompt in prompts], device=model.device)
+    cache = DynamicCache(config=model.config)
+    inputs = torch.tensor(list(distinct), device=model.device)
+    logits = model(input_ids=inputs, past_key_values=cache, use_cache=True).logits[:, -1]
+    cache.batch_select_indices(rows)
+    return cache, logits[rows]
+
+
+def _invert(log_p: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Token whose interval of the distribution function holds the uniform number."""
+    cumulative = log_p.double().exp().cumsum(dim=-1)
+    target = (uniform * cumulative[:, -1])[:, None]
+    token = torch.searchsorted(cumulative, target, right=True)[:, 0]
+    return token.clamp(max=log_p.shape[-1] - 1)
+
+
+def prompt_uniforms(seed: int, prompt_id: str, n_samples: int, max_new_tokens: int) -> np.ndarray:
+    """Uniform numbers that belong to a prompt, whatever other prompts are sampled beside it.
+
+    Parameters
+    ----------
+    seed : int
+        Non-negative.
+    prompt_id : str
+        Name of the prompt; hashed with SHA-256.
+    n_samples, max_new_tokens : int
+        Shape of the result. With more samples the first ones stay as they were.
+
+    Returns
+    -------
+    ndarray, shape (n_samples, max_new_tokens)
+        In [0, 1).
+
+    Examples
+    --------
+    >>> few, many = prompt_uniforms(0, "p1", 2, 3), prompt_uniforms(0, "p1", 5, 3)
+    >>> bool((few == many[:2]).all())
+    True
+    """
+    key = int.from_bytes(hashlib.sha256(prompt_id.encode()).digest()[:8], "big")
+    return np.random.default_rng([seed, key]).random((n_samples, max_new_tokens))
+
+
+def sample_responses(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: pl.DataFrame,
+    n_samples: int,
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    seed: int,
+    batch_size: int = 1024,
+) -> pl.DataFrame:
+    """Sample responses to every prompt.
+
+    Parameters
+    ----------
+    model, tokenizer
+        Causal language model and its tokenizer.
+    prompts : polars.DataFrame
+        Columns `prompt_id` (unique) and `prompt` (the full text up to where the response starts).
+    n_samples : int
+        Responses per prompt.
+    max_new_tokens, temperature, batch_size
+        As in `sample_tokens`.
+    seed : int
+        A prompt's draws depend on the seed and its `prompt_id` only.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row a response: `prompt_id`, `sample_id` (0 to n_samples - 1), `response` (text without the
+        end-of-sequence token), `tokens`, `n_tokens`, `log_prob` (nats, summed), `finished`.
+
+    Raises
+    ------
+    InputError
+        If there is no prompt or no sample to draw, or a prompt is longer than the context allows.
+    """
+    if prompts.is_empty() or n_samples < 1:
+        raise InputError(
+            f"sampling needs at least one prompt and one sample each, got {prompts.height} prompts and "
+            f"n_samples {n_samples}; check the split and the config"
+        )
+    ids = prompts["prompt_id"].to_list()
+    encoded = encode_prompts(tokenizer, prompts["prompt"].to_list())
+    samples = sample_tokens(
+        model,
+        [tokens for tokens in encoded for _ in range(n_samples)],
+        np.concatenate([prompt_uniforms(seed, prompt_id, n_samples, max_new_tokens) for prompt_id in ids]),
+        eos_id=tokenizer.eos_token_id,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        batch_size=batch_size,
+    )
+    return _samples_frame(tokenizer, ids, n_samples, samples)
+
+
+def _samples_frame(tokenizer, ids: list[str], n_samples: int, samples: TokenSamples) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "prompt_id": [prompt_id for prompt_id in ids for _ in range(n_samples)],
+            "sample_id": list(range(n_samples)) * len(ids),
+            "response": tokenizer.batch_decode(
+                samples.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            ),
+            "tokens": samples.tokens,
+            "n_tokens": [len(tokens) for tokens in samples.tokens],
+            "log_prob": [float(log_probs.sum(dtype=np.float64)) for log_probs in samples.log_probs],
+            "finished": samples.finished,
+        },
+        schema_overrides={"sample_id": pl.Int32, "tokens": pl.List(pl.Int32), "n_tokens": pl.Int32},
+    )

@@ -1,0 +1,574 @@
+"""Tokenizers, language models and reward models: build, load, save, train.
+
+Every model is read from and written to safetensors; no remote code is ever run. Training is TRL's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
+from tokenizers.models import BPE
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+)
+
+from infalign.errors import InputError
+
+if TYPE_CHECKING:
+    from infalign.records.config import Base, FromConfig, Training
+
+BEGIN, END, PAD, UNKNOWN = "<s>", "</s>", "<pad>", "<unk>"
+IGNORED = -100  # label of tokens without a loss
+
+
+def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer.
+
+    Texts of ASCII characters only get an ASCII alphabet, so that a small vocabulary is not spent on bytes
+    that never occur; a character outside it becomes the unknown token.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    vocabulary_size : int
+        Special tokens and alphabet included; fewer when the texts give fewer merges.
+
+    Returns
+    -------
+    PreTrainedTokenizerFast
+        With begin, end, padding and unknown tokens; it adds none of them by itself.
+
+    Raises
+    ------
+    InputError
+        If there is no text or the vocabulary cannot hold the alphabet.
+
+    Examples
+    --------
+    >>> tokenizer = train_tokenizer(["tea and tea"], 110)
+    >>> tokenizer.decode(tokenizer("tea and tea")["input_ids"])
+    'tea and tea'
+    """
+    ascii_only = all(text.isascii() for text in texts)
+    characters = pre_tokenizers.ByteLevel.alphabet()
+    alphabet = [c for c in characters if c.isascii() or c in "ĠĊ"] if ascii_only else characters
+    if not texts or vocabulary_size < len(alphabet) + 4:
+        raise InputError(
+            f"a tokenizer needs texts and a vocabulary of at least {len(alphabet) + 4} tokens for them, got "
+            f"{len(texts)} texts and vocabulary_size {vocabulary_size}; raise vocabulary_size"
+        )
+    tokenizer = Tokenizer(BPE(unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        special_tokens=[PAD, BEGIN, END, UNKNOWN],
+        initial_alphabet=sorted(alphabet),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BEGIN,
+        eos_token=END,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        padding_side="right",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
+    """Tokens of prompts, with the begin token only if the tokenizer adds it by itself.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    prompts : sequence of str
+
+    Returns
+    -------
+    list of list of int
+    """
+    encoded = tokenizer(list(prompts), return_attention_mask=False)["input_ids"] if prompts else []
+    return [tokens[:-1] if tokens and tokens[-1] == tokenizer.eos_token_id else tokens for tokens in encoded]
+
+
+def encode_responses(
+    tokenizer: PreTrainedTokenizerBase, responses: Sequence[str], finished: Sequence[bool] | None = None
+) -> list[list[int]]:
+    """Tokens of responses, each followed by the end-of-sequence token.
+
+    Prompts and responses are tokenized apart, so no token straddles the border between them.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    responses : sequence of str
+    finished : sequence of bool, optional
+        Where False, no end-of-sequence token is appended. Default: all True.
+
+    Returns
+    -------
+    list of list of int
+    """
+    if not responses:
+        return []
+    encoded = tokenizer(list(responses), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    ends = [True] * len(encoded) if finished is None else finished
+    return [
+        [*tokens, tokenizer.eos_token_id] if end else tokens
+        for tokens, end in zip(encoded, ends, strict=True)
+    ]
+
+
+def check_context(model: PreTrainedModel, sequences: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+    """Check that sequences are not empty and fit a model's context together with what is to be generated.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    sequences : sequence of sequences of int
+    max_new_tokens : int
+
+    Raises
+    ------
+    InputError
+    """
+    lengths = [len(sequence) for sequence in sequences]
+    if min(lengths, default=1) == 0:
+        raise InputError(f"prompt {lengths.index(0)} has no tokens; every prompt needs at least one")
+    context = getattr(model.config, "max_position_embeddings", None)
+    longest = max(lengths, default=0)
+    if context is not None and longest + max_new_tokens > context:
+        raise InputError(
+            f"the longest prompt has {longest} tokens, which with {max_new_tokens} new tokens exceeds the "
+            f"model's context of {context}; shorten or drop long prompts, or raise the context to "
+            f"{longest + max_new_tokens}"
+        )
+
+
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
+    """Switch a model to evaluation (no dropout) for a while, then back.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+
+    Yields
+    ------
+    PreTrainedModel
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        yield model
+    finally:
+        model.train(was_training)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Torch's generator seeded for a while; the caller's state comes back afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def default_device() -> torch.device:
+    """Device models live on: the GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def new_language_model(
+    sizes: FromConfig, tokenizer: PreTrainedTokenizerBase, *, seed: int
+) -> PreTrainedModel:
+    """Make a small Llama with random weights in float32.
+
+    Parameters
+    ----------
+    sizes : FromConfig
+        hidden_size, n_layers, n_heads, intermediate_size, context.
+    tokenizer : PreTrainedTokenizerBase
+        Gives the vocabulary and special tokens.
+    seed : int
+        Fixes the weights.
+
+    Returns
+    -------
+    PreTrainedModel
+
+    Raises
+    ------
+    InputError
+        If the hidden size is not an even multiple of the number of heads.
+    """
+    if sizes.hidden_size % (2 * sizes.n_heads):
+        raise InputError(
+            f"from_config.hidden_size must be a multiple of 2 × n_heads = {2 * sizes.n_heads} (rotary "
+            f"embeddings need an even head size), got {sizes.hidden_size}; change one of them"
+        )
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=sizes.hidden_size,
+        num_hidden_layers=sizes.n_layers,
+        num_attention_heads=sizes.n_heads,
+        num_key_value_heads=sizes.n_heads,
+        intermediate_size=sizes.intermediate_size,
+        max_position_embeddings=sizes.context,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with _seeded(seed):
+        return LlamaForCausalLM(config).to(default_device())
+
+
+def _check_folder(source: str, kind: str) -> None:
+    """A local folder must hold a model in safetensors; anything else is taken for a hub name."""
+    folder = Path(source)
+    if not folder.is_dir():
+        raise InputError(f"{kind}: no folder {source}; give a folder with config.json and *.safetensors")
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        raise InputError(
+            f"{kind}: {source} holds no config.json with *.safetensors; only safetensors are read "
+            "(convert other weights with save_pretrained(safe_serialization=True))"
+        )
+
+
+def _load(auto: Any, source: str, revision: str | None, seed: int, **options: Any):
+    if revision is None:
+        _check_folder(source, "model")
+    arguments = {"revision": revision or "main", "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **arguments)
+        with _seeded(seed):  # a head that the files lack is drawn at random
+            model = auto.from_pretrained(
+                source, **arguments, use_safetensors=True, dtype=torch.float32, **options
+            )
+    except OSError as error:
+        raise InputError(
+            f"model {source} (revision {revision or 'local'}) could not be loaded: {error}; check its name, "
+            "the network, or give a local folder with path:"
+        ) from error
+    if tokenizer.pad_token_id is None:
+        _add_padding(tokenizer, model)
+    return model.to(default_device()), tokenizer
+
+
+def _add_padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+    """Give a padding token that differs from the end token, since rewards are read at the latter."""
+    tokenizer.add_special_tokens({"pad_token": PAD})
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer))
+    model.config.pad_token_id = tokenizer.pad_token_id
+
+
+def load_language_model(
+    source: str | Path, revision: str | None = None, *, seed: int = 0
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a causal language model and its tokenizer, in float32.
+
+    Parameters
+    ----------
+    source : str or Path
+        Local folder, or a hub name when `revision` is given.
+    revision : str, optional
+        Hub revision.
+    seed : int
+        For weights the files lack.
+
+    Returns
+    -------
+    tuple of model and tokenizer
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or without safetensors, or the hub has no such model.
+    """
+    return _load(AutoModelForCausalLM, str(source), revision, seed)
+
+
+def load_reward_model(
+    source: str | Path, revision: str | None = None, *, seed: int = 0
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a reward model (a sequence classifier with one label) and its tokenizer, in float32.
+
+    A plain language model may be loaded this way too: its reward head is then drawn from the seed.
+
+    Parameters
+    ----------
+    source, revision, seed
+        As in `load_language_model`.
+
+    Returns
+    -------
+    tuple of model and tokenizer
+
+    Raises
+    ------
+    InputError
+        As in `load_language_model`.
+    """
+    return _load(AutoModelForSequenceClassification, str(source), revision, seed, num_labels=1)
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+    """Write a model (safetensors) and its tokenizer to a folder.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    tokenizer : PreTrainedTokenizerBase
+    folder : str or Path
+    """
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def start_model(
+    base: Base,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    reference: str | Path | None = None,
+    seed: int,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Language model that a `base` block of the configuration names.
+
+    Parameters
+    ----------
+    base : Base
+        One of from_config, hub with revision, path, reference.
+    tokenizer : PreTrainedTokenizerBase, optional
+        For from_config.
+    reference : str or Path, optional
+        Folder of the task's reference policy, for `reference: true`.
+    seed : int
+
+    Returns
+    -------
+    tuple of model and tokenizer
+
+    Raises
+    ------
+    InputError
+        If what the base needs is not given or cannot be loaded.
+    """
+    if base.hub is not None:
+        return load_language_model(base.hub, base.revision, seed=seed)
+    if base.path is not None:
+        return load_language_model(base.path, seed=seed)
+    if base.reference:
+        if reference is None:
+            raise InputError("base.reference: true needs the folder of the reference policy; give it")
+        return load_language_model(reference, seed=seed)
+    if tokenizer is None:
+        raise InputError("base.from_config needs a tokenizer; train one with train_tokenizer first")
+    return new_language_model(base.from_config, tokenizer, seed=seed), tokenizer
+
+
+def reward_model_from(
+    language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, seed: int
+) -> PreTrainedModel:
+    """Reward model on a copy of a language model's weights, its linear head drawn from the seed.
+
+    Parameters
+    ----------
+    language_model : PreTrainedModel
+    tokenizer : PreTrainedTokenizerBase
+        Gives the padding token.
+    seed : int
+
+    Returns
+    -------
+    PreTrainedModel
+        Sequence classifier with one label.
+    """
+    config = type(language_model.config)(
+        **{**language_model.config.to_dict(), "num_labels": 1, "id2label": {0: "reward"}}
+    )
+    config.pad_token_id = tokenizer.pad_token_id
+    with _seeded(seed):
+        model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    model.base_model.load_state_dict(language_model.base_model.state_dict())
+    return model.to(language_model.device)
+
+
+def _arguments(training: Training, seed: int, folder: str) -> dict[str, Any]:
+    """Settings that both trainers share: float32, no checkpoints, no reports, explicit seeds."""
+    return {
+        "output_dir": folder,
+        "learning_rate": training.learning_rate,
+        "num_train_epochs": training.epochs,
+        "per_device_train_batch_size": training.batch_size,
+        "warmup_steps": training.warmup_ratio,  # below 1 it is a share of the steps
+        "weight_decay": training.weight_decay,
+        "lr_scheduler_type": "cosine",
+        "adam_beta2": 0.98,
+        "seed": seed,
+        "data_seed": seed,
+        "max_length": None,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "use_cpu": not torch.cuda.is_available(),
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_num_workers": 0,
+    }
+
+
+def train_reference(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    demonstrations: pl.DataFrame,
+    training: Training,
+    *,
+    seed: int,
+) -> PreTrainedModel:
+    """Finetune a language model on demonstrations with TRL's SFTTrainer; the loss is on responses only.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Trained in place.
+    tokenizer : PreTrainedTokenizerBase
+    demonstrations : polars.DataFrame
+        Columns `prompt`, `response`.
+    training : Training
+        learning_rate, epochs, batch_size, warmup_ratio, weight_decay.
+    seed : int
+        Order of the data.
+
+    Returns
+    -------
+    PreTrainedModel
+        The same model.
+
+    Raises
+    ------
+    InputError
+        If there is no demonstration, or one is longer than the context.
+    """
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    if demonstrations.is_empty():
+        raise InputError("there are no demonstrations to train on; check the corpus")
+    prompts = encode_prompts(tokenizer, demonstrations["prompt"].to_list())
+    responses = encode_responses(tokenizer, demonstrations["response"].to_list())
+    rows = [
+        {"input_ids": prompt + response, "labels": [IGNORED] * len(prompt) + response}
+        for prompt, response in zip(prompts, responses, strict=True)
+    ]
+    check_context(model, [row["input_ids"] for row in rows], 0)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = SFTTrainer(
+            model=model,
+            args=SFTConfig(**_arguments(training, seed, folder)),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return model
+
+
+def train_reward_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: pl.DataFrame,
+    training: Training,
+    *,
+    seed: int,
+) -> PreTrainedModel:
+    """Train a Bradley-Terry reward model with TRL's RewardTrainer.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Sequence classifier with one label (see `reward_model_from`); trained in place.
+    tokenizer : PreTrainedTokenizerBase
+    pairs : polars.DataFrame
+        Columns `prompt`, `chosen`, `rejected` and, if chosen and rejected may answer different prompts,
+        `rejected_prompt`.
+    training : Training
+        learning_rate, epochs, batch_size, warmup_ratio, weight_decay.
+    seed : int
+        Order of the data.
+
+    Returns
+    -------
+    PreTrainedModel
+        The same model.
+
+    Raises
+    ------
+    InputError
+        If there is no pair, or a sequence is longer than the context.
+    """
+    from datasets import Dataset
+    from trl import RewardConfig, RewardTrainer
+
+    chosen, rejected = encode_pairs(tokenizer, pairs)
+    check_context(model, chosen + rejected, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = RewardTrainer(
+            model=model,
+            args=RewardConfig(**_arguments(training, seed, folder)),
+            train_dataset=Dataset.from_dict({"chosen_ids": chosen, "rejected_ids": rejected}),
+            processing_class=tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return model
+
+
+def encode_pairs(
+    tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Tokens of the chosen and rejected sequences, prompts included.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    pairs : polars.DataFrame
+        As in `train_reward_model`.
+
+    Returns
+    -------
+    tuple of two lists of list of int
+
+    Raises
+    ------
+    InputError
+        If there is no pair.
+    """
+    if pairs.is_empty():
+        raise InputError("there are no preference pairs; check the corpus and its splits")
+    rejected_prompt = "rejected_prompt" if "rejected_prompt" in pairs.columns else "prompt"
+    sides = []
+    for prompt, response in (("prompt", "chosen"), (rejected_prompt, "rejected")):
+        prompts = encode_prompts(tokenizer, pairs[prompt].to_list())
+        responses = encode_responses(tokenizer, pairs[response].to_list())
+        sides.append([a + b for a, b in zip(prompts, responses, strict=True)])
+    return sides[0], sides[1]

@@ -1,0 +1,245 @@
+"""Anthropic HH dialogues: read, split into prompt and responses, and cut into disjoint groups."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from pathlib import Path
+
+import polars as pl
+
+from infalign.errors import InputError
+from infalign.language.corpora import Corpus
+
+HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
+HUB_DATASET = "Anthropic/hh-rlhf"
+SHARES = {
+    "policy": 0.10,
+    "evaluation": 0.10,
+    "reward_train": 0.38,
+    "reward_test": 0.07,
+    "judge_train": 0.28,
+    "judge_test": 0.07,
+}
+"""Shares of first human turns. The policy is also trained on the prompts and chosen responses of
+reward_train; evaluation, both test groups and the judge's group share no first turn with any other."""
+POLICY_GROUPS = ("policy", "reward_train")
+PAIR_GROUPS = ("reward_train", "reward_test", "judge_train", "judge_test")
+
+
+def read_preferences(
+    name: str, *, data_root: str | Path | None = None, revision: str = "main", seed: int = 0
+) -> tuple[Corpus, dict[str, int]]:
+    """Read one HH subset and cut it into disjoint groups by the first human turn.
+
+    Parameters
+    ----------
+    name : "helpful-base" or "harmless-base".
+    data_root : folder with `<name>/*.jsonl.gz`; None reads Anthropic/hh-rlhf from the hub.
+    revision : hub revision, unused with `data_root`.
+    seed : of the cut; the same seed gives the same groups whatever other rows the data has.
+
+    Returns
+    -------
+    corpus : demonstrations, pairs and prompts. pairs has the column rejected_prompt, equal to prompt.
+    counts : rows read, rows dropped by reason, rows kept in each group.
+
+    Raises
+    ------
+    InputError
+        Folder or files missing, unreadable or empty; a row without chosen or rejected; no pair left.
+
+    References
+    ----------
+    Bai et al. 2022, Training a Helpful and Harmless Assistant with RLHF.
+    """
+    rows = _local_rows(Path(data_root), name) if data_root is not None else _hub_rows(name, revision)
+    pairs, counts = split_pairs(rows)
+    if pairs.is_empty():
+        raise InputError(
+            f"{name}: no usable preference pair among {counts['read']} rows ({counts}); "
+            "each row needs chosen and rejected dialogues with one prompt and different responses"
+        )
+    groups = [group_of(first_human_turn(prompt), seed) for prompt in pairs["prompt"]]
+    pairs = pairs.with_columns(pl.Series("split", groups))
+    sizes = pairs.group_by("split").len()
+    counts |= {f"pairs_{group}": 0 for group in SHARES}
+    counts |= {f"pairs_{group}": size for group, size in sizes.iter_rows()}
+    return _corpus(pairs), counts
+
+
+def _corpus(pairs: pl.DataFrame) -> Corpus:
+    policy = pairs.filter(pl.col("split").is_in(POLICY_GROUPS)).unique(
+        "prompt", keep="first", maintain_order=True
+    )
+    evaluation = pairs.filter(pl.col("split") == "evaluation")
+    prompts = pl.concat(
+        [
+            policy.select("prompt", split=pl.lit("train")),
+            evaluation.select("prompt", split=pl.lit("evaluation")),
+        ]
+    ).unique("prompt", keep="first", maintain_order=True)
+    return Corpus(
+        demonstrations=policy.select("prompt", response="chosen"),
+        pairs=pairs.filter(pl.col("split").is_in(PAIR_GROUPS)).select(
+            "prompt", "chosen", "rejected", "split", rejected_prompt="prompt"
+        ),
+        prompts=prompts.select(
+            pl.Series("prompt_id", [prompt_id(prompt) for prompt in prompts["prompt"]], dtype=pl.String),
+            "prompt",
+            "split",
+        ),
+    )
+
+
+def split_pairs(rows: Iterable[tuple[str, str]]) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Split dialogues into a common prompt and two responses; drop and count what is not a preference.
+
+    Parameters
+    ----------
+    rows : (chosen, rejected) full dialogues; the response is what follows the last "\\n\\nAssistant:".
+
+    Returns
+    -------
+    pairs : columns prompt, chosen, rejected, in the order read.
+    counts : read, kept, and dropped: malformed (no human or assistant turn), different_prompts,
+        equal_responses, empty_response, duplicates (the same pair again).
+
+    Examples
+    --------
+    >>> chosen = "\\n\\nHuman: Hi\\n\\nAssistant: Hello"
+    >>> pairs, counts = split_pairs([(chosen, chosen + "!"), (chosen, chosen)])
+    >>> pairs.row(0)
+    ('\\n\\nHuman: Hi\\n\\nAssistant:', ' Hello', ' Hello!')
+    >>> counts["equal_responses"]
+    1
+    """
+    reasons = ("malformed", "different_prompts", "equal_responses", "empty_response", "duplicates")
+    counts = Counter(dict.fromkeys(("read", *reasons, "kept"), 0))
+    kept: dict[tuple[str, str, str], None] = {}
+    for chosen, rejected in rows:
+        prompt, good = _split_dialogue(chosen)
+        other_prompt, bad = _split_dialogue(rejected)
+        reason = _why_dropped(prompt, other_prompt, good, bad)
+        if reason is None and (prompt, good, bad) in kept:
+            reason = "duplicates"
+        counts.update(["read", reason or "kept"])
+        if reason is None:
+            kept[prompt, good, bad] = None
+    schema = {"prompt": pl.String, "chosen": pl.String, "rejected": pl.String}
+    return pl.DataFrame(list(kept), schema=schema, orient="row"), dict(counts)
+
+
+def _split_dialogue(dialogue: str) -> tuple[str, str]:
+    head, separator, response = dialogue.rpartition(ASSISTANT)
+    return head + separator, response
+
+
+def _why_dropped(prompt: str, other_prompt: str, good: str, bad: str) -> str | None:
+    if not all(text.startswith(HUMAN) for text in (prompt, other_prompt)):
+        return "malformed"
+    if prompt != other_prompt:
+        return "different_prompts"
+    if good.strip() == bad.strip():
+        return "equal_responses"
+    return None if good.strip() and bad.strip() else "empty_response"
+
+
+def first_human_turn(prompt: str) -> str:
+    """Return a dialogue's first human turn, case and white space made equal.
+
+    Examples
+    --------
+    >>> first_human_turn("\\n\\nHuman: What  IS it?\\n\\nAssistant: A cat.\\n\\nHuman: Why?\\n\\nAssistant:")
+    'what is it?'
+    """
+    turn = prompt.removeprefix(HUMAN).split(ASSISTANT, 1)[0]
+    return " ".join(turn.casefold().split())
+
+
+def group_of(first_turn: str, seed: int) -> str:
+    """Assign a first human turn to one of the groups of `SHARES`, by hash.
+
+    Parameters
+    ----------
+    first_turn : as `first_human_turn` gives it; both HH subsets put the same turn in the same group.
+    seed : another seed cuts otherwise.
+
+    Examples
+    --------
+    >>> group_of("what is it?", 0) == group_of("what is it?", 0)
+    True
+    """
+    position = int(_digest(f"{seed}\0{first_turn}")[:13], 16) / 16**13
+    bounds = accumulate(SHARES.values())
+    return next(
+        (group for group, bound in zip(SHARES, bounds, strict=True) if position < bound), list(SHARES)[-1]
+    )
+
+
+def prompt_id(prompt: str) -> str:
+    """Name a prompt by the first 16 hex digits of its sha256.
+
+    Examples
+    --------
+    >>> prompt_id("")
+    'e3b0c44298fc1c14'
+    """
+    return _digest(prompt)[:16]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hub_rows(name: str, revision: str) -> Iterator[tuple[str, str]]:
+    from datasets import load_dataset
+
+    for part in load_dataset(HUB_DATASET, data_dir=name, revision=revision).values():
+        yield from ((row["chosen"], row["rejected"]) for row in part)
+
+
+def _local_rows(data_root: Path, name: str) -> Iterator[tuple[str, str]]:
+    if not data_root.is_dir():
+        raise InputError(
+            f"data_root: no such folder: {data_root}; it must hold {name}/*.jsonl.gz "
+            "(snakemake --config data_root=DIR)"
+        )
+    files = sorted((data_root / name).glob("*.jsonl.gz"))
+    if not files:
+        raise InputError(
+            f"{data_root / name}: no *.jsonl.gz files; data_root must be laid out as {name}/train.jsonl.gz"
+        )
+    for path in files:
+        yield from _file_rows(path)
+
+
+def _file_rows(path: Path) -> Iterator[tuple[str, str]]:
+    number = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                yield _row(json.loads(line), path, number)
+    except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: unreadable after line {number} (truncated or not gzip): {error}; fetch it again"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {number + 1} is not JSON: {error}; fetch the file again") from error
+    if number == 0:
+        raise InputError(f"{path}: the file has no lines; fetch it again or remove it")
+
+
+def _row(row: object, path: Path, number: int) -> tuple[str, str]:
+    for key in ("chosen", "rejected"):
+        if not isinstance(row, dict) or not isinstance(row.get(key), str):
+            got = sorted(row) if isinstance(row, dict) else type(row).__name__
+            raise InputError(
+                f"{path}: line {number} needs a text {key}, got {got}; every row holds chosen and rejected"
+            )
+    return row["chosen"], row["rejected"]

@@ -1,0 +1,262 @@
+"""Scoring responses: rewards and sequence log-probabilities, independent of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from infalign.errors import InputError
+from infalign.language.models import (
+    check_context,
+    encode_pairs,
+    encode_prompts,
+    encode_responses,
+    evaluating,
+)
+
+
+def reward_scores(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    batch_size: int = 64,
+    finished: Sequence[bool] | None = None,
+) -> np.ndarray:
+    """Score responses with a reward model: the scalar head in float32 at the last token.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Causal sequence classifier with one label and a linear head `score`.
+    tokenizer : PreTrainedTokenizerBase
+        The model's tokenizer.
+    prompts, responses : sequence of str, length n
+        Response i answers prompt i.
+    batch_size : int
+        Sequences scored at once, sorted by length and padded on the right; changes speed only.
+    finished : sequence of bool, optional
+        Where False the response was cut off, so no end-of-sequence token is appended. Default: all True.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+
+    Raises
+    ------
+    InputError
+        If the numbers of prompts and responses differ, or a sequence is longer than the context.
+    """
+    if len(prompts) != len(responses):
+        raise InputError(
+            f"reward_scores needs one prompt per response, got {len(prompts)} prompts and "
+            f"{len(responses)} responses; repeat each prompt for its responses"
+        )
+    distinct = list(dict.fromkeys(prompts))
+    encoded = dict(zip(distinct, encode_prompts(tokenizer, distinct), strict=True))
+    bodies = encode_responses(tokenizer, responses, finished)
+    sequences = [encoded[prompt] + body for prompt, body in zip(prompts, bodies, strict=True)]
+    return sequence_rewards(model, sequences, batch_size)
+
+
+def sequence_rewards(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], batch_size: int = 64
+) -> np.ndarray:
+    """Reward of token sequences (prompt and response together); see `reward_scores`.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Causal sequence classifier with one label and a linear head `score`.
+    sequences : sequence of sequences of int, length n
+    batch_size : int
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+
+    Raises
+    ------
+    InputError
+        If the model has no head `score` with one output, or a sequence is too long.
+    """
+    head = getattr(model, "score", None)
+    if not isinstance(head, torch.nn.Linear) or head.out_features != 1:
+        raise InputError(
+            f"a reward model needs a linear head `score` with one output, got {type(model).__name__}; "
+            "load it with load_reward_model"
+        )
+    check_context(model, sequences, 0)
+    scores = np.zeros(len(sequences))
+    with evaluating(model), torch.inference_mode():
+        for rows in _length_sorted(sequences, batch_size):
+            inputs, lengths = pad_right([sequences[row] for row in rows], model.device)
+            hidden = model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
+            last = hidden[torch.arange(len(rows)), lengths - 1].float()
+            scores[rows] = torch.nn.functional.linear(last, head.weight.float())[:, 0].cpu().numpy()
+    return scores
+
+
+def pair_accuracy(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame, batch_size: int = 64
+) -> float:
+    """Share of preference pairs whose chosen response scores higher; equal scores count one half.
+
+    Parameters
+    ----------
+    model, tokenizer
+        Reward model and its tokenizer.
+    pairs : polars.DataFrame
+        Columns `prompt`, `chosen`, `rejected`, optionally `rejected_prompt`.
+    batch_size : int
+        Changes speed only.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If there is no pair, or a sequence is longer than the context.
+    """
+    chosen, rejected = encode_pairs(tokenizer, pairs)
+    margin = sequence_rewards(model, chosen, batch_size) - sequence_rewards(model, rejected, batch_size)
+    return float(np.mean((margin > 0) + 0.5 * (margin == 0)))
+
+
+@dataclass(frozen=True)
+class SequenceStatistics:
+    """Log-probabilities of responses and their divergence from the reference.
+
+    Attributes
+    ----------
+    log_prob, reference_log_prob : ndarray of float64, shape (n,)
+        Sums over response tokens, nats.
+    kl : ndarray of float64, shape (n,)
+        Sum over response positions of the divergence KL(policy ‖ reference) between the two next-token
+        distributions over the whole vocabulary, nats; its mean over the policy's own samples estimates
+        the sequence KL (Methods: full-vocabulary estimator).
+    """
+
+    log_prob: np.ndarray
+    reference_log_prob: np.ndarray
+    kl: np.ndarray
+
+
+def sequence_statistics(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    prompt_tokens: Sequence[Sequence[int]],
+    response_tokens: Sequence[Sequence[int]],
+    *,
+    temperature: float = 1.0,
+    batch_size: int = 64,
+) -> SequenceStatistics:
+    """Log-probabilities of given responses under two models, and their full-vocabulary KL.
+
+    Parameters
+    ----------
+    policy, reference : PreTrainedModel
+        Causal language models on one vocabulary.
+    prompt_tokens, response_tokens : sequence of sequences of int, length n
+        Only response tokens count.
+    temperature : float
+        Positive divisor of both models' logits.
+    batch_size : int
+        Changes speed only.
+
+    Returns
+    -------
+    SequenceStatistics
+
+    Raises
+    ------
+    InputError
+        If the lists differ in length, a response is empty, or a sequence is longer than the context.
+    """
+    if len(prompt_tokens) != len(response_tokens) or not all(map(len, response_tokens)):
+        raise InputError(
+            f"sequence_statistics needs one non-empty response per prompt, got {len(prompt_tokens)} prompts, "
+            f"{len(response_tokens)} responses, the shortest of {min(map(len, response_tokens), default=0)} "
+            "tokens; pass sampled tokens, which end with the end-of-sequence token"
+        )
+    sequences = [[*p, *r] for p, r in zip(prompt_tokens, response_tokens, strict=True)]
+    check_context(policy, sequences, 0)
+    out = np.zeros((3, len(sequences)))
+    with evaluating(policy), evaluating(reference), torch.inference_mode():
+        for rows in _length_sorted(sequences, batch_size):
+            inputs, _ = pad_right([sequences[row] for row in rows], policy.device)
+            mask = _response_mask(inputs, rows, prompt_tokens, response_tokens)
+            out[:, rows] = _batch_statistics(policy, reference, inputs, mask, temperature).cpu().numpy()
+    return SequenceStatistics(*out)
+
+
+def _batch_statistics(policy, reference, inputs, mask, temperature) -> torch.Tensor:
+    """Rows log_prob, reference_log_prob, kl; shape (3, batch)."""
+    owner = mask.nonzero()[:, 0]
+    targets = inputs[:, 1:][mask][:, None]
+    log_p, log_q = (
+        torch.log_softmax(
+            model(input_ids=inputs, use_cache=False).logits[:, :-1][mask].float() / temperature, -1
+        )
+        for model in (policy, reference)
+    )
+    per_token = torch.stack(
+        [
+            log_p.gather(1, targets)[:, 0],
+            log_q.gather(1, targets)[:, 0],
+            (log_p.exp() * (log_p - log_q)).sum(-1),
+        ]
+    )
+    totals = torch.zeros(3, len(inputs), dtype=torch.float64, device=inputs.device)
+    return totals.index_add_(1, owner, per_token.double())
+
+
+def _response_mask(inputs: torch.Tensor, rows, prompt_tokens, response_tokens) -> torch.Tensor:
+    """True where position t predicts a response token; shape (batch, length - 1)."""
+    position = torch.arange(1, inputs.shape[1], device=inputs.device)[None, :]
+    start = torch.tensor([len(prompt_tokens[row]) for row in rows], device=inputs.device)[:, None]
+    stop = start + torch.tensor([len(response_tokens[row]) for row in rows], device=inputs.device)[:, None]
+    return (position >= start) & (position < stop)
+
+
+def pad_right(sequences: Sequence[Sequence[int]], device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token sequences as one tensor, padded on the right with token 0, and their lengths.
+
+    A causal model's outputs at real positions do not depend on what stands to their right, so no
+    attention mask is needed.
+
+    Parameters
+    ----------
+    sequences : sequence of sequences of int, length n
+    device : torch.device or str
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Shapes (n, longest) and (n,).
+
+    Examples
+    --------
+    >>> padded, lengths = pad_right([[5, 6], [7]], "cpu")
+    >>> padded.tolist(), lengths.tolist()
+    ([[5, 6], [7, 0]], [2, 1])
+    """
+    lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
+    padded = torch.zeros((len(sequences), int(lengths.max())), dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        padded[row, : len(sequence)] = torch.as_tensor(sequence)
+    return padded.to(device), lengths
+
+
+def _length_sorted(sequences: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndarray]:
+    order = np.argsort([len(sequence) for sequence in sequences], kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
