@@ -57,7 +57,29 @@ def fit_to_context(
                 f"{table}: none of {frame.height} rows fits into {max_prompt_tokens} prompt and "
                 f"{max_response_tokens} response tokens; raise max_prompt_tokens or max_response_tokens"
             )
-    return Corpus(**frames), counts
+    return Corpus(**_disjoint(frames, counts)), counts
+
+
+def _disjoint(frames: dict[str, pl.DataFrame], counts: dict[str, int]) -> dict[str, pl.DataFrame]:
+    """Leave out rows whose shortened prompt has become one of another group's; count them.
+
+    Evaluation prompts stay before all others, the reward model's pairs before the judge's.
+    """
+    evaluation = pl.col("split") == "evaluation"
+    reward = pl.col("split").str.starts_with("reward")
+    prompts, pairs = (
+        frames["prompts"].unique(["prompt", "split"], keep="first", maintain_order=True),
+        frames["pairs"],
+    )
+    held_out = pl.col("prompt").is_in(prompts.filter(evaluation)["prompt"].implode())
+    of_reward = pl.col("prompt").is_in(pairs.filter(reward)["prompt"].implode())
+    kept = {
+        "demonstrations": frames["demonstrations"].filter(~held_out),
+        "pairs": pairs.filter(~held_out & (reward | ~of_reward)),
+        "prompts": prompts.filter(evaluation | ~held_out),
+    }
+    counts |= {f"{name}_overlap_dropped": frames[name].height - kept[name].height for name in kept}
+    return kept
 
 
 def take_prompts(corpus: Corpus, n_train: int, n_evaluation: int) -> Corpus:

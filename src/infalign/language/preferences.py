@@ -46,7 +46,8 @@ def read_preferences(
 
     Returns
     -------
-    corpus : demonstrations, pairs and prompts. pairs has the column rejected_prompt, equal to prompt.
+    corpus : demonstrations (every assistant turn of the policy groups' chosen dialogues), pairs and prompts.
+        pairs has the column rejected_prompt, equal to prompt.
     counts : rows read, rows dropped by reason, rows kept in each group.
 
     Raises
@@ -85,7 +86,7 @@ def _corpus(pairs: pl.DataFrame) -> Corpus:
         ]
     ).unique("prompt", keep="first", maintain_order=True)
     return Corpus(
-        demonstrations=policy.select("prompt", response="chosen"),
+        demonstrations=_assistant_turns(policy["prompt"].to_list(), policy["chosen"].to_list()),
         pairs=pairs.filter(pl.col("split").is_in(PAIR_GROUPS)).select(
             "prompt", "chosen", "rejected", "split", rejected_prompt="prompt"
         ),
@@ -95,6 +96,18 @@ def _corpus(pairs: pl.DataFrame) -> Corpus:
             "split",
         ),
     )
+
+
+def _assistant_turns(prompts: list[str], responses: list[str]) -> pl.DataFrame:
+    """Every assistant turn of the dialogues with all that stands before it; no empty or repeated ones."""
+    turns: dict[tuple[str, str], None] = {}
+    for prompt, response in zip(prompts, responses, strict=True):
+        pieces = (prompt + response).split(ASSISTANT)
+        for i in range(1, len(pieces)):
+            said = pieces[i].split(HUMAN)[0]
+            if said.strip():
+                turns[ASSISTANT.join(pieces[:i]) + ASSISTANT, said] = None
+    return pl.DataFrame(list(turns), schema={"prompt": pl.String, "response": pl.String}, orient="row")
 
 
 def split_pairs(rows: Iterable[tuple[str, str]]) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -1,0 +1,64 @@
+"""The command `infalign`: the same functions as the workflow, on tables and on the command line."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+import tyro
+
+from infalign.cli.doctor import doctor
+from infalign.cli.tables import calibrate, frontier, winrate
+from infalign.cli.theory import ideal, optimal, procedure
+from infalign.errors import InputError
+
+COMMANDS = {
+    "ideal": ideal,
+    "optimal": optimal,
+    "procedure": procedure,
+    "calibrate": calibrate,
+    "winrate": winrate,
+    "frontier": frontier,
+    "doctor": doctor,
+}
+DESCRIPTION = "Inference-aware alignment: calibration, transforms, frontiers and win rates."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; what `infalign` on the command line calls.
+
+    Parameters
+    ----------
+    arguments : the words after `infalign`; those of the process when None.
+
+    Returns
+    -------
+    Exit code: 0, or 2 when the input cannot be used (one line on standard error says why).
+
+    Raises
+    ------
+    SystemExit
+        Code 2 for an unknown option or subcommand, 0 for `--help`.
+
+    Examples
+    --------
+    >>> main(["procedure", "none"])
+    {"procedure": "none", "kl": 0.0, "mean_quantile": 0.5}
+    0
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _one_line
+        try:
+            code = tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, prog="infalign", description=DESCRIPTION, args=arguments
+            )
+        except InputError as error:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+    return code or 0
+
+
+def _one_line(message, category, *_, **__) -> None:
+    print(f"warning: {message}", file=sys.stderr)

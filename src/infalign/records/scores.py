@@ -1,0 +1,257 @@
+"""Scored responses, checked and arranged by prompt: what calibration and win rates take."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from infalign.errors import InputError
+from infalign.mathematics.calibration import (
+    Calibrator,
+    anchored_calibration,
+    empirical_calibration,
+    fit_anchors,
+)
+from infalign.mathematics.procedures import Procedure, min_samples
+from infalign.records.tables import by_prompt, check_unique, read_table
+
+
+def read_scores(path: str | Path, columns: Sequence[str], *, samples: bool = False) -> pl.DataFrame:
+    """Read a table of scored responses.
+
+    Parameters
+    ----------
+    path : Parquet file.
+    columns : score columns that are needed, finite in every row.
+    samples : whether sample_id is needed too. Where the column exists, (prompt_id, sample_id) is unique.
+
+    Returns
+    -------
+    The table in file order.
+
+    Raises
+    ------
+    InputError
+        As `read_table`; a null prompt_id; a repeated (prompt_id, sample_id).
+    """
+    frame = read_table(path, ["prompt_id", *(["sample_id"] if samples else []), *columns])
+    for name in {"prompt_id", "sample_id"} & set(frame.columns):
+        if frame[name].null_count():
+            raise InputError(
+                f"{path}: {name} is null in {frame[name].null_count()} rows; every response needs one"
+            )
+    if "sample_id" in frame.columns:
+        check_unique(frame, ("prompt_id", "sample_id"), path)
+    return frame
+
+
+def check_same_prompts(first: pl.DataFrame, second: pl.DataFrame, paths: Sequence[str | Path]) -> None:
+    """Raise InputError naming a prompt that only one of two tables has.
+
+    Examples
+    --------
+    >>> one = pl.DataFrame({"prompt_id": ["a"]})
+    >>> check_same_prompts(one, one, ("policy.parquet", "reference.parquet"))
+    """
+    if first.schema["prompt_id"] != second.schema["prompt_id"]:
+        raise InputError(
+            f"prompt_id is {first.schema['prompt_id']} in {paths[0]} and {second.schema['prompt_id']} in "
+            f"{paths[1]}; give both tables the same type"
+        )
+    for here, there, path, other in ((first, second, *paths), (second, first, *reversed(paths))):
+        only = here.filter(~pl.col("prompt_id").is_in(there["prompt_id"].unique().implode()))
+        if not only.is_empty():
+            raise InputError(
+                f"{path}: prompt_id {only['prompt_id'][0]!r} is not in {other} "
+                f"({only['prompt_id'].n_unique()} such prompts); both tables must have the same prompts"
+            )
+
+
+def check_untied(frame: pl.DataFrame, column: str, path: str | Path) -> None:
+    """Raise InputError when within every prompt all values of `column` are equal, though it has several."""
+    spread = frame.group_by("prompt_id").agg(values=pl.col(column).n_unique(), responses=pl.len())
+    if spread["values"].max() == 1 and spread["responses"].max() > 1:
+        raise InputError(
+            f"{path}: all values of {column} are tied within every prompt, so they rank nothing; "
+            "score the responses again"
+        )
+
+
+def check_rollouts(frame: pl.DataFrame, needed: int, purpose: str, path: str | Path) -> None:
+    """Raise InputError naming the first prompt with fewer than `needed` responses.
+
+    Examples
+    --------
+    >>> check_rollouts(pl.DataFrame({"prompt_id": ["a", "a"]}), 2, "empirical", "reference.parquet")
+    """
+    few = frame.group_by("prompt_id", maintain_order=True).len().filter(pl.col("len") < needed)
+    if not few.is_empty():
+        raise InputError(
+            f"{path}: {purpose} needs at least {needed} responses a prompt, prompt_id "
+            f"{few['prompt_id'][0]!r} has {few['len'][0]} ({few.height} such prompts); sample more"
+        )
+
+
+def stacked_scores(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read reward and judge scores as arrays.
+
+    Parameters
+    ----------
+    path : Parquet file with prompt_id, reward and judge; for every prompt equally many responses, at least 2.
+
+    Returns
+    -------
+    reward, judge : each (prompts, responses), prompts ordered by prompt_id.
+
+    Raises
+    ------
+    InputError
+        As `read_scores`; unequal numbers of responses; fewer than 2; all rewards tied.
+    """
+    frame = read_scores(path, ["reward", "judge"])
+    check_rollouts(frame, 2, "the offline frontier", path)
+    check_untied(frame, "reward", path)
+    reward, judge = _grouped(frame, "reward"), _grouped(frame, "judge")
+    sizes = sorted({len(values) for values in reward})
+    if len(sizes) > 1:
+        raise InputError(
+            f"{path}: every prompt needs the same number of responses, got from {sizes[0]} to {sizes[-1]}; "
+            "keep as many of each"
+        )
+    return np.stack(reward), np.stack(judge)
+
+
+def paired_scores(
+    policy: str | Path, reference: str | Path, *, select: str, procedures: Sequence[Procedure]
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Read a policy's and the reference's scores, prompt by prompt in the same order.
+
+    Parameters
+    ----------
+    policy, reference : Parquet files with prompt_id, reward and judge.
+    select : "reward" or "judge", the column a procedure selects by.
+    procedures : what will be applied; each side needs as many samples as the largest asks for.
+
+    Returns
+    -------
+    policy_select, policy_judge, reference_select, reference_judge : an array (samples,) for each prompt.
+
+    Raises
+    ------
+    InputError
+        As `read_scores`; prompts differ; too few samples; all values of `select` tied.
+    """
+    frames = [read_scores(path, ["reward", "judge"]) for path in (policy, reference)]
+    check_same_prompts(*frames, (policy, reference))
+    for frame, path in zip(frames, (policy, reference), strict=True):
+        for procedure in procedures:
+            check_rollouts(frame, min_samples(procedure), procedure.text, path)
+    if any(procedure.name != "none" for procedure in procedures):
+        both = pl.concat([frame.select("prompt_id", pl.col(select).cast(pl.Float64)) for frame in frames])
+        check_untied(both, select, f"{policy} and {reference}")
+    return tuple(_grouped(frame, column) for frame in frames for column in (select, "judge"))
+
+
+def calibrated_table(
+    reference: str | Path,
+    scores: str | Path,
+    calibrator: Calibrator,
+    *,
+    ties: str = "half",
+    leave_one_out: bool = False,
+) -> pl.DataFrame:
+    """Calibrate a table of rewards against reference rollouts.
+
+    Parameters
+    ----------
+    reference : Parquet file with prompt_id and reward (and sample_id for `leave_one_out`).
+    scores : Parquet file likewise, the responses to calibrate; every prompt must be in `reference`.
+    calibrator : `empirical` or `anchors(p)`.
+    ties : "half", "weak" or "strict"; for `empirical`.
+    leave_one_out : leave the rollout with the response's own (prompt_id, sample_id) out of its reference.
+
+    Returns
+    -------
+    The table of `scores` with the column `calibrated`, in [0, 1].
+
+    Raises
+    ------
+    InputError
+        As `read_scores`; prompts differ; too few rollouts; all reference rewards tied; `leave_one_out`
+        although no response is among the reference.
+
+    References
+    ----------
+    Balashankar et al. 2025, InfAlign, Definition 2 and section 5.
+    """
+    rollouts = read_scores(reference, ["reward"], samples=leave_one_out)
+    frame = read_scores(scores, ["reward"], samples=leave_one_out)
+    check_same_prompts(rollouts, frame, (reference, scores))
+    fewest = 1 if calibrator.name == "anchors" and calibrator.p == 1 else 2
+    check_rollouts(rollouts, max(fewest, 1 + leave_one_out), calibrator.text, reference)
+    check_untied(rollouts, "reward", reference)
+    rule = _rule(calibrator, ties, float(rollouts["reward"].mean()))
+    calibrated = np.empty(frame.height)
+    own = _own_rollouts(frame, rollouts, (scores, reference)) if leave_one_out else None
+    references = by_prompt(rollouts, "reward")
+    for prompt, rows in _rows_by_prompt(frame).items():
+        rewards, rollout_rewards = frame["reward"].to_numpy()[rows], references[prompt]
+        if own is None:
+            calibrated[rows] = rule(rewards, rollout_rewards)
+        else:
+            calibrated[rows] = _without_own(rule, rewards, rollout_rewards, own[rows])
+    return frame.with_columns(calibrated=pl.Series(calibrated))
+
+
+def _rule(calibrator: Calibrator, ties: str, offset: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The calibrator as a function of a prompt's rewards and its reference rewards."""
+    if calibrator.name == "empirical":
+        return lambda rewards, reference: empirical_calibration(rewards, reference, ties=ties)
+    return lambda rewards, reference: anchored_calibration(
+        rewards, fit_anchors(reference, offset, calibrator.p), offset
+    )
+
+
+def _without_own(rule, rewards: np.ndarray, reference: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Calibrate each reward against the reference without position `own` (-1: against all of it)."""
+    rollouts = [np.delete(reference, position) if position >= 0 else reference for position in own]
+    pairs = zip(rewards, rollouts, strict=True)
+    return np.array([rule(np.array([reward]), others)[0] for reward, others in pairs])
+
+
+def _own_rollouts(
+    frame: pl.DataFrame, rollouts: pl.DataFrame, paths: tuple[str | Path, str | Path]
+) -> np.ndarray:
+    """Position of each response among its prompt's rollouts by sample_id, -1 where it is not there."""
+    key = ["prompt_id", "sample_id"]
+    places = rollouts.select(*key, own=pl.int_range(pl.len()).over("prompt_id"))
+    own = (
+        frame.select(*key)
+        .join(places, on=key, how="left", maintain_order="left")["own"]
+        .fill_null(-1)
+        .to_numpy()
+    )
+    unmatched = int((own < 0).sum())
+    if unmatched == len(own):
+        raise InputError(
+            f"--leave-one-out: no (prompt_id, sample_id) of {paths[0]} is in {paths[1]}; leave the option out"
+        )
+    if unmatched:
+        warnings.warn(
+            f"{unmatched} responses of {paths[0]} are not in {paths[1]}: none is left out", stacklevel=2
+        )
+    return own
+
+
+def _rows_by_prompt(frame: pl.DataFrame) -> dict[object, np.ndarray]:
+    groups = frame.with_row_index("row").group_by("prompt_id", maintain_order=True).agg("row")
+    return {prompt: np.array(rows) for prompt, rows in groups.iter_rows()}
+
+
+def _grouped(frame: pl.DataFrame, column: str) -> list[np.ndarray]:
+    """One array a prompt, prompts in the order of their ids."""
+    return list(by_prompt(frame.sort("prompt_id", maintain_order=True), column).values())
