@@ -1,0 +1,590 @@
+"""Proximal policy optimisation of a language model against an `Objective`, with checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from infalign.alignment.advantages import generalised_advantages, token_rewards
+from infalign.alignment.checkpoints import load_checkpoint, save_checkpoint
+from infalign.alignment.objectives import Objective
+from infalign.errors import InputError
+from infalign.language.generation import sample_tokens
+from infalign.language.models import encode_prompts
+from infalign.records.methods import PPOSettings
+
+ScoreFunction = Callable[[Sequence[str], Sequence[str], Sequence[bool]], np.ndarray]
+STREAMS = {"prompts": 0, "sampling": 1, "minibatches": 2}  # independent generators of one step
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or gradient is no longer a number; the message says when, why perhaps, and what to do."""
+
+
+def clipped_policy_loss(
+    log_probs: torch.Tensor, old_log_probs: torch.Tensor, advantages: torch.Tensor, clip: float
+) -> torch.Tensor:
+    """Loss of each token: the lesser of the plain and the clipped surrogate, negated.
+
+    Parameters
+    ----------
+    log_probs, old_log_probs : (m,), of the sampled tokens now and when they were sampled, in nats.
+    advantages : (m,).
+    clip : half-width of the interval around ratio 1, above 0.
+
+    Returns
+    -------
+    (m,) losses.
+
+    References
+    ----------
+    Schulman et al. 2017, Proximal policy optimization algorithms, eq. 7.
+
+    Examples
+    --------
+    >>> ratio = torch.tensor([1.5, 1.5, 0.5])
+    >>> clipped_policy_loss(ratio.log(), torch.zeros(3), torch.tensor([1.0, -1.0, 1.0]), 0.2).tolist()
+    [-1.2000000476837158, 1.5, -0.5]
+    """
+    ratio = (log_probs - old_log_probs).exp()
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+def clipped_value_loss(
+    values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, clip: float | None
+) -> torch.Tensor:
+    """Half the squared error of each value, the greater of the plain and the clipped one.
+
+    Parameters
+    ----------
+    values, old_values : (m,), now and when the batch was sampled.
+    returns : (m,), what they should be.
+    clip : how far a value may move from its old one; None: anywhere.
+
+    Returns
+    -------
+    (m,) losses.
+
+    Examples
+    --------
+    >>> clipped_value_loss(torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([1.0]), 0.5).tolist()
+    [0.125]
+    """
+    error = (values - returns).square()
+    if clip is not None:
+        limited = old_values + (values - old_values).clamp(-clip, clip)
+        error = torch.maximum(error, (limited - returns).square())
+    return 0.5 * error
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of a batch as one right-padded tensor, and where their response tokens stand in it."""
+
+    rows: np.ndarray  # (n,) rows of the batch
+    input_ids: torch.Tensor  # (n, L)
+    sequence: torch.Tensor  # (m,) row of input_ids
+    position: torch.Tensor  # (m,) column whose output predicts the token
+    targets: torch.Tensor  # (m,) the token
+    flat: torch.Tensor  # (m,) its place in the batch's token arrays
+
+
+@dataclass
+class Batch:
+    """Sampled responses with what was known when they were sampled; token arrays are flat, (tokens,)."""
+
+    prompts: list[list[int]]
+    responses: list[list[int]]
+    finished: np.ndarray  # (n,) bool
+    rewards: np.ndarray  # (n,) of the reward model
+    values: np.ndarray  # (n,) the objective's transform of them
+    offsets: np.ndarray = field(init=False)  # (n + 1,) of each response in the token arrays
+    tokens: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.offsets = np.concatenate([[0], np.cumsum([len(response) for response in self.responses])])
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+    def padded(self, name: str) -> np.ndarray:
+        """A token array as (n, T) float64, 0 past the end."""
+        padded = np.zeros((len(self.lengths), self.lengths.max()))
+        padded[np.arange(padded.shape[1]) < self.lengths[:, None]] = self.tokens[name].cpu().numpy()
+        return padded
+
+    def flat(self, padded: np.ndarray, device: torch.device) -> torch.Tensor:
+        """The inverse of `padded`, in float32."""
+        present = np.arange(padded.shape[1]) < self.lengths[:, None]
+        return torch.tensor(padded[present], dtype=torch.float32, device=device)
+
+
+@dataclass
+class Learner:
+    """The policy in training and what trains it."""
+
+    policy: PreTrainedModel
+    reference: PreTrainedModel
+    value_head: nn.Linear
+    optimizer: torch.optim.AdamW
+    settings: PPOSettings
+    temperature: float
+    average: dict[str, torch.Tensor] = field(default_factory=dict)
+    step: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.policy.device
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        return {"policy": self.policy, "value_head": self.value_head}
+
+    def autocast(self):
+        enabled = self.settings.precision == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def new_learner(reference: PreTrainedModel, settings: PPOSettings, temperature: float = 1.0) -> Learner:
+    """Start from the reference: same weights, a value head of zeros, a fresh AdamW.
+
+    Parameters
+    ----------
+    reference : the policy the KL is measured from; its weights are frozen in place.
+    settings : of the training.
+    temperature : of sampling, above 0; the policy is the distribution at this temperature.
+    """
+    policy = copy.deepcopy(reference).eval().requires_grad_(True)
+    reference = reference.eval().requires_grad_(False)
+    value_head = nn.Linear(policy.config.hidden_size, 1, device=policy.device, dtype=torch.float32)
+    nn.init.zeros_(value_head.weight)
+    nn.init.zeros_(value_head.bias)
+    optimizer = torch.optim.AdamW(
+        [*policy.parameters(), *value_head.parameters()],
+        lr=settings.learning_rate,
+        betas=settings.adam_betas,
+        eps=settings.adam_epsilon,
+        weight_decay=settings.weight_decay,
+    )
+    return Learner(policy, reference, value_head, optimizer, settings, temperature)
+
+
+def train_ppo(
+    reference: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: pl.DataFrame,
+    objective: Objective,
+    score_fn: ScoreFunction,
+    settings: PPOSettings,
+    *,
+    seed: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    output_dir: str | Path,
+    scratch_dir: str | Path,
+    progress: bool = True,
+) -> pl.DataFrame:
+    """Train a policy from the reference to maximise E[objective value] − β·KL(policy ‖ reference).
+
+    Batches and draws depend on the seed and the update's number only, so a run that was stopped
+    continues from its last checkpoint to the very same policy.
+
+    Parameters
+    ----------
+    reference : causal language model, where the policy starts and the KL is measured from; frozen.
+    tokenizer : its tokenizer.
+    prompts : columns prompt_id and prompt (the text up to where the response starts).
+    objective : values of rewards and β; must know every prompt.
+    score_fn : prompts, responses (texts), finished (bools) -> rewards, each of length n.
+    settings : of the training.
+    seed : at least 0.
+    max_new_tokens : longest response.
+    temperature : of sampling, above 0.
+    output_dir : gets the policy and tokenizer as a folder that transformers loads (safetensors).
+    scratch_dir : for checkpoints, one file a run, removed when the run is done.
+    progress : show a bar where standard error is a terminal.
+
+    Returns
+    -------
+    One row an update: step, kl (nats a response, mean), kl_sampled (log-ratio estimate of it), reward,
+    value, objective (value − β·kl), ratio_deviation (largest |ratio − 1| before the first step of the
+    update), clip_fraction, policy_loss, value_loss, explained_variance, entropy (nats a token), length,
+    finished, learning_rate, gradient_norm, seconds.
+
+    Raises
+    ------
+    InputError
+        No prompts, or a reward that is not finite.
+    TrainingDiverged
+        A loss or gradient is not finite.
+
+    References
+    ----------
+    Schulman et al. 2017; Ziegler et al. 2019, Fine-tuning language models from human preferences;
+    Balashankar et al. 2025, InfAlign, algorithm 1.
+    """
+    if prompts.is_empty():
+        raise InputError("PPO needs at least one training prompt, got none; check the split")
+    learner = new_learner(reference, settings, temperature)
+    name = _fingerprint(reference, prompts, objective, settings, seed, max_new_tokens, temperature)
+    checkpoint = Path(scratch_dir) / f"ppo-{name}.safetensors"
+    log = _resume(learner, checkpoint)
+    bar = tqdm(
+        range(learner.step, settings.updates),
+        initial=learner.step,
+        total=settings.updates,
+        disable=None if progress else True,
+    )
+    for step in bar:
+        started = time.monotonic()
+        batch = sample_batch(learner, tokenizer, prompts, objective, score_fn, seed, max_new_tokens)
+        measured = update_policy(learner, batch, objective.beta, np.random.default_rng([seed, step, 2]), checkpoint)
+        _average_weights(learner)
+        log.append({"step": step, **measured, "seconds": time.monotonic() - started})
+        learner.step = step + 1
+        if learner.step % settings.checkpoint_every == 0 and learner.step < settings.updates:
+            _checkpoint(learner, checkpoint, log)
+    _save_policy(learner, tokenizer, Path(output_dir))
+    checkpoint.unlink(missing_ok=True)
+    return pl.DataFrame(log)
+
+
+def sample_batch(
+    learner: Learner,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: pl.DataFrame,
+    objective: Objective,
+    score_fn: ScoreFunction,
+    seed: int,
+    max_new_tokens: int,
+) -> Batch:
+    """Draw the responses of update `learner.step`, score them and measure them under both models.
+
+    The rows are grouped by prompt. Raises InputError if a reward is not finite.
+    """
+    settings = learner.settings
+    chosen = prompt_rows(prompts.height, settings.prompts_per_update, seed, learner.step)
+    chosen = np.repeat(chosen, settings.samples_per_prompt)
+    texts, ids = (np.array(prompts[name].to_list(), dtype=object)[chosen] for name in ("prompt", "prompt_id"))
+    encoded = encode_prompts(tokenizer, list(texts))
+    rng = np.random.default_rng([seed, learner.step, 1])
+    with learner.autocast():
+        samples = sample_tokens(
+            learner.policy,
+            encoded,
+            rng.random((len(encoded), max_new_tokens)),
+            eos_id=tokenizer.eos_token_id,
+            max_new_tokens=max_new_tokens,
+            temperature=learner.temperature,
+        )
+    responses = tokenizer.batch_decode(
+        samples.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    rewards = np.asarray(score_fn(list(texts), responses, list(samples.finished)), dtype=float)
+    _check_rewards(rewards, ids, learner.step)
+    batch = Batch(encoded, samples.tokens, samples.finished, rewards, objective.values(list(ids), rewards))
+    batch.tokens = measure_tokens(learner, batch)
+    return batch
+
+
+def prompt_rows(n_prompts: int, size: int, seed: int, step: int) -> np.ndarray:
+    """Prompts of one update: the step-th piece of an endless sequence of shuffled passes over all.
+
+    Parameters
+    ----------
+    n_prompts : how many there are.
+    size : how many an update takes.
+    seed, step : at least 0.
+
+    Returns
+    -------
+    (size,) positions in 0 .. n_prompts − 1.
+
+    Examples
+    --------
+    >>> sorted(np.concatenate([prompt_rows(4, 2, seed=0, step=step) for step in (0, 1)]).tolist())
+    [0, 1, 2, 3]
+    """
+    wanted = np.arange(step * size, (step + 1) * size)
+    passes = {int(k): np.random.default_rng([seed, int(k), 0]).permutation(n_prompts) for k in wanted // n_prompts}
+    return np.array([passes[int(k)][i] for k, i in zip(wanted // n_prompts, wanted % n_prompts, strict=True)])
+
+
+def _check_rewards(rewards: np.ndarray, ids: np.ndarray, step: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(rewards))
+    if len(bad):
+        raise InputError(
+            f"the reward of {len(bad)} of {len(rewards)} responses at update {step} is not finite: got "
+            f"{rewards[bad[0]]} for prompt_id {ids[bad[0]]!r}; rewards must be finite numbers: check the reward model"
+        )
+
+
+def chunks(batch: Batch, rows: np.ndarray, size: int, device: torch.device) -> Iterator[Chunk]:
+    """Cut rows of a batch into right-padded chunks of like lengths, longest first.
+
+    The model is causal, so what stands right of a token cannot change its output: no mask is needed.
+    """
+    totals = np.array([len(batch.prompts[row]) + len(batch.responses[row]) for row in rows])
+    order = rows[np.argsort(-totals, kind="stable")]
+    for start in range(0, len(order), size):
+        part = order[start : start + size]
+        sequences = [batch.prompts[row] + batch.responses[row] for row in part]
+        padded = np.zeros((len(part), len(sequences[0])), dtype=np.int64)
+        for i, sequence in enumerate(sequences):
+            padded[i, : len(sequence)] = sequence
+        lengths = batch.lengths[part]
+        within = np.concatenate([np.arange(length) for length in lengths])
+        sequence = np.repeat(np.arange(len(part)), lengths)
+        position = within + np.repeat([len(batch.prompts[row]) - 1 for row in part], lengths)
+        flat = within + np.repeat(batch.offsets[part], lengths)
+        arrays = (padded, sequence, position, padded[sequence, position + 1], flat)
+        yield Chunk(part, *(torch.from_numpy(array).to(device) for array in arrays))
+
+
+def token_features(model: PreTrainedModel, chunk: Chunk) -> torch.Tensor:
+    """The trunk's last hidden states that predict the response tokens, (m, hidden)."""
+    hidden = model.base_model(input_ids=chunk.input_ids, use_cache=False)[0]
+    return hidden[chunk.sequence, chunk.position]
+
+
+def token_distributions(model: PreTrainedModel, features: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Next-token log-probabilities over the vocabulary, (m, vocabulary), in float32."""
+    logits = model.get_output_embeddings()(features).float()
+    return torch.log_softmax(logits if temperature == 1.0 else logits / temperature, dim=-1)
+
+
+@torch.no_grad()
+def measure_tokens(learner: Learner, batch: Batch) -> dict[str, torch.Tensor]:
+    """Measure every sampled token before the update: what the ratios, values and KL are held against.
+
+    Returns
+    -------
+    Flat arrays: log_probs, reference_log_probs, values, kl (of the whole distribution at the token's
+    position), entropy; and reference_features, (tokens, hidden), for the direct gradient of the KL.
+    """
+    n_tokens = int(batch.offsets[-1])
+    hidden = learner.reference.config.hidden_size
+    names = ("log_probs", "reference_log_probs", "values", "kl", "entropy")
+    out = {name: torch.zeros(n_tokens, device=learner.device) for name in names}
+    out["reference_features"] = torch.zeros(n_tokens, hidden, device=learner.device)
+    for chunk in chunks(batch, np.arange(len(batch.prompts)), learner.settings.chunk_size, learner.device):
+        with learner.autocast():
+            features = token_features(learner.policy, chunk)
+            reference_features = token_features(learner.reference, chunk)
+            log_p = token_distributions(learner.policy, features, learner.temperature)
+            log_q = token_distributions(learner.reference, reference_features, learner.temperature)
+        p, at = log_p.exp(), chunk.targets[:, None]
+        out["log_probs"][chunk.flat] = log_p.gather(1, at)[:, 0]
+        out["reference_log_probs"][chunk.flat] = log_q.gather(1, at)[:, 0]
+        out["values"][chunk.flat] = learner.value_head(features.float())[:, 0]
+        out["kl"][chunk.flat] = (p * (log_p - log_q)).sum(-1)
+        out["entropy"][chunk.flat] = -(p * log_p).sum(-1)
+        out["reference_features"][chunk.flat] = reference_features.float()
+    return out
+
+
+def set_advantages(batch: Batch, beta: float, settings: PPOSettings, device: torch.device) -> None:
+    """Add the token arrays `advantages` and `returns` to a measured batch.
+
+    With kl_penalty log_ratio a token costs β times its own log-ratio. With full_vocabulary it costs β
+    times the KL of the position after it: the KL of its own position does not depend on the token drawn
+    there, and enters the loss directly.
+    """
+    if settings.kl_penalty == "log_ratio":
+        penalties = -beta * (batch.padded("log_probs") - batch.padded("reference_log_probs"))
+    else:
+        penalties = np.zeros_like(batch.padded("kl"))
+        penalties[:, :-1] = -beta * batch.padded("kl")[:, 1:]
+    group_size = settings.samples_per_prompt if settings.group_baseline else None
+    advantages, returns = generalised_advantages(
+        token_rewards(batch.values, penalties, batch.lengths, group_size),
+        batch.padded("values"),
+        batch.lengths,
+        discount=settings.discount,
+        gae_lambda=settings.gae_lambda,
+    )
+    batch.tokens |= {"advantages": batch.flat(advantages, device), "returns": batch.flat(returns, device)}
+
+
+def chunk_losses(learner: Learner, batch: Batch, chunk: Chunk, beta: float) -> dict[str, torch.Tensor]:
+    """Losses of the tokens of a chunk, (m,) each: policy, value, kl (0 for log_ratio), and their ratios."""
+    settings = learner.settings
+    known = {name: values[chunk.flat] for name, values in batch.tokens.items()}
+    with learner.autocast():
+        features = token_features(learner.policy, chunk)
+        log_p = token_distributions(learner.policy, features, learner.temperature)
+    log_probs = log_p.gather(1, chunk.targets[:, None])[:, 0]
+    losses = {
+        "policy": clipped_policy_loss(log_probs, known["log_probs"], known["advantages"], settings.clip),
+        "value": clipped_value_loss(
+            learner.value_head(features.float())[:, 0], known["values"], known["returns"], settings.value_clip
+        ),
+        "kl": torch.zeros_like(log_probs),
+        "ratio": (log_probs.detach() - known["log_probs"]).exp(),
+    }
+    if settings.kl_penalty == "full_vocabulary":
+        with torch.no_grad(), learner.autocast():
+            log_q = token_distributions(learner.reference, known["reference_features"], learner.temperature)
+        losses["kl"] = beta * (log_p.exp() * (log_p - log_q)).sum(-1)
+    return losses
+
+
+def update_policy(
+    learner: Learner, batch: Batch, beta: float, rng: np.random.Generator, checkpoint: Path
+) -> dict[str, float]:
+    """Take the optimiser steps of one update.
+
+    Parameters
+    ----------
+    learner : changed in place.
+    batch : measured with the learner as it is.
+    beta : weight of the KL in the objective's units.
+    rng : shuffles the minibatches.
+    checkpoint : named in the message if training diverges.
+
+    Returns
+    -------
+    The columns of `train_ppo`'s log.
+
+    Raises
+    ------
+    TrainingDiverged
+        A loss or gradient is not finite; the weights are then those before the step.
+    """
+    settings = learner.settings
+    rate = settings.learning_rate
+    if settings.schedule == "linear":
+        rate *= 1 - learner.step / settings.updates
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate
+    set_advantages(batch, beta, settings, learner.device)
+    taken = []
+    for _ in range(settings.epochs):
+        order = rng.permutation(len(batch.prompts))
+        for rows in np.array_split(order, settings.minibatches):
+            taken.append(_optimizer_step(learner, batch, rows, beta))
+            _check_finite(learner, taken[-1], batch, checkpoint)
+            learner.optimizer.step()
+    averages = {name: float(np.mean([step[name] for step in taken])) for name in taken[0]}
+    return _summary(batch, beta) | averages | {"ratio_deviation": taken[0]["ratio_deviation"], "learning_rate": rate}
+
+
+def _optimizer_step(learner: Learner, batch: Batch, rows: np.ndarray, beta: float) -> dict[str, float]:
+    """Accumulate a minibatch's gradient and clip it; the step itself is left to the caller."""
+    settings = learner.settings
+    learner.optimizer.zero_grad(set_to_none=True)
+    weight = 1.0 / (len(rows) * batch.lengths.mean())
+    totals = dict.fromkeys(("policy_loss", "value_loss", "clip_fraction", "ratio_deviation"), 0.0)
+    for chunk in chunks(batch, rows, settings.chunk_size, learner.device):
+        losses = chunk_losses(learner, batch, chunk, beta)
+        policy, value = losses["policy"].sum() * weight, losses["value"].sum() * weight
+        (policy + losses["kl"].sum() * weight + settings.value_coefficient * value).backward()
+        deviation = (losses["ratio"] - 1).abs()
+        totals["policy_loss"] += policy.item()
+        totals["value_loss"] += value.item()
+        totals["clip_fraction"] += (deviation > settings.clip).sum().item() / batch.lengths[rows].sum()
+        totals["ratio_deviation"] = max(totals["ratio_deviation"], deviation.max().item())
+    parameters = [parameter for module in learner.modules.values() for parameter in module.parameters()]
+    norm = nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm)
+    return {**totals, "gradient_norm": norm.item()}
+
+
+def _check_finite(learner: Learner, measured: dict[str, float], batch: Batch, checkpoint: Path) -> None:
+    bad = [name for name, value in measured.items() if not math.isfinite(value)]
+    if not bad:
+        return
+    kl = float(batch.tokens["kl"].sum()) / len(batch.prompts)
+    largest = float(np.abs(batch.values).max())
+    saved = f"the last checkpoint is {checkpoint}" if checkpoint.exists() else "no checkpoint was made yet"
+    raise TrainingDiverged(
+        f"PPO diverged at update {learner.step}: {', '.join(bad)} is not finite; {saved}. Likely cause: the "
+        f"learning rate ({learner.settings.learning_rate:g}) is too high or the objective too steep: the policy was "
+        f"{kl:.3g} nats from the reference, the largest |value| {largest:.3g}; lower ppo.learning_rate or the strength"
+    )
+
+
+def _summary(batch: Batch, beta: float) -> dict[str, float]:
+    n = len(batch.prompts)
+    tokens = batch.tokens
+    kl = float(tokens["kl"].sum()) / n
+    residual = tokens["returns"] - tokens["values"]
+    spread = float(tokens["returns"].var(unbiased=False))
+    return {
+        "kl": kl,
+        "kl_sampled": float((tokens["log_probs"] - tokens["reference_log_probs"]).sum()) / n,
+        "reward": float(batch.rewards.mean()),
+        "value": float(batch.values.mean()),
+        "objective": float(batch.values.mean()) - beta * kl,
+        "explained_variance": 1 - float(residual.var(unbiased=False)) / spread if spread > 0 else 0.0,
+        "entropy": float(tokens["entropy"].mean()),
+        "length": float(batch.lengths.mean()),
+        "finished": float(batch.finished.mean()),
+    }
+
+
+def _average_weights(learner: Learner) -> None:
+    """Take the weights after this update into the running mean, if the mean has begun."""
+    settings = learner.settings
+    count = learner.step + 1 - math.floor(settings.updates * (1 - settings.weight_average))
+    if settings.weight_average == 0 or count < 1:
+        return
+    for name, parameter in learner.policy.named_parameters():
+        if count == 1:
+            learner.average[name] = parameter.detach().clone()
+        else:
+            learner.average[name].lerp_(parameter.detach(), 1 / count)
+
+
+def _save_policy(learner: Learner, tokenizer: PreTrainedTokenizerBase, output_dir: Path) -> None:
+    if learner.settings.weight_average > 0:
+        with torch.no_grad():
+            for name, parameter in learner.policy.named_parameters():
+                parameter.copy_(learner.average[name])
+    learner.policy.save_pretrained(output_dir)
+    tokenizer.save_pretrained(output_dir)
+
+
+def _checkpoint(learner: Learner, path: Path, log: list[dict]) -> None:
+    state = {"step": learner.step, "log": log}
+    save_checkpoint(path, learner.modules, learner.optimizer, learner.average, state)
+
+
+def _resume(learner: Learner, path: Path) -> list[dict]:
+    """Continue from a checkpoint if there is one; returns the log so far."""
+    if not path.exists():
+        return []
+    state, learner.average = load_checkpoint(path, learner.modules, learner.optimizer)
+    learner.step = state["step"]
+    return state["log"]
+
+
+def _fingerprint(
+    reference: PreTrainedModel,
+    prompts: pl.DataFrame,
+    objective: Objective,
+    settings: PPOSettings,
+    seed: int,
+    max_new_tokens: int,
+    temperature: float,
+) -> str:
+    """Name of a run's checkpoint: another policy never continues from it."""
+    digest = hashlib.sha256(objective.fingerprint.encode())
+    digest.update(json.dumps([settings.model_dump(), seed, max_new_tokens, temperature]).encode())
+    digest.update(json.dumps([prompts["prompt_id"].to_list(), prompts["prompt"].to_list()]).encode())
+    for parameter in reference.parameters():
+        digest.update(parameter.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
