@@ -236,16 +236,22 @@ def _file_rows(path: Path) -> Iterator[tuple[str, str]]:
     number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                yield _row(json.loads(line), path, number)
+            for line in lines:
+                number += 1
+                yield _row(_parse(line, path, number), path, number)
     except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: unreadable after line {number} (truncated or not gzip): {error}; fetch it again"
         ) from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {number + 1} is not JSON: {error}; fetch the file again") from error
     if number == 0:
         raise InputError(f"{path}: the file has no lines; fetch it again or remove it")
+
+
+def _parse(line: str, path: Path, number: int) -> object:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {number} is not JSON: {error}; fetch the file again") from error
 
 
 def _row(row: object, path: Path, number: int) -> tuple[str, str]:

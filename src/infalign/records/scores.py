@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -182,7 +182,7 @@ def calibrated_table(
     ------
     InputError
         As `read_scores`; prompts differ; too few rollouts; all reference rewards tied; `leave_one_out`
-        although no response is among the reference.
+        although no response is among the reference, or with another reward.
 
     References
     ----------
@@ -194,49 +194,49 @@ def calibrated_table(
     fewest = 1 if calibrator.name == "anchors" and calibrator.p == 1 else 2
     check_rollouts(rollouts, max(fewest, 1 + leave_one_out), calibrator.text, reference)
     check_untied(rollouts, "reward", reference)
-    rule = _rule(calibrator, ties, float(rollouts["reward"].mean()))
-    calibrated = np.empty(frame.height)
-    own = _own_rollouts(frame, rollouts, (scores, reference)) if leave_one_out else None
+    own = _own_rollouts(frame, rollouts, (scores, reference)) if leave_one_out else np.full(frame.height, -1)
+    offset, rewards = float(rollouts["reward"].mean()), frame["reward"].to_numpy()
     references = by_prompt(rollouts, "reward")
+    calibrated = np.empty(frame.height)
     for prompt, rows in _rows_by_prompt(frame).items():
-        rewards, rollout_rewards = frame["reward"].to_numpy()[rows], references[prompt]
-        if own is None:
-            calibrated[rows] = rule(rewards, rollout_rewards)
+        data = (rewards[rows], references[prompt], own[rows])
+        if calibrator.name == "empirical":
+            calibrated[rows] = empirical_calibration(data[0], data[1], ties=ties, own=data[2] >= 0)
         else:
-            calibrated[rows] = _without_own(rule, rewards, rollout_rewards, own[rows])
+            calibrated[rows] = _anchored(*data, offset, calibrator.p)
     return frame.with_columns(calibrated=pl.Series(calibrated))
 
 
-def _rule(calibrator: Calibrator, ties: str, offset: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The calibrator as a function of a prompt's rewards and its reference rewards."""
-    if calibrator.name == "empirical":
-        return lambda rewards, reference: empirical_calibration(rewards, reference, ties=ties)
-    return lambda rewards, reference: anchored_calibration(
-        rewards, fit_anchors(reference, offset, calibrator.p), offset
-    )
-
-
-def _without_own(rule, rewards: np.ndarray, reference: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Calibrate each reward against the reference without position `own` (-1: against all of it)."""
-    rollouts = [np.delete(reference, position) if position >= 0 else reference for position in own]
-    pairs = zip(rewards, rollouts, strict=True)
-    return np.array([rule(np.array([reward]), others)[0] for reward, others in pairs])
+def _anchored(
+    rewards: np.ndarray, reference: np.ndarray, own: np.ndarray, offset: float, p: int
+) -> np.ndarray:
+    """Calibrate by anchors, each reward against the reference without position `own` (-1: all of it)."""
+    curves = {
+        place: fit_anchors(np.delete(reference, place) if place >= 0 else reference, offset, p)
+        for place in np.unique(own).tolist()
+    }
+    pairs = zip(rewards, own.tolist(), strict=True)
+    return np.array([anchored_calibration([reward], curves[place], offset)[0] for reward, place in pairs])
 
 
 def _own_rollouts(
     frame: pl.DataFrame, rollouts: pl.DataFrame, paths: tuple[str | Path, str | Path]
 ) -> np.ndarray:
     """Position of each response among its prompt's rollouts by sample_id, -1 where it is not there."""
-    key = ["prompt_id", "sample_id"]
-    places = rollouts.select(*key, own=pl.int_range(pl.len()).over("prompt_id"))
-    own = (
-        frame.select(*key)
-        .join(places, on=key, how="left", maintain_order="left")["own"]
-        .fill_null(-1)
-        .to_numpy()
+    key = ["prompt_id", pl.col("sample_id").cast(pl.String)]
+    places = rollouts.select(*key, own=pl.int_range(pl.len()).over("prompt_id"), rollout="reward")
+    joined = frame.select(*key, "reward").join(
+        places, on=["prompt_id", "sample_id"], how="left", maintain_order="left"
     )
-    unmatched = int((own < 0).sum())
-    if unmatched == len(own):
+    differing = joined.filter(pl.col("rollout") != pl.col("reward"))
+    if not differing.is_empty():
+        raise InputError(
+            f"--leave-one-out: prompt_id {differing['prompt_id'][0]!r}, sample_id "
+            f"{differing['sample_id'][0]} has reward {differing['reward'][0]} in {paths[0]} and {differing['rollout'][0]} in {paths[1]} "
+            f"({differing.height} such rows); give tables of the same responses, or leave the option out"
+        )
+    unmatched = joined["own"].null_count()
+    if unmatched == joined.height:
         raise InputError(
             f"--leave-one-out: no (prompt_id, sample_id) of {paths[0]} is in {paths[1]}; leave the option out"
         )
@@ -244,7 +244,7 @@ def _own_rollouts(
         warnings.warn(
             f"{unmatched} responses of {paths[0]} are not in {paths[1]}: none is left out", stacklevel=2
         )
-    return own
+    return joined["own"].fill_null(-1).to_numpy()
 
 
 def _rows_by_prompt(frame: pl.DataFrame) -> dict[object, np.ndarray]:
