@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
 
 from infalign.errors import InputError
@@ -91,32 +93,6 @@ def check_unique(frame: pl.DataFrame, key: Sequence[str], path: str | Path) -> N
         )
 
 
-def by_prompt(frame: pl.DataFrame, column: str) -> dict[str, np.ndarray]:
-    """Group a column by prompt: prompt_id to a float array in file order."""
-    groups = frame.group_by("prompt_id", maintain_order=True).agg(pl.col(column))
-    return {
-        name: np.asarray(values, dtype=float)
-        for name, values in zip(groups["prompt_id"], groups[column].to_list(), strict=True)
-    }
-
-
-def stack(frame: pl.DataFrame, column: str, path: str | Path) -> np.ndarray:
-    """Arrange a column as (prompts, samples), prompts in order of first appearance.
-
-    Raises
-    ------
-    InputError
-        The prompts have different numbers of responses.
-    """
-    arrays = list(by_prompt(frame, column).values())
-    sizes = sorted({len(values) for values in arrays})
-    if len(sizes) != 1:
-        raise InputError(
-            f"{path}: every prompt needs the same number of responses, got from {sizes[0]} to {sizes[-1]}"
-        )
-    return np.stack(arrays)
-
-
 def write_table(frame: pl.DataFrame, path: str | Path, manifest: Mapping[str, object]) -> None:
     """Write a table and its manifest, each whole or not at all."""
     path = Path(path)
@@ -124,7 +100,7 @@ def write_table(frame: pl.DataFrame, path: str | Path, manifest: Mapping[str, ob
     write_manifest(path, {"rows": frame.height, **manifest})
 
 
-def write_atomically(path: Path, write) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` on a temporary neighbour of `path`, then rename it; nothing is left behind on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -133,6 +109,10 @@ def write_atomically(path: Path, write) -> None:
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(f"{path}: no space left to write it; free some disk and run again") from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -144,20 +124,63 @@ def manifest_path(path: str | Path) -> Path:
 
 
 def write_manifest(path: str | Path, facts: Mapping[str, object]) -> None:
-    """Write what made `path`: facts given by the caller, its sha256 (of a file), versions and machine."""
+    """Write what made the file `path`: facts given by the caller, its sha256, versions and machine."""
     path = Path(path)
+    text = _manifest({**facts, "sha256": sha256(path)})
+    write_atomically(manifest_path(path), lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _manifest(facts: Mapping[str, object]) -> str:
+    versions = {name: metadata.version(name) for name in MANIFEST_PACKAGES}
     record = {
         **facts,
-        "sha256": sha256(path) if path.is_file() else None,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "versions": {name: metadata.version(name) for name in MANIFEST_PACKAGES},
+        "versions": versions,
     }
-    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
-    write_atomically(manifest_path(path), lambda partial: partial.write_text(text, encoding="utf-8"))
+    return json.dumps(record, indent=1, sort_keys=True, default=str) + "\n"
 
 
 def sha256(path: str | Path) -> str:
     """Hash a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_sha256(folder: str | Path) -> str:
+    """Hash a model folder's weights: its safetensors files in the order of their names."""
+    files = sorted(Path(folder).glob("*.safetensors"))
+    if not files:
+        raise InputError(f"{folder}: no safetensors file; give the folder of a saved model")
+    return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()
+
+
+def write_folder(folder: str | Path, write: Callable[[Path], object], facts: Mapping[str, object]) -> None:
+    """Write a folder of files and its `manifest.json`, whole or not at all.
+
+    Parameters
+    ----------
+    folder : what `write` fills; replaced if it is there.
+    write : called with a temporary neighbour of `folder`.
+    facts : for the manifest, with the hash of the weights if there are any.
+    """
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        write(partial)
+        weights = {"weights_sha256": weights_sha256(partial)} if list(partial.glob("*.safetensors")) else {}
+        (partial / "manifest.json").write_text(_manifest({**facts, **weights}), encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+    finally:
+        if partial.exists():
+            shutil.rmtree(partial)
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """Read the manifest beside the file `path`."""
+    beside = manifest_path(path)
+    if not beside.is_file():
+        raise InputError(f"{path}: no manifest {beside.name} beside it; make the table again")
+    return json.loads(beside.read_text(encoding="utf-8"))

@@ -1,0 +1,94 @@
+"""InfAlign, reproduced: from preference pairs to the paper's figures, claims and report."""
+
+import glob
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from snakemake.utils import min_version
+
+from infalign.errors import InputError
+from infalign.records.config import parse_config, policy_sampling, settings_json, task_folder
+from infalign.records.disk import check_disk
+from infalign.records.provenance import code_hash
+from infalign.records.sweep import policies, policy_folder
+
+min_version("9.27")
+
+
+if not workflow.overwrite_configfiles:  # one file is one run: another file replaces the default, not merges
+
+    configfile: "config/default.yaml"
+
+
+
+try:
+    CONFIG = parse_config(config)
+    POLICIES = policies(CONFIG)
+    check_disk(CONFIG, POLICIES, "results")
+except InputError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+SHARED = "results/tasks"
+RUN = f"results/{CONFIG.run}"
+FOLDER_OF = {name: task_folder(CONFIG, name) for name in CONFIG.tasks}
+TASKS = {folder: name for name, folder in FOLDER_OF.items()}
+POLICY_AT = {policy_folder(CONFIG, policy): policy for policy in POLICIES}
+
+shell.prefix(
+    "set -euo pipefail; export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "
+    f"TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_TELEMETRY=1 PATH={os.path.dirname(sys.executable)}:$PATH; "
+)
+
+
+wildcard_constraints:
+    task="|".join(TASKS),
+    split="train|evaluation",
+    model="reward_model|judge",
+    name="|".join(CONFIG.tasks),
+    at="|".join(POLICY_AT),
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/rollouts.smk"
+include: "workflow/rules/policies.smk"
+include: "workflow/rules/theory.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    theory,
+    figures,
+    claims,
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RUN}/report.html",
+        f"{RUN}/metrics.parquet",
+        f"{RUN}/claims.parquet",
+        FIGURES,
+
+
+rule theory:
+    input:
+        f"{RUN}/ideal.parquet",
+        f"{RUN}/offline.parquet",
+        f"{RUN}/figures/transforms.svg",
+
+
+rule figures:
+    input:
+        FIGURES,
+
+
+rule claims:
+    input:
+        rules.judge_claims.output,

@@ -1,0 +1,58 @@
+"""Draw one figure from a run's tables."""
+
+from pathlib import Path
+
+import polars as pl
+
+from infalign.mathematics.procedures import parse_procedure
+from infalign.presentation import figures
+from infalign.records.command import run_command
+from infalign.records.config import Config, read_config, task_folder
+from infalign.records.tables import read_table
+
+
+def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
+    """Draw a figure as SVG and PNG into the run's folder `figures`.
+
+    Parameters
+    ----------
+    name : of the figure, e.g. transforms, calibration_helpful, inference_time, scaling_by_judge.
+    run : folder of the run, with its configuration and tables.
+    tasks : folder of the shared results.
+    """
+    config = read_config(run / "config.json")
+    kind, _, task = name.partition("calibration_")
+    if task:
+        scores = read_table(
+            tasks / task_folder(config, task) / "scores" / "train.parquet", ["prompt_id", "reward"]
+        )
+        figure = figures.figure_calibration(scores, task=task)
+    elif kind == "transforms":
+        figure = figures.figure_transforms(read_table(run / "ideal.parquet"))
+    elif kind == "gold":
+        figure = figures.figure_gold(pl.read_parquet(run / "gold.parquet"))
+    elif kind == "overview":
+        goals = [(task, goal.procedure) for task, goal in config.goals.items()]
+        figure = figures.figure_overview(read_table(run / "metrics.parquet"), goals)
+    else:
+        figure = win_rate_figure(kind, config, run)
+    figures.save_figure(figure, run / "figures" / name)
+
+
+def win_rate_figure(name: str, config: Config, run: Path):
+    """Draw a figure of win rates against KL; `_by_judge` selects by the judge instead of the reward."""
+    kind = name.removesuffix("_by_judge")
+    select = "reward" if kind == name else "judge"
+    tables = [read_table(run / f"{table}.parquet") for table in ("metrics", "offline", "ideal")]
+    goals = [(task, parse_procedure(goal.procedure)) for task, goal in config.goals.items()]
+    if kind == "standard":
+        return figures.figure_standard(*tables, list(config.tasks), select=select)
+    if kind == "inference_time":
+        return figures.figure_inference_time(*tables, [(t, p.text) for t, p in goals], select=select)
+    sizes = min(config.evaluation.n), max(config.evaluation.n)
+    panels = [(task, f"{procedure.name}({n})") for task, procedure in goals for n in sizes]
+    return figures.figure_scaling(*tables, panels, select=select)
+
+
+if __name__ == "__main__":
+    run_command(draw_figure)

@@ -1,0 +1,44 @@
+"""Ideal frontiers of a run's transforms under its procedures (Theorem 3), before any training."""
+
+from itertools import product
+from pathlib import Path
+
+import polars as pl
+from tqdm import tqdm
+
+from infalign.mathematics.frontier import ideal, optimal
+from infalign.records.command import run_command
+from infalign.records.config import read_config
+from infalign.records.metrics import procedures
+from infalign.records.tables import write_table
+
+SCHEMA = {
+    "transform": pl.String,
+    "procedure": pl.String,
+    "kl": pl.Float64,
+    "beta": pl.Float64,
+    "win_rate": pl.Float64,
+}
+
+
+def ideal_frontier(config: Path, /, *, out: Path) -> None:
+    """Write the ideal frontiers, with the optimal transform of each procedure.
+
+    Parameters
+    ----------
+    config : the run's recorded configuration.
+    out : table to write.
+    """
+    run = read_config(config)
+    rows = []
+    for procedure in tqdm(procedures(run.evaluation), desc="procedures", disable=None):
+        points = [
+            ideal(name, procedure.text, kl=kl) for name, kl in product(run.theory.transforms, run.theory.kl)
+        ]
+        points += [optimal(procedure.text, kl=kl) for kl in run.theory.kl]
+        rows += [{name: getattr(point, name) for name in SCHEMA} for point in points]
+    write_table(pl.DataFrame(rows, schema=SCHEMA), out, {"run": run.run})
+
+
+if __name__ == "__main__":
+    run_command(ideal_frontier)

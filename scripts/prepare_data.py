@@ -1,0 +1,63 @@
+"""Make a task's demonstrations, preference pairs, prompts and tokenizer."""
+
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from infalign.language.context import fit_to_context, take_prompts
+from infalign.language.corpora import Corpus, corpus
+from infalign.language.models import load_tokenizer, train_tokenizer
+from infalign.language.preferences import read_preferences
+from infalign.records.command import run_command
+from infalign.records.config import EmbeddedCorpus, Task, parse_block
+from infalign.records.tables import write_folder
+
+
+def prepare_data(*, task: str, out: Path, data_root: Path | None = None) -> None:
+    """Write the data of a task.
+
+    Parameters
+    ----------
+    task : JSON of the configuration's block `tasks.<task>`.
+    out : folder to write.
+    data_root : local folder of the real data; without it they come from the hub.
+    """
+    block = parse_block(Task, task)
+    texts, counts = read_corpus(block, data_root)
+    tokenizer = task_tokenizer(block, texts)
+    if not isinstance(block.corpus, EmbeddedCorpus):
+        limits = block.corpus.max_prompt_tokens, block.corpus.max_response_tokens
+        texts, dropped = fit_to_context(texts, tokenizer, *limits, block.corpus.too_long)
+        texts = take_prompts(texts, block.corpus.n_train_prompts, block.corpus.n_evaluation_prompts)
+        counts |= dropped
+
+    def write(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        for name in ("demonstrations", "pairs", "prompts"):
+            getattr(texts, name).write_parquet(folder / f"{name}.parquet")
+        tokenizer.save_pretrained(folder / "tokenizer")
+
+    write_folder(out, write, {"settings": block.corpus.model_dump(), "seed": block.seed, "counts": counts})
+
+
+def read_corpus(task: Task, data_root: Path | None) -> tuple[Corpus, dict[str, int]]:
+    """Write or read the corpus, before any limit in tokens, and count its rows."""
+    block = task.corpus
+    if not isinstance(block, EmbeddedCorpus):
+        return read_preferences(block.name, data_root=data_root, revision=block.revision, seed=task.seed)
+    sizes = block.model_dump(exclude={"source", "name", "variant"})
+    texts = corpus(block.name, task.seed, **sizes, null=block.variant == "null")
+    return texts, {name: getattr(texts, name).height for name in ("demonstrations", "pairs", "prompts")}
+
+
+def task_tokenizer(task: Task, texts: Corpus) -> PreTrainedTokenizerBase:
+    """Train the tokenizer of a model from scratch, or load that of a pretrained one."""
+    base = task.reference.base
+    if base.from_config is None:
+        return load_tokenizer(base.hub or base.path, base.revision if base.hub else None)
+    frame = texts.demonstrations
+    return train_tokenizer((frame["prompt"] + frame["response"]).to_list(), task.vocabulary_size)
+
+
+if __name__ == "__main__":
+    run_command(prepare_data)

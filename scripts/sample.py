@@ -1,0 +1,55 @@
+"""Sample responses of a policy to the prompts of one split."""
+
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from infalign.language.generation import sample_responses
+from infalign.language.models import load_language_model
+from infalign.records.command import run_command
+from infalign.records.config import Rollouts, parse_block
+from infalign.records.tables import read_table, weights_sha256, write_table
+
+
+def sample(
+    model: Path,
+    prompts: Path,
+    /,
+    *,
+    split: Literal["train", "evaluation"],
+    settings: str,
+    seed: int,
+    out: Path,
+) -> None:
+    """Sample responses.
+
+    Parameters
+    ----------
+    model : folder of the policy.
+    prompts : table of prompts.
+    split : which prompts.
+    settings : JSON of the configuration's block `rollouts`.
+    seed : of the draws.
+    out : table to write.
+    """
+    rollouts = parse_block(Rollouts, settings)
+    rows = read_table(prompts, ["prompt_id", "prompt", "split"]).filter(pl.col("split") == split)
+    policy, tokenizer = load_language_model(model)
+    frame = sample_responses(
+        policy,
+        tokenizer,
+        rows,
+        rollouts.n_rollouts,
+        max_new_tokens=rollouts.max_new_tokens,
+        temperature=rollouts.temperature,
+        seed=seed,
+        batch_size=rollouts.batch_size,
+    )
+    truncated = int((~frame["finished"]).sum())
+    facts = {"seed": seed, "settings": rollouts.model_dump(), "truncated_responses": truncated}
+    write_table(frame, out, {**facts, "model_sha256": weights_sha256(model)})
+
+
+if __name__ == "__main__":
+    run_command(sample)

@@ -1,0 +1,81 @@
+"""Score responses with the reward model, the judge and, where it exists, the gold reward."""
+
+from pathlib import Path
+
+import polars as pl
+
+from infalign.language.corpora import gold_reward
+from infalign.language.models import encode_prompts, load_language_model, load_reward_model
+from infalign.language.scoring import reward_scores, sequence_statistics
+from infalign.records.command import run_command
+from infalign.records.config import Corpus, EmbeddedCorpus, parse_block
+from infalign.records.tables import read_table, weights_sha256, write_table
+
+
+def score(
+    responses: Path,
+    prompts: Path,
+    /,
+    *,
+    reward_model: Path,
+    judge: Path,
+    corpus: str,
+    out: Path,
+    policy: Path | None = None,
+    reference: Path | None = None,
+    temperature: float = 1.0,
+) -> None:
+    """Add scores to a table of responses.
+
+    Parameters
+    ----------
+    responses : table of responses.
+    prompts : table of prompts.
+    reward_model : folder of the reward model.
+    judge : folder of the judge.
+    corpus : JSON of the configuration's block `corpus`; an embedded corpus has a gold reward.
+    out : table to write.
+    policy : folder of the policy that wrote the responses; adds its divergence from `reference`.
+    reference : folder of the reference policy.
+    temperature : at which the policy was sampled.
+    """
+    columns = ["prompt_id", "sample_id", "response", "tokens", "finished"]
+    frame = read_table(responses, columns)
+    texts = read_table(prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt")
+    frame = frame.join(texts, on="prompt_id", how="left", maintain_order="left")
+    asked, answered = frame["prompt"].to_list(), frame["response"].to_list()
+    for name, folder in (("reward", reward_model), ("judge", judge)):
+        model, tokenizer = load_reward_model(folder)
+        scores = reward_scores(model, tokenizer, asked, answered, finished=frame["finished"].to_list())
+        frame = frame.with_columns(pl.Series(name, scores))
+    gold = gold_scores(parse_block(Corpus, corpus), asked, answered)
+    frame = frame.with_columns(pl.Series("gold", gold, pl.Float64))
+    if policy is not None and reference is not None:
+        frame = frame.with_columns(divergence(frame, policy, reference, temperature))
+    facts = {"reward_model_sha256": weights_sha256(reward_model), "judge_sha256": weights_sha256(judge)}
+    write_table(frame.drop("prompt"), out, facts)
+
+
+def gold_scores(corpus: Corpus, prompts: list[str], responses: list[str]) -> list[float | None]:
+    """Gold reward of each response; null where the corpus has none."""
+    if not isinstance(corpus, EmbeddedCorpus):
+        return [None] * len(prompts)
+    null = corpus.variant == "null"
+    return [gold_reward(corpus.name, *texts, null=null) for texts in zip(prompts, responses, strict=True)]
+
+
+def divergence(frame: pl.DataFrame, policy: Path, reference: Path, temperature: float) -> list[pl.Series]:
+    """Log-probability under the reference and full-vocabulary KL of each response, in nats."""
+    model, tokenizer = load_language_model(policy)
+    prompts = encode_prompts(tokenizer, frame["prompt"].to_list())
+    statistics = sequence_statistics(
+        model, load_language_model(reference)[0], prompts, frame["tokens"].to_list(), temperature=temperature
+    )
+    return [
+        pl.Series("reference_log_prob", statistics.reference_log_prob),
+        pl.Series("kl", statistics.kl),
+    ]
+
+
+if __name__ == "__main__":
+    run_command(score)

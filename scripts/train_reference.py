@@ -1,0 +1,32 @@
+"""Finetune the reference policy on demonstrations."""
+
+from pathlib import Path
+
+from infalign.language.models import load_tokenizer, save_model, start_model
+from infalign.language.models import train_reference as train
+from infalign.records.command import run_command
+from infalign.records.config import LanguageModel, parse_block
+from infalign.records.tables import read_table, write_folder
+
+
+def train_reference(demonstrations: Path, /, *, tokenizer: Path, settings: str, seed: int, out: Path) -> None:
+    """Train the reference policy.
+
+    Parameters
+    ----------
+    demonstrations : table of prompts and responses.
+    tokenizer : folder of the task's tokenizer.
+    settings : JSON of the configuration's block `reference`.
+    seed : of the weights and of the order of the data.
+    out : folder to write.
+    """
+    block = parse_block(LanguageModel, settings)
+    model, encoder = start_model(block.base, tokenizer=load_tokenizer(tokenizer), seed=seed)
+    if block.training is not None:
+        train(model, encoder, read_table(demonstrations, ["prompt", "response"]), block.training, seed=seed)
+    facts = {"seed": seed, "settings": block.model_dump()}
+    write_folder(out, lambda partial: save_model(model, encoder, partial), facts)
+
+
+if __name__ == "__main__":
+    run_command(train_reference)

@@ -1,0 +1,371 @@
+"""The configuration: one file is one run. These models are its only definition."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from infalign.errors import InputError
+from infalign.mathematics.calibration import parse_calibrator
+from infalign.mathematics.procedures import parse_procedure
+from infalign.mathematics.transforms import parse_transform
+from infalign.records.methods import PPOSettings
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+B = TypeVar("B")
+
+
+class Block(BaseModel):
+    """A part of the configuration: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EmbeddedCorpus(Block):
+    """Dialogues written by the project itself, with a known (gold) reward."""
+
+    source: Literal["embedded"]
+    name: Literal["helpful", "harmless"]
+    variant: Literal["standard", "null"] = Field(
+        "standard", description="null: preferences and gold reward are independent of the response"
+    )
+    n_demonstrations: Count
+    n_train_prompts: Count = Field(description="prompts with rollouts, on which policies are trained")
+    n_evaluation_prompts: Count
+    n_pairs: Count = Field(
+        description="training pairs of the reward model and, apart from them, of the judge"
+    )
+    n_test_pairs: Count = Field(description="held-out pairs of each")
+
+
+class PreferenceCorpus(Block):
+    """Anthropic HH, from the hub or from a local folder (`data_root`)."""
+
+    source: Literal["hh"]
+    name: Literal["helpful-base", "harmless-base"]
+    revision: str = Field(
+        "main", description="revision of Anthropic/hh-rlhf on the hub; unused with data_root"
+    )
+    n_train_prompts: Count
+    n_evaluation_prompts: Count
+    max_prompt_tokens: Count
+    max_response_tokens: Count
+    too_long: Literal["error", "drop", "truncate_left"] = Field(
+        "error", description="what happens to dialogues over the limits; what is dropped or cut is counted"
+    )
+
+
+class FromConfig(Block):
+    """A Llama trained from scratch."""
+
+    hidden_size: Count
+    n_layers: Count
+    n_heads: Count
+    intermediate_size: Count
+    context: Count = Field(description="tokens of prompt and response together")
+
+
+class Base(Block):
+    """Where a model starts: exactly one of `from_config`, `hub`, `path`, `reference`."""
+
+    from_config: FromConfig | None = None
+    hub: str | None = Field(None, description="name on the model hub")
+    revision: str = Field("main", description="full hash of the hub revision, where one was published")
+    path: str | None = Field(None, description="local folder with safetensors")
+    reference: bool = Field(False, description="start from the task's reference policy")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Base:
+        given = [self.from_config is not None, self.hub is not None, self.path is not None, self.reference]
+        if sum(given) != 1:
+            raise ValueError("give exactly one of from_config, hub, path, reference: true")
+        return self
+
+
+class Training(Block):
+    """Supervised training of a language or reward model (TRL)."""
+
+    learning_rate: Positive
+    epochs: Positive
+    batch_size: Count
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class LanguageModel(Block):
+    """The reference policy."""
+
+    base: Base
+    training: Training | None = Field(None, description="supervised finetuning; null: taken as it is")
+
+
+class PreferenceModel(Block):
+    """A reward model or a judge."""
+
+    base: Base
+    pretraining: Training | None = Field(None, description="language modelling of the demonstrations first")
+    training: Training | None = Field(None, description="Bradley-Terry training; null: taken as it is")
+
+
+class Rollouts(Block):
+    """Reference responses per prompt, of both splits."""
+
+    n_rollouts: Annotated[int, Field(ge=2)] = Field(100, description="K of InfAlign, section 5: 100")
+    temperature: Positive = 1.0
+    max_new_tokens: Count
+    batch_size: Count = 512
+
+
+class Samples(Block):
+    """Responses of every policy to the evaluation prompts; all procedures are computed from these."""
+
+    n_samples: Count = 64
+    temperature: Positive = 1.0
+
+
+Corpus = Annotated[EmbeddedCorpus | PreferenceCorpus, Field(discriminator="source")]
+
+
+class Task(Block):
+    """Everything the policies of one task share; its hash names its folder."""
+
+    seed: int = 0
+    corpus: Corpus
+    vocabulary_size: Count | None = Field(None, description="of the tokenizer trained for from_config models")
+    reference: LanguageModel
+    reward_model: PreferenceModel
+    judge: PreferenceModel
+    rollouts: Rollouts
+    samples: Samples = Samples()
+
+    @model_validator(mode="after")
+    def _vocabulary_is_known(self) -> Task:
+        if (self.reference.base.from_config is None) != (self.vocabulary_size is None):
+            raise ValueError("vocabulary_size goes with reference.base.from_config: give both or neither")
+        return self
+
+
+class PolicyGrid(Block):
+    """Policies to train: every combination of the lists."""
+
+    tasks: Annotated[list[str], Field(min_length=1)]
+    method: Literal["ppo"]
+    reward: Annotated[list[str], Field(min_length=1)] = Field(description="raw or a transform, e.g. exp(10)")
+    calibrator: list[str] = Field(["empirical"], description="empirical or anchors(p); unused by raw")
+    n_rollouts: list[Count] | None = Field(None, description="rollouts used for calibration; default: all")
+    ties: Literal["half", "weak", "strict"] = "half"
+    kl: list[Positive] | None = Field(None, description="strengths as KL budgets in nats")
+    beta: list[Positive] | None = Field(None, description="strengths as the paper's beta")
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+
+    @model_validator(mode="after")
+    def _one_strength(self) -> PolicyGrid:
+        if (self.kl is None) == (self.beta is None):
+            raise ValueError("give the strengths either as kl: [...] or as beta: [...]")
+        return self
+
+    @field_validator("reward")
+    @classmethod
+    def _rewards_parse(cls, texts: list[str]) -> list[str]:
+        return [parse_transform(text).text for text in texts]
+
+    @field_validator("calibrator")
+    @classmethod
+    def _calibrators_parse(cls, texts: list[str]) -> list[str]:
+        return [parse_calibrator(text).text for text in texts]
+
+
+class Methods(Block):
+    """Settings of each method, shared by its policies."""
+
+    ppo: PPOSettings = PPOSettings()
+
+
+class Evaluation(Block):
+    """What is computed from the samples; nothing here costs a model call."""
+
+    n: Annotated[list[Count], Field(min_length=1)] = Field(
+        [2, 4, 32], description="N of best-of-N and worst-of-N"
+    )
+    procedures: list[str] = Field([], description="further procedures, e.g. sbon(4, 5.0) or bop(3.5)")
+    select: list[Literal["reward", "judge"]] = ["reward", "judge"]
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    resamples: Count = 2000
+    seed: int = 0
+
+    @field_validator("procedures")
+    @classmethod
+    def _procedures_parse(cls, texts: list[str]) -> list[str]:
+        return [parse_procedure(text).text for text in texts]
+
+
+class Theory(Block):
+    """Frontiers drawn without training."""
+
+    transforms: list[str] = ["identity", "log", "exp(5)", "exp(10)", "exp(-5)", "exp(-10)"]
+    kl: list[Positive] = [
+        0.01,
+        0.03,
+        0.06,
+        0.1,
+        0.15,
+        0.2,
+        0.25,
+        0.3,
+        0.4,
+        0.5,
+        0.6,
+        0.8,
+        1.0,
+        1.25,
+        1.5,
+        2.0,
+    ]
+
+    @field_validator("transforms")
+    @classmethod
+    def _transforms_parse(cls, texts: list[str]) -> list[str]:
+        return [parse_transform(text).text for text in texts]
+
+
+class Goal(Block):
+    """What a task's main figure shows."""
+
+    procedure: str = Field(description="the procedure its policies are deployed with, e.g. bon(4)")
+    transform: str = Field(description="the transform meant for it, e.g. exp(10)")
+
+
+class Config(Block):
+    """One run."""
+
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = Field(description="name of results/<run>")
+    data_root: str | None = Field(None, description="local folder of the real data")
+    tasks: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Task], Field(min_length=1)]
+    goals: dict[str, Goal]
+    methods: Methods = Methods()
+    policies: Annotated[list[PolicyGrid], Field(min_length=1)]
+    evaluation: Evaluation = Evaluation()
+    theory: Theory = Theory()
+
+    @model_validator(mode="after")
+    def _names_match(self) -> Config:
+        problems = []
+        for i, grid in enumerate(self.policies):
+            problems += [f"policies.{i}.tasks: unknown task {t!r}" for t in grid.tasks if t not in self.tasks]
+        if set(self.goals) != set(self.tasks):
+            problems.append(f"goals: one per task, got {sorted(self.goals)} for tasks {sorted(self.tasks)}")
+        if problems:
+            raise ValueError("; ".join(problems) + f"; the tasks are {', '.join(self.tasks)}")
+        return self
+
+    @model_validator(mode="after")
+    def _samples_suffice(self) -> Config:
+        for name, task in self.tasks.items():
+            available = min(task.samples.n_samples, task.rollouts.n_rollouts)
+            if max(self.evaluation.n) > available:
+                raise ValueError(
+                    f"evaluation.n must be at most {available}, the responses per prompt of task {name}, "
+                    f"got {max(self.evaluation.n)}; raise tasks.{name}.samples.n_samples or remove it"
+                )
+            for grid in self.policies:
+                used = max(grid.n_rollouts or [1])
+                if name in grid.tasks and used > task.rollouts.n_rollouts:
+                    raise ValueError(
+                        f"policies.n_rollouts must be at most {task.rollouts.n_rollouts} "
+                        f"(tasks.{name}.rollouts.n_rollouts), got {used}"
+                    )
+        return self
+
+
+def parse_config(values: dict[str, Any]) -> Config:
+    """Check a configuration.
+
+    Raises
+    ------
+    InputError
+        All errors at once, each with its place, what was got and what is allowed.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise _input_error("the configuration", error) from None
+
+
+def parse_config_json(text: str) -> Config:
+    """Check a configuration written as JSON; errors as `parse_config`."""
+    return parse_config(json.loads(text))
+
+
+def read_config(path: str | Path) -> Config:
+    """Read the configuration that a run recorded."""
+    return parse_config_json(Path(path).read_text(encoding="utf-8"))
+
+
+def parse_block(kind: type[B], text: str) -> B:
+    """Check one block of the configuration, written as JSON, e.g. `Rollouts`.
+
+    Raises
+    ------
+    InputError
+        All errors at once.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        raise _input_error(f"the settings {text}", error) from None
+
+
+def _input_error(name: str, error: ValidationError) -> InputError:
+    lines = "".join(f"\n  {_describe(item)}" for item in error.errors())
+    return InputError(f"errors in {name}:{lines}")
+
+
+def _describe(item: Any) -> str:
+    place = ".".join(str(part) for part in item["loc"]) or "config"
+    if item["type"] == "extra_forbidden":
+        return f"{place}: unknown key; remove it or look it up in config/schema.json"
+    if item["type"] == "missing":
+        return f"{place}: missing"
+    got = "" if isinstance(item["input"], (dict, list)) else f", got {item['input']!r}"
+    return f"{place}: {item['msg'].removeprefix('Value error, ')}{got}"
+
+
+def settings_json(block: BaseModel) -> str:
+    """Write a block as canonical JSON, as scripts take it on their command line."""
+    return json.dumps(block.model_dump(mode="json"), sort_keys=True)
+
+
+def short_hash(block: BaseModel, *more: str | None) -> str:
+    """Hash a block, and texts that go with it, to 8 hex digits."""
+    text = "\0".join([settings_json(block), *(part or "" for part in more)])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def task_folder(config: Config, task: str) -> str:
+    """Folder of a task's shared results, below `results/tasks/`: its name and its block's hash."""
+    block = config.tasks[task]
+    root = (
+        str(Path(config.data_root).resolve())
+        if config.data_root and block.corpus.source != "embedded"
+        else None
+    )
+    return f"{task}-{short_hash(block, root)}"
+
+
+def policy_sampling(task: Task) -> Rollouts:
+    """How the policies of a task are sampled for evaluation: as the rollouts, with `samples`' own numbers."""
+    own = {"n_rollouts": task.samples.n_samples, "temperature": task.samples.temperature}
+    return task.rollouts.model_copy(update=own)

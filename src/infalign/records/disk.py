@@ -1,0 +1,77 @@
+"""How much disk a run needs, estimated before it starts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from infalign.errors import InputError
+from infalign.records.config import Base, Config, Task
+from infalign.records.sweep import Policy, policy_folder
+
+BYTES_PER_TOKEN = 12  # text, token and share of the scores of a stored response, compressed
+BYTES_PER_WEIGHT = 4  # float32 safetensors
+CHECKPOINT_COPIES = 4  # a policy in training: weights, two Adam moments, the value head and the reference
+FIXED_BYTES = 50_000_000  # data, figures, report, logs
+
+
+def needed_bytes(config: Config, policies: Sequence[Policy], results: str | Path) -> int:
+    """Estimate what a run will still write, in bytes; policies that are done count nothing.
+
+    Models from the hub are not counted: their size is unknown before they are downloaded.
+    """
+    tasks = {name: _task_bytes(task) for name, task in config.tasks.items()}
+    todo = [
+        policy
+        for policy in policies
+        if not (Path(results) / "tasks" / policy_folder(config, policy) / "scores.parquet").exists()
+    ]
+    per_policy = [
+        _samples_bytes(config.tasks[policy.task])
+        + CHECKPOINT_COPIES * _policy_bytes(config.tasks[policy.task])
+        for policy in todo
+    ]
+    return FIXED_BYTES + sum(tasks[name] for name in {policy.task for policy in todo}) + sum(per_policy)
+
+
+def check_disk(config: Config, policies: Sequence[Policy], results: str | Path) -> None:
+    """Raise InputError if the disk under `results` holds less than the run is estimated to write."""
+    folder = Path(results).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    needed, free = needed_bytes(config, policies, results), shutil.disk_usage(folder).free
+    if free < needed:
+        raise InputError(
+            f"too little disk: run {config.run} is estimated to write {needed / 1e9:.2f} GB below {results}, "
+            f"{free / 1e9:.2f} GB are free; free some, or make results a link to a larger disk"
+        )
+
+
+def _task_bytes(task: Task) -> int:
+    prompts = task.corpus.n_train_prompts + task.corpus.n_evaluation_prompts
+    rollouts = 2 * prompts * task.rollouts.n_rollouts * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
+    bases = [model.base for model in (task.reference, task.reward_model, task.judge)]
+    return rollouts + sum(_base_bytes(task, base) for base in bases)
+
+
+def _samples_bytes(task: Task) -> int:
+    count = task.corpus.n_evaluation_prompts * task.samples.n_samples
+    return 2 * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
+
+
+def _policy_bytes(task: Task) -> int:
+    return _base_bytes(task, task.reference.base)
+
+
+def _base_bytes(task: Task, base: Base) -> int:
+    if base.reference:
+        return _base_bytes(task, task.reference.base)
+    if base.path is not None:
+        return sum(file.stat().st_size for file in Path(base.path).glob("*.safetensors"))
+    if base.from_config is None:
+        return 0
+    shape = base.from_config
+    layer = 4 * shape.hidden_size**2 + 3 * shape.hidden_size * shape.intermediate_size
+    embeddings = 2 * (task.vocabulary_size or 0) * shape.hidden_size
+    return BYTES_PER_WEIGHT * (embeddings + shape.n_layers * layer)

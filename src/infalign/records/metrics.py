@@ -1,0 +1,253 @@
+"""What the scored samples say of each policy: win rates under every procedure, divergence, their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+
+from infalign.errors import InputError
+from infalign.mathematics.calibration import empirical_calibration
+from infalign.mathematics.frontier import ideal
+from infalign.mathematics.procedures import Procedure, parse_procedure
+from infalign.mathematics.statistics import Interval, bootstrap_mean
+from infalign.mathematics.winrate import expected_win_rate, selection_weights
+from infalign.records.config import Evaluation
+from infalign.records.sweep import Policy
+
+SCORERS = ("judge", "gold")
+LOWEST_KL = 0.1  # nats; below it a share of the attainable gain is noise
+
+METRICS_SCHEMA = {
+    "task": pl.String,
+    "policy": pl.String,
+    "method": pl.String,
+    "transform": pl.String,
+    "calibrator": pl.String,
+    "n_rollouts": pl.Int64,
+    "strength_kind": pl.String,
+    "strength": pl.Float64,
+    "beta": pl.Float64,
+    "seed": pl.Int64,
+    "temperature": pl.Float64,
+    "split": pl.String,
+    "procedure": pl.String,
+    "n": pl.Int64,
+    "select": pl.String,
+    "scorer": pl.String,
+    "win_rate": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+    "kl": pl.Float64,
+    "kl_low": pl.Float64,
+    "kl_high": pl.Float64,
+    "share_of_limit": pl.Float64,
+    "mean_reward": pl.Float64,
+    "mean_judge": pl.Float64,
+    "mean_length": pl.Float64,
+    "n_prompts": pl.Int64,
+    "n_samples": pl.Int64,
+    "share_of_offline": pl.Float64,
+    "distinct_bigrams": pl.Float64,
+}
+PROMPT_SCHEMA = {
+    "task": pl.String,
+    "policy": pl.String,
+    "procedure": pl.String,
+    "select": pl.String,
+    "scorer": pl.String,
+    "prompt_id": pl.String,
+    "win_rate": pl.Float64,
+    "kl": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class PromptScores:
+    """Scores of one prompt's responses, each (samples,)."""
+
+    prompt_id: str
+    columns: dict[str, np.ndarray]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+
+def procedures(evaluation: Evaluation) -> list[Procedure]:
+    """List what is evaluated: none, best-of-N and worst-of-N for each N, and the further ones."""
+    texts = ["none", *(f"{name}({n})" for name in ("bon", "won") for n in evaluation.n)]
+    return [parse_procedure(text) for text in dict.fromkeys([*texts, *evaluation.procedures])]
+
+
+def group_scores(frame: pl.DataFrame) -> list[PromptScores]:
+    """Arrange a table of scores by prompt, ordered by prompt_id; columns without values are left out."""
+    names = ["reward", "judge", "gold", "kl", "n_tokens"]
+    names = [n for n in names if n in frame.columns and frame[n].null_count() < frame.height]
+    groups = frame.sort("prompt_id", "sample_id").group_by("prompt_id", maintain_order=True).agg(names)
+    return [
+        PromptScores(row["prompt_id"], {name: np.asarray(row[name], dtype=float) for name in names})
+        for row in groups.iter_rows(named=True)
+    ]
+
+
+def policy_metrics(
+    policy: Policy,
+    beta: float,
+    temperature: float,
+    scores: pl.DataFrame,
+    reference: pl.DataFrame,
+    evaluation: Evaluation,
+    offline: pl.DataFrame,
+) -> tuple[list[dict], list[dict]]:
+    """Measure one policy against the reference on the evaluation prompts.
+
+    Parameters
+    ----------
+    policy : what it was trained for.
+    beta : the paper's beta of its training.
+    temperature : at which its responses were sampled.
+    scores : responses of the policy with reward, judge, gold and kl (nats, summed over the response).
+    reference : reference rollouts on the same prompts with reward, judge and gold.
+    evaluation : procedures, selectors, interval level, resamples and seed.
+    offline : offline frontier of the task (transform, procedure, select, scorer, kl, win_rate).
+
+    Returns
+    -------
+    rows of the metrics table, rows of the table by prompt.
+
+    Raises
+    ------
+    InputError
+        The two tables have different prompts, or fewer samples than a procedure needs.
+    """
+    ours, theirs = group_scores(scores), group_scores(reference)
+    if [prompt.prompt_id for prompt in ours] != [prompt.prompt_id for prompt in theirs]:
+        raise InputError(f"{policy.slug}: its samples and the reference rollouts have different prompts")
+    kl = np.array([prompt["kl"].mean() for prompt in ours])
+    facts = {
+        **policy.row(),
+        "beta": beta,
+        "temperature": temperature,
+        "split": "evaluation",
+        **_named_interval("kl", _interval(kl, evaluation)),
+        "n_prompts": len(ours),
+        "n_samples": len(ours[0]["reward"]),
+        "distinct_bigrams": distinct_bigrams(scores["tokens"].to_list()),
+    }
+    limits = {
+        p.text: share_of_limit(policy.reward, p, ours, theirs, facts["kl"]) for p in procedures(evaluation)
+    }
+    rows, prompt_rows = [], []
+    for procedure, select, scorer, rates, means in _measured(ours, theirs, evaluation):
+        interval = _interval(rates, evaluation)
+        key = {"procedure": procedure.text, "select": select, "scorer": scorer}
+        gain = {"win_rate": interval.estimate, "ci_low": interval.low, "ci_high": interval.high}
+        shares = {
+            "share_of_limit": limits[procedure.text],
+            "share_of_offline": share_of_offline(policy.reward, key, facts["kl"], interval.estimate, offline),
+        }
+        rows.append({**facts, **key, "n": procedure.n, **gain, **shares, **means})
+        prompt_rows += [
+            {
+                "task": policy.task,
+                "policy": policy.slug,
+                **key,
+                "prompt_id": p.prompt_id,
+                "win_rate": w,
+                "kl": k,
+            }
+            for p, w, k in zip(ours, rates, kl, strict=True)
+        ]
+    return rows, prompt_rows
+
+
+def _measured(
+    ours: Sequence[PromptScores], theirs: Sequence[PromptScores], evaluation: Evaluation
+) -> Iterator:
+    """Yield procedure, selector, scorer, win rates by prompt, mean reward, judge and length of the outputs."""
+    scorers = [name for name in SCORERS if name in ours[0].columns]
+    for procedure in procedures(evaluation):
+        for select in evaluation.select:
+            means = _output_means(ours, theirs, procedure, select)
+            for scorer in scorers:
+                rates = [
+                    _win_rate(a, b, procedure, select, scorer) for a, b in zip(ours, theirs, strict=True)
+                ]
+                yield procedure, select, scorer, np.array(rates), means
+
+
+def _win_rate(
+    ours: PromptScores, theirs: PromptScores, procedure: Procedure, select: str, scorer: str
+) -> float:
+    return expected_win_rate(ours[select], ours[scorer], theirs[select], theirs[scorer], procedure)
+
+
+def _output_means(ours, theirs, procedure: Procedure, select: str) -> dict[str, float]:
+    """Mean reward, judge score and length in tokens of what the procedure outputs."""
+    totals = np.zeros(3)
+    for prompt, reference in zip(ours, theirs, strict=True):
+        quantiles = reference_quantiles(prompt[select], reference[select])
+        weights = selection_weights(prompt[select], procedure, quantiles)
+        totals += [weights @ prompt[name] for name in ("reward", "judge", "n_tokens")]
+    return dict(zip(("mean_reward", "mean_judge", "mean_length"), totals / len(ours), strict=True))
+
+
+def share_of_limit(
+    transform: str,
+    procedure: Procedure,
+    ours: Sequence[PromptScores],
+    theirs: Sequence[PromptScores],
+    kl: float,
+) -> float | None:
+    """Share of the ideal gain that a policy reaches at its own KL, judged by the reward it was trained on.
+
+    Returns
+    -------
+    (W - 1/2) / (W_ideal - 1/2); None for `raw`, which has no ideal, and below 0.1 nats.
+    """
+    if transform == "raw" or kl < LOWEST_KL:
+        return None
+    rates = [_win_rate(a, b, procedure, "reward", "reward") for a, b in zip(ours, theirs, strict=True)]
+    limit = ideal(transform, procedure.text, kl=kl).win_rate
+    return float((np.mean(rates) - 0.5) / (limit - 0.5))
+
+
+def share_of_offline(
+    transform: str, key: dict[str, str], kl: float, win_rate: float, offline: pl.DataFrame
+) -> float | None:
+    """Share of the offline frontier's gain that a policy reaches at its own KL, by the same scorer.
+
+    The frontier is interpolated linearly in the root of KL; None below 0.1 nats or beyond its last point.
+    """
+    curve = offline.filter(transform=transform, **key).sort("kl")
+    if curve.is_empty() or kl < LOWEST_KL or kl > curve["kl"][-1]:
+        return None
+    roots = np.sqrt(np.concatenate([[0.0], curve["kl"].to_numpy()]))
+    rates = np.concatenate([[0.5], curve["win_rate"].to_numpy()])
+    return float((win_rate - 0.5) / (np.interp(np.sqrt(kl), roots, rates) - 0.5))
+
+
+def reference_quantiles(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Mid-ranks of values, shape (m,), among reference values, shape (K,); in [0, 1]."""
+    return empirical_calibration(values, reference, "half")
+
+
+def distinct_bigrams(responses: Sequence[Sequence[int]]) -> float:
+    """Share of distinct token pairs among all pairs of neighbours, in (0, 1].
+
+    >>> distinct_bigrams([[1, 2, 1, 2]])
+    0.6666666666666666
+    """
+    pairs = [pair for tokens in responses for pair in pairwise(tokens)]
+    return len(set(pairs)) / max(len(pairs), 1)
+
+
+def _interval(values: np.ndarray, evaluation: Evaluation) -> Interval:
+    return bootstrap_mean(values, evaluation.level, evaluation.resamples, evaluation.seed)
+
+
+def _named_interval(name: str, interval: Interval) -> dict[str, float | None]:
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -1,0 +1,124 @@
+"""From a configuration to its policies: one row and one slug each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from itertools import product
+from typing import Literal
+
+from infalign.errors import InputError
+from infalign.records.config import Config, PolicyGrid, short_hash, task_folder
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What one policy is trained for.
+
+    Attributes
+    ----------
+    reward : `raw` or the text form of a transform.
+    calibrator : text form; None for `raw`.
+    n_rollouts : reference rollouts per prompt that calibrate; None for `raw`.
+    strength : KL budget in nats or the paper's beta, as `strength_kind` says.
+    """
+
+    task: str
+    method: str
+    reward: str
+    calibrator: str | None
+    n_rollouts: int | None
+    ties: str | None
+    strength_kind: Literal["kl", "beta"]
+    strength: float
+    seed: int
+
+    @property
+    def slug(self) -> str:
+        """Name of the policy in paths, tables and logs, e.g. `ppo-exp10-kl0.50-s0`.
+
+        >>> Policy("helpful", "ppo", "exp(10)", "empirical", 100, "half", "kl", 0.5, 0).slug
+        'ppo-exp10-kl0.50-s0'
+        """
+        parts = [self.method, file_name(self.reward)]
+        if self.calibrator not in (None, "empirical"):
+            parts.append(file_name(self.calibrator))
+        if self.n_rollouts not in (None, 100):
+            parts.append(f"k{self.n_rollouts}")
+        if self.ties not in (None, "half"):
+            parts.append(self.ties)
+        return "-".join([*parts, f"{self.strength_kind}{plain_number(self.strength)}", f"s{self.seed}"])
+
+    def row(self) -> dict[str, object]:
+        """Return the policy as columns of the metrics table."""
+        columns = asdict(self)
+        return {"policy": self.slug, "transform": columns.pop("reward"), **columns}
+
+
+def file_name(text: str) -> str:
+    """Turn a text form into part of a file name.
+
+    >>> file_name("optimal(bon(4))"), file_name("exp(-10)"), file_name("sbon(4, 5.0)")
+    ('optimal_bon4', 'exp-10', 'sbon4_5.0')
+    """
+    head, _, rest = text.partition("(")
+    inner = rest.removesuffix(")")
+    if "(" in inner:
+        return f"{head}_{file_name(inner)}"
+    return head + inner.replace(", ", "_")
+
+
+def plain_number(value: float) -> str:
+    """Write a positive number without exponent and with at least two decimals, without loss.
+
+    >>> plain_number(0.5), plain_number(0.125), plain_number(1e-5)
+    ('0.50', '0.125', '0.00001')
+    """
+    text = format(Decimal(repr(float(value))), "f")
+    whole, _, decimals = text.partition(".")
+    return f"{whole}.{decimals.ljust(2, '0')}"
+
+
+def policies(config: Config) -> list[Policy]:
+    """List the policies of a configuration, in the order of its grids.
+
+    Raises
+    ------
+    InputError
+        A policy occurs twice.
+    """
+    rows = [policy for grid in config.policies for policy in _expand(config, grid)]
+    seen: set[tuple[str, str]] = set()
+    for policy in rows:
+        if (policy.task, policy.slug) in seen:
+            raise InputError(f"policies: {policy.slug} of task {policy.task} is listed twice; remove one")
+        seen.add((policy.task, policy.slug))
+    return rows
+
+
+def _expand(config: Config, grid: PolicyGrid) -> list[Policy]:
+    kind: Literal["kl", "beta"] = "kl" if grid.kl is not None else "beta"
+    rows = []
+    for task, reward in product(grid.tasks, grid.reward):
+        for calibrator, n_rollouts in _calibrations(config, grid, task, reward):
+            ties = None if calibrator is None else grid.ties
+            rows += [
+                Policy(task, grid.method, reward, calibrator, n_rollouts, ties, kind, strength, seed)
+                for strength, seed in product(grid.kl or grid.beta or [], grid.seeds)
+            ]
+    return rows
+
+
+def _calibrations(
+    config: Config, grid: PolicyGrid, task: str, reward: str
+) -> list[tuple[str | None, int | None]]:
+    if reward == "raw":
+        return [(None, None)]
+    counts = grid.n_rollouts or [config.tasks[task].rollouts.n_rollouts]
+    return list(product(grid.calibrator, counts))
+
+
+def policy_folder(config: Config, policy: Policy) -> str:
+    """Folder of a policy below `results/tasks/`; it names the settings of its method by their hash."""
+    settings = getattr(config.methods, policy.method)
+    return f"{task_folder(config, policy.task)}/policies/{policy.method}-{short_hash(settings)}/{policy.slug}"

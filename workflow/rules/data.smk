@@ -1,0 +1,31 @@
+"""Preference pairs, demonstrations, prompts and the tokenizer of each task."""
+
+
+def data_files(task):
+    """Files of a real corpus below data_root; none for the embedded corpora and for the hub."""
+    corpus = CONFIG.tasks[TASKS[task]].corpus
+    if corpus.source == "embedded" or CONFIG.data_root is None:
+        return []
+    return sorted(glob.glob(f"{CONFIG.data_root}/{corpus.name}/*.jsonl.gz"))
+
+
+rule prepare_data:
+    input:
+        files=lambda w: data_files(w.task),
+    output:
+        demonstrations=f"{SHARED}/{{task}}/data/demonstrations.parquet",
+        pairs=f"{SHARED}/{{task}}/data/pairs.parquet",
+        prompts=f"{SHARED}/{{task}}/data/prompts.parquet",
+        tokenizer=directory(f"{SHARED}/{{task}}/data/tokenizer"),
+    params:
+        task=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]]),
+        folder=lambda w: f"{SHARED}/{w.task}/data",
+        root=f"--data-root {CONFIG.data_root}" if CONFIG.data_root else "",
+        code=code_hash("scripts/prepare_data.py"),
+    log:
+        "logs/{task}/prepare_data.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python scripts/prepare_data.py --task {params.task:q} {params.root}"
+        " --out {params.folder} 2> {log}"

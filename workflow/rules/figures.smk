@@ -1,0 +1,42 @@
+"""The figures, each from the run's tables alone."""
+
+WIN_RATE_TABLES = [f"{RUN}/{name}.parquet" for name in ("metrics", "offline", "ideal")]
+GOLD = any(task.corpus.source == "embedded" for task in CONFIG.tasks.values())
+FIGURE_TABLES = {
+    "transforms": [f"{RUN}/ideal.parquet"],
+    **{f"calibration_{name}": [f"{SHARED}/{folder}/scores/train.parquet"] for name, folder in FOLDER_OF.items()},
+    **{
+        kind + suffix: WIN_RATE_TABLES
+        for kind in ("standard", "inference_time", "scaling")
+        for suffix in ("", "_by_judge")
+    },
+    "overview": [f"{RUN}/metrics.parquet"],
+    **({"gold": [f"{RUN}/gold.parquet"]} if GOLD else {}),
+}
+FIGURES = expand(f"{RUN}/figures/{{figure}}.{{format}}", figure=FIGURE_TABLES, format=["svg", "png"])
+
+
+rule draw_figure:
+    input:
+        config=rules.record_config.output,
+        tables=lambda w: FIGURE_TABLES[w.figure],
+    output:
+        svg=report(
+            f"{RUN}/figures/{{figure}}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        png=f"{RUN}/figures/{{figure}}.png",
+    params:
+        run=RUN,
+        tasks=SHARED,
+        code=code_hash("scripts/draw_figure.py"),
+    wildcard_constraints:
+        figure="|".join(FIGURE_TABLES),
+    log:
+        f"logs/{CONFIG.run}/figure_{{figure}}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python scripts/draw_figure.py {wildcards.figure} --run {params.run} --tasks {params.tasks} 2> {log}"

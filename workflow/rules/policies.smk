@@ -1,0 +1,86 @@
+"""One training, one sampling and one scoring job per policy.
+
+`{at}` is a policy's folder below results/tasks/: <task>-<hash>/policies/<method>-<hash>/<policy>.
+"""
+
+
+def shared(path):
+    """Input function: a file of the task that a policy belongs to."""
+    return lambda w: f"{SHARED}/{w.at.split('/')[0]}/{path}"
+
+
+def policy_of(w):
+    return POLICY_AT[w.at]
+
+
+def task_of(w):
+    return CONFIG.tasks[POLICY_AT[w.at].task]
+
+
+rule train_policy:
+    input:
+        reference=shared("models/reference"),
+        reward=shared("models/reward_model"),
+        prompts=shared("data/prompts.parquet"),
+        scores=shared("scores/train.parquet"),
+    output:
+        model=directory(f"{SHARED}/{{at}}/model"),
+        log=f"{SHARED}/{{at}}/training.parquet",
+    params:
+        policy=lambda w: json.dumps(asdict(policy_of(w)), sort_keys=True),
+        settings=lambda w: settings_json(getattr(CONFIG.methods, policy_of(w).method)),
+        rollouts=lambda w: settings_json(task_of(w).rollouts),
+        scratch=lambda w: f"results/scratch/{w.at}",
+        code=code_hash("scripts/train_policy.py"),
+    log:
+        "logs/{at}/train_policy.log",
+    conda:
+        "../../envs/gpu.yaml"
+    shell:
+        "python scripts/train_policy.py --policy {params.policy:q} --settings {params.settings:q}"
+        " --rollouts {params.rollouts:q} --reference {input.reference} --reward-model {input.reward}"
+        " --prompts {input.prompts} --scores {input.scores} --scratch {params.scratch}"
+        " --out {output.model} --log {output.log} 2> {log}"
+
+
+rule sample_policy:
+    input:
+        model=rules.train_policy.output.model,
+        prompts=shared("data/prompts.parquet"),
+    output:
+        f"{SHARED}/{{at}}/samples.parquet",
+    params:
+        settings=lambda w: settings_json(policy_sampling(task_of(w))),
+        seed=lambda w: task_of(w).seed,
+        code=code_hash("scripts/sample.py"),
+    log:
+        "logs/{at}/sample_policy.log",
+    conda:
+        "../../envs/gpu.yaml"
+    shell:
+        "python scripts/sample.py {input.model} {input.prompts} --split evaluation"
+        " --settings {params.settings:q} --seed {params.seed} --out {output} 2> {log}"
+
+
+rule score_policy:
+    input:
+        responses=rules.sample_policy.output,
+        prompts=shared("data/prompts.parquet"),
+        model=rules.train_policy.output.model,
+        reference=shared("models/reference"),
+        reward=shared("models/reward_model"),
+        judge=shared("models/judge"),
+    output:
+        f"{SHARED}/{{at}}/scores.parquet",
+    params:
+        corpus=lambda w: settings_json(task_of(w).corpus),
+        temperature=lambda w: task_of(w).samples.temperature,
+        code=code_hash("scripts/score.py"),
+    log:
+        "logs/{at}/score_policy.log",
+    conda:
+        "../../envs/gpu.yaml"
+    shell:
+        "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"
+        " --judge {input.judge} --corpus {params.corpus:q} --policy {input.model}"
+        " --reference {input.reference} --temperature {params.temperature} --out {output} 2> {log}"

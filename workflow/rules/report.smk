@@ -1,0 +1,42 @@
+"""Claims with their verdicts, the tables a reader sees, and one offline HTML report."""
+
+
+rule judge_claims:
+    input:
+        config=rules.record_config.output,
+        claims="reports/claims.yaml",
+        ideal=rules.ideal_frontier.output,
+        offline=rules.collect_offline.output,
+        metrics=rules.evaluate.output.metrics,
+        prompts=rules.evaluate.output.prompts,
+        scores=expand(f"{SHARED}/{{task}}/scores/train.parquet", task=TASKS),
+    output:
+        claims=f"{RUN}/claims.parquet",
+        gold=f"{RUN}/gold.parquet",
+        html=report(f"{RUN}/claims.html", caption="../report/claims.rst", category="Claims"),
+        metrics=report(f"{RUN}/metrics.html", caption="../report/metrics.rst", category="Metrics"),
+    params:
+        run=RUN,
+        tasks=SHARED,
+        code=code_hash("scripts/judge_claims.py"),
+    log:
+        f"logs/{CONFIG.run}/judge_claims.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python scripts/judge_claims.py {input.claims} --run {params.run} --tasks {params.tasks} 2> {log}"
+
+
+rule report:
+    input:
+        figures=FIGURES,
+        claims=rules.judge_claims.output,
+        config=rules.record_config.output,
+    output:
+        f"{RUN}/report.html",
+    log:
+        f"logs/{CONFIG.run}/report.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "snakemake figures claims --configfile {input.config} --cores 1 --nolock --report {output} > {log} 2>&1"

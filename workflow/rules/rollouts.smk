@@ -1,0 +1,40 @@
+"""K reference responses per prompt, scored once for all policies."""
+
+
+rule sample_rollouts:
+    input:
+        model=rules.train_reference.output.model,
+        prompts=rules.prepare_data.output.prompts,
+    output:
+        f"{SHARED}/{{task}}/rollouts/{{split}}.parquet",
+    params:
+        settings=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]].rollouts),
+        seed=lambda w: CONFIG.tasks[TASKS[w.task]].seed,
+        code=code_hash("scripts/sample.py"),
+    log:
+        "logs/{task}/sample_rollouts_{split}.log",
+    conda:
+        "../../envs/gpu.yaml"
+    shell:
+        "python scripts/sample.py {input.model} {input.prompts} --split {wildcards.split}"
+        " --settings {params.settings:q} --seed {params.seed} --out {output} 2> {log}"
+
+
+rule score_rollouts:
+    input:
+        responses=rules.sample_rollouts.output,
+        prompts=rules.prepare_data.output.prompts,
+        reward=f"{MODELS}/reward_model",
+        judge=f"{MODELS}/judge",
+    output:
+        f"{SHARED}/{{task}}/scores/{{split}}.parquet",
+    params:
+        corpus=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]].corpus),
+        code=code_hash("scripts/score.py"),
+    log:
+        "logs/{task}/score_rollouts_{split}.log",
+    conda:
+        "../../envs/gpu.yaml"
+    shell:
+        "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"
+        " --judge {input.judge} --corpus {params.corpus:q} --out {output} 2> {log}"

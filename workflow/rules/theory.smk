@@ -1,0 +1,63 @@
+"""Frontiers before any training: the ideal one, and the offline tilt of the scored reference rollouts."""
+
+
+rule record_config:
+    output:
+        f"{RUN}/config.json",
+    params:
+        config=CONFIG.model_dump_json(),
+        code=code_hash("scripts/record_config.py"),
+    log:
+        f"logs/{CONFIG.run}/record_config.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python scripts/record_config.py {params.config:q} --out {output} 2> {log}"
+
+
+rule ideal_frontier:
+    input:
+        config=rules.record_config.output,
+    output:
+        f"{RUN}/ideal.parquet",
+    params:
+        code=code_hash("scripts/ideal_frontier.py"),
+    log:
+        f"logs/{CONFIG.run}/ideal_frontier.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python scripts/ideal_frontier.py {input.config} --out {output} 2> {log}"
+
+
+rule offline_frontier:
+    input:
+        config=rules.record_config.output,
+        scores=lambda w: f"{SHARED}/{FOLDER_OF[w.name]}/scores/evaluation.parquet",
+    output:
+        f"{RUN}/offline/{{name}}.parquet",
+    params:
+        tasks=SHARED,
+        code=code_hash("scripts/offline_frontier.py"),
+    log:
+        f"logs/{CONFIG.run}/offline_frontier_{{name}}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python scripts/offline_frontier.py {input.config} --task {wildcards.name}"
+        " --tasks {params.tasks} --out {output} 2> {log}"
+
+
+rule collect_offline:
+    input:
+        expand(rules.offline_frontier.output, name=CONFIG.tasks),
+    output:
+        f"{RUN}/offline.parquet",
+    params:
+        code=code_hash("scripts/collect.py"),
+    log:
+        f"logs/{CONFIG.run}/collect_offline.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python scripts/collect.py {input} --out {output} 2> {log}"
