@@ -230,10 +230,11 @@ def _own_rollouts(
     )
     differing = joined.filter(pl.col("rollout") != pl.col("reward"))
     if not differing.is_empty():
+        first = differing.row(0, named=True)
         raise InputError(
-            f"--leave-one-out: prompt_id {differing['prompt_id'][0]!r}, sample_id "
-            f"{differing['sample_id'][0]} has reward {differing['reward'][0]} in {paths[0]} and {differing['rollout'][0]} in {paths[1]} "
-            f"({differing.height} such rows); give tables of the same responses, or leave the option out"
+            f"--leave-one-out: prompt_id {first['prompt_id']!r}, sample_id {first['sample_id']} has reward "
+            f"{first['reward']} in {paths[0]} and {first['rollout']} in {paths[1]} ({differing.height} such "
+            "rows); give tables of the same responses, or leave the option out"
         )
     unmatched = joined["own"].null_count()
     if unmatched == joined.height:
