@@ -1,0 +1,217 @@
+"""The papers' claims, read from reports/claims.yaml and judged against a run's tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from infalign.errors import InputError
+from infalign.presentation.measures import KINDS, Bootstrap, Measure, Measured, Tables, measure
+from infalign.presentation.verdicts import Expectation, least_favourable, verdict
+
+COLUMNS = {
+    "claim": pl.String,
+    "source": pl.String,
+    "text": pl.String,
+    "paper_value": pl.String,
+    "ours": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+    "verdict": pl.String,
+}
+
+
+class Claim(BaseModel):
+    """One statement of a paper, in our words, and how it is measured here.
+
+    `about` says what kind of statement it is: `theory` (the continuous model), `measurement` (of the reward
+    model), `advantage` (one method beats another), `equivalence` (methods are alike), `check` (this project's
+    own, not a paper's).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    claim: str = Field(pattern=r"^[a-z0-9-]+$")
+    source: str = Field(min_length=1)
+    text: str = Field(min_length=1)
+    paper_value: str = Field(min_length=1)
+    about: Literal["theory", "measurement", "advantage", "equivalence", "check"]
+    expect: Expectation | None = None
+    measure: Measure
+
+
+class ClaimFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    claims: tuple[Claim, ...] = Field(min_length=1)
+
+
+def load_claims(path: str | Path) -> tuple[Claim, ...]:
+    """Read and check a claims file.
+
+    Parameters
+    ----------
+    path : YAML file with the one key `claims`.
+
+    Returns
+    -------
+    The claims in file order.
+
+    Raises
+    ------
+    InputError
+        File missing or not YAML; or every wrong entry at once, each with its place and what is allowed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the path of a claims file such as reports/claims.yaml")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from error
+    return parse_claims(content, str(path))
+
+
+def parse_claims(content: Any, where: str = "claims") -> tuple[Claim, ...]:
+    """Check the content of a claims file; see `load_claims`."""
+    try:
+        claims = ClaimFile.model_validate(content).claims
+    except ValidationError as error:
+        lines = [_describe(item, content) for item in error.errors()]
+        raise InputError(
+            f"{where}: {len(lines)} errors:\n" + "\n".join(f"  {line}" for line in lines)
+        ) from None
+    problems = _contradictions(claims)
+    if problems:
+        raise InputError(f"{where}: {len(problems)} errors:\n" + "\n".join(f"  {line}" for line in problems))
+    return claims
+
+
+def _describe(item: Any, content: Any) -> str:
+    place = item["loc"]
+    name = ".".join(str(part) for part in place) or "file"
+    if len(place) > 1 and place[0] == "claims" and isinstance(content["claims"][place[1]], dict):
+        name = f"{name} ({content['claims'][place[1]].get('claim', 'no name')})"
+    if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"{name}: kind must be one of {', '.join(KINDS)}, got {item['input'].get('kind')!r}"
+    if item["type"] == "extra_forbidden":
+        return f"{name}: unknown key; remove it"
+    if item["type"] == "missing":
+        return f"{name}: missing"
+    got = "" if isinstance(item["input"], (dict, list)) else f", got {item['input']!r}"
+    return f"{name}: {item['msg'].removeprefix('Value error, ')}{got}"
+
+
+def _contradictions(claims: Sequence[Claim]) -> list[str]:
+    names = [item.claim for item in claims]
+    problems = [f"claim {name}: the name occurs {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1]  # fmt: skip
+    for item in claims:
+        if (item.expect is None) != (item.measure.kind == "not_run"):
+            rule = "give expect with every measure but not_run"
+            problems.append(f"claim {item.claim}: {rule}, got measure {item.measure.kind}")
+    return problems
+
+
+def evaluate_claims(
+    claims: Sequence[Claim],
+    tables: Tables,
+    *,
+    scorer: str | None = None,
+    select: str | None = None,
+    bootstrap: Bootstrap = Bootstrap(),
+) -> pl.DataFrame:
+    """Measure every claim and judge it.
+
+    Parameters
+    ----------
+    claims : from `load_claims`.
+    tables : the run's tables.
+    scorer, select : take the place of the claims' own, e.g. scorer="gold".
+    bootstrap : level, resamples and seed of the intervals; verdicts are defined for level 0.95.
+
+    Returns
+    -------
+    One row a claim: claim, source, text (with notes on what was compared), paper_value, ours, ci_low, ci_high
+    (null where not measured; win rates and errors as shares of one) and verdict.
+
+    Raises
+    ------
+    InputError
+        The tables contradict one another, e.g. policies evaluated on different prompts.
+    """
+    rows = [_row(_with(item, scorer, select), tables, bootstrap) for item in claims]
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+
+
+def _with(item: Claim, scorer: str | None, select: str | None) -> Claim:
+    fields = type(item.measure).model_fields
+    changes = {
+        name: value for name, value in (("scorer", scorer), ("select", select)) if value and name in fields
+    }
+    return item.model_copy(update={"measure": item.measure.model_copy(update=changes)}) if changes else item
+
+
+def _row(item: Claim, tables: Tables, bootstrap: Bootstrap) -> tuple:
+    measured = measure(item.measure, tables, bootstrap)
+    interval = least_favourable(measured.intervals, item.expect) if item.expect else None
+    numbers = (None, None, None) if interval is None else (interval.estimate, interval.low, interval.high)
+    judged = verdict(interval, item.expect) if item.expect else "not run"
+    text = " ".join(filter(None, [item.text.strip(), _note(item, measured, numbers[1])]))
+    return (item.claim, item.source, text, item.paper_value, *numbers, judged)
+
+
+def _note(item: Claim, measured: Measured, low: float | None) -> str:
+    notes = [measured.note]
+    if len(measured.intervals) > 1:
+        notes.append(f"the least favourable of {len(measured.intervals)} comparisons")
+    range_ = item.expect.paper_range if item.expect else None
+    if (
+        range_
+        and range_[1] is not None
+        and low is not None
+        and item.expect.direction == "greater"
+        and low > range_[1]
+    ):
+        notes.append("above the paper's range")
+    said = "; ".join(filter(None, notes))
+    return f"[{said}]" if said else ""
+
+
+def judge_and_gold(
+    claims: Sequence[Claim], tables: Tables, *, bootstrap: Bootstrap = Bootstrap()
+) -> pl.DataFrame:
+    """Evaluate by the judge and by the gold reward the claims that both can score.
+
+    Returns
+    -------
+    claim, text, ours, ci_low, ci_high, verdict (judge) and ours_gold, ci_low_gold, ci_high_gold,
+    verdict_gold; no rows where the tables have no gold scorer (real data).
+    """
+    scored = [item for item in claims if "scorer" in type(item.measure).model_fields]
+    judge = evaluate_claims(scored, tables, scorer="judge", bootstrap=bootstrap).drop("source", "paper_value")
+    gold = evaluate_claims(scored, tables, scorer="gold", bootstrap=bootstrap)
+    gold = gold.select("claim", pl.col("ours", "ci_low", "ci_high", "verdict").name.suffix("_gold"))
+    both = judge.join(gold, on="claim", maintain_order="left")
+    return both.filter((pl.col("verdict") != "not run") & (pl.col("verdict_gold") != "not run"))
+
+
+def gold_disagreements(comparison: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `judge_and_gold` where the gold reward's verdict is not the judge's."""
+    return comparison.filter(pl.col("verdict") != pl.col("verdict_gold"))
+
+
+def rounded(value: float | None, digits: int = 3) -> str:
+    """Write a number with a fixed number of digits, an absent one as a dash.
+
+    Examples
+    --------
+    >>> rounded(0.08125), rounded(None)
+    ('0.081', '–')
+    """
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"

@@ -1,0 +1,539 @@
+"""The paper's figures from the result tables: limit, offline prediction and trained policies together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MultipleLocator, PercentFormatter
+from scipy.interpolate import PchipInterpolator
+
+from infalign.errors import InputError
+from infalign.presentation.miscalibration import MAPS, errors_by_map, sigmoid_table
+from infalign.presentation.style import (
+    BLACK,
+    CALIBRATION_LOOKS,
+    GREY,
+    Look,
+    Series,
+    print_style,
+    procedure_name,
+    transform_look,
+)
+
+TRANSFORM_PANELS = ("none", "bon(2)", "bon(4)", "won(2)", "won(4)")
+LIMIT_LINE = (0, (1.2, 1.2))
+
+
+def save_figure(figure: Figure, path_stem: str | Path) -> list[Path]:
+    """Write a figure as SVG and PNG whose bytes depend on the figure alone.
+
+    Parameters
+    ----------
+    figure : matplotlib figure.
+    path_stem : path without ending; `.svg` and `.png` are added.
+
+    Returns
+    -------
+    The two paths.
+    """
+    stem = Path(path_stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    svg, png = stem.with_name(stem.name + ".svg"), stem.with_name(stem.name + ".png")
+    with print_style():
+        figure.savefig(svg, metadata={"Date": None, "Creator": None})
+        figure.savefig(png, metadata={"Software": None})
+    return [svg, png]
+
+
+def figure_transforms(ideal: pl.DataFrame) -> Figure:
+    """Draw the ideal frontiers: win rate against KL for each procedure and transform.
+
+    Parameters
+    ----------
+    ideal : columns transform, procedure, kl (nats), win_rate (in [0, 1]); the procedures none, bon(2),
+        bon(4), won(2) and won(4) must be there.
+
+    Raises
+    ------
+    InputError
+        A procedure of the figure is missing.
+
+    References
+    ----------
+    Balashankar et al., InfAlign (arXiv:2412.19792v1), section 4.3, figure 1.
+    """
+    _require(ideal, "procedure", TRANSFORM_PANELS, "ideal table")
+    with print_style():
+        figure = Figure(figsize=(7.6, 5.0), layout="constrained")
+        axes = figure.subplots(2, 3).flatten()
+        places = (axes[0], axes[1], axes[2], axes[4], axes[5])
+        handles: dict[str, Line2D] = {}
+        for axis, procedure in zip(places, TRANSFORM_PANELS, strict=True):
+            handles |= _draw_frontiers(axis, ideal.filter(pl.col("procedure") == procedure))
+            axis.set_title(procedure_name(procedure).capitalize())
+            _format_axes(axis)
+            axis.set_xlabel("KL divergence (nats)")
+        axes[3].axis("off")
+        axes[3].legend(
+            handles.values(), handles.keys(), loc="center", title="Transform of the calibrated reward"
+        )
+        figure.suptitle(
+            "Ideal frontier of each transform: win rate against the reference policy", fontsize=10.5
+        )
+    return figure
+
+
+def _draw_frontiers(axis: Axes, ideal: pl.DataFrame) -> dict[str, Line2D]:
+    handles = {}
+    order = sorted(ideal["transform"].unique(), key=_transform_order)
+    for transform in order:
+        color, _, line = transform_look(transform)
+        kl, win_rate = _smooth_curve(ideal.filter(pl.col("transform") == transform))
+        optimal = transform.startswith("optimal")
+        label = "optimal for the procedure" if optimal else transform
+        handles[label] = axis.plot(
+            kl,
+            win_rate,
+            color=color,
+            linestyle=line,
+            linewidth=1.9 if optimal else 1.3,
+            zorder=4 if optimal else 3,
+        )[0]
+    axis.margins(x=0)
+    axis.set_ylim(bottom=0.5)
+    return handles
+
+
+def _transform_order(transform: str) -> tuple[int, str]:
+    order = ("identity", "log", "exp(5)", "exp(10)", "exp(-5)", "exp(-10)")
+    known = order.index(transform) if transform in order else len(order)
+    return (known + 10 * transform.startswith("optimal"), transform)
+
+
+def _smooth_curve(frame: pl.DataFrame, edge: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
+    """A frontier from the reference policy's (0, 1/2) up to `edge`; monotone cubic in the root of KL."""
+    ordered = frame.sort("kl")
+    roots = np.r_[0.0, np.sqrt(ordered["kl"].to_numpy())]
+    curve = PchipInterpolator(roots, np.r_[0.5, ordered["win_rate"].to_numpy()])
+    grid = np.linspace(0.0, min(roots[-1], np.sqrt(edge)), 200)
+    return grid**2, curve(grid)
+
+
+def figure_calibration(
+    scores: pl.DataFrame, *, task: str, n_prompts: int = 10, n_responses: int = 100, seed: int = 0
+) -> Figure:
+    """Draw how far reward scores are from calibrated, and what a per-prompt quantile map leaves.
+
+    Left: score (the sigmoid of the reward less the mean reward of all prompts) against rank, for some
+    prompts. Right: distribution of the absolute error |score - rank| over all prompts. The quantile map
+    is measured out of sample: half of each prompt's rollouts make the table, the other half are measured.
+
+    Parameters
+    ----------
+    scores : reference rollouts with columns prompt_id, sample_id, reward.
+    task : name in the title.
+    n_prompts, n_responses : how much the left panel shows.
+    seed : draws the prompts shown and the halves.
+
+    References
+    ----------
+    Balashankar et al., InfAlign (arXiv:2412.19792v1), section 6.2, figure 2.
+    """
+    with print_style():
+        figure = Figure(figsize=(7.2, 3.5), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _draw_scatter(left, sigmoid_table(scores), n_prompts, n_responses, np.random.default_rng([seed, 1]))
+        _draw_error_distribution(right, errors_by_map(scores, seed=seed))
+        figure.suptitle(f"Calibration of the reward model: {task}", fontsize=10.5)
+    return figure
+
+
+def _draw_scatter(axis: Axes, table: pl.DataFrame, n_prompts: int, n_responses: int, rng) -> None:
+    prompts = table["prompt_id"].unique(maintain_order=True).to_numpy()
+    shown = np.sort(rng.choice(prompts, size=min(n_prompts, len(prompts)), replace=False))
+    palette = sns.color_palette("viridis", len(shown))
+    markers = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h")
+    axis.plot([0, 1], [0, 1], color=BLACK, linewidth=1.0, linestyle=LIMIT_LINE, label="calibrated", zorder=4)
+    for index, prompt in enumerate(shown):
+        part = table.filter(pl.col("prompt_id") == prompt).head(n_responses)
+        axis.scatter(
+            part["rank"], part["score"], s=9, marker=markers[index % len(markers)], color=palette[index],
+            alpha=0.75, linewidths=0, zorder=3,
+        )  # fmt: skip
+    axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="Rank among the prompt's responses", ylabel="Reward score")
+    axis.set_title(f"{len(shown)} prompts (one colour and marker each)")
+    axis.legend(loc="upper left", handlelength=1.6)
+
+
+def _draw_error_distribution(axis: Axes, errors: Mapping[str, np.ndarray]) -> None:
+    for name in MAPS:
+        values = errors[name].ravel()
+        color, line = CALIBRATION_LOOKS[name]
+        sns.ecdfplot(
+            x=values, ax=axis, color=color, linestyle=line, label=f"{name} (mean {values.mean():.3f})"
+        )
+    axis.set(
+        xlim=(0, 0.8), ylim=(0, 1.01), xlabel="Absolute error |score − rank|", ylabel="Share of responses"
+    )
+    axis.set_title("Distribution of the error, all prompts")
+    axis.legend(loc="lower right", title="Map of the score", handlelength=2.2)
+
+
+def figure_win_rates(
+    metrics: pl.DataFrame,
+    offline: pl.DataFrame,
+    ideal: pl.DataFrame,
+    panels: Sequence[tuple[str, str]],
+    series: Sequence[Series] | None = None,
+    *,
+    select: str = "reward",
+    scorer: str = "judge",
+    title: str = "Win rate against the reference policy",
+    columns: int = 2,
+) -> Figure:
+    """Draw win rate against KL: the limit, the offline frontier and the trained policies.
+
+    Each panel shows, for one task and procedure: the limit (dotted: optimal transform of an exact reward in
+    the continuous model), the offline frontier of each reward (line: the exact tilt of the scored rollouts)
+    and the trained policies (markers with 95 % intervals in both directions).
+
+    Parameters
+    ----------
+    metrics : the run's metrics table; rows of split "evaluation".
+    offline : columns task, transform, procedure, select, scorer, kl, win_rate.
+    ideal : columns transform, procedure, kl, win_rate.
+    panels : pairs (task, procedure text).
+    series : what to draw, in this order; None draws every series of the metrics.
+    select : "reward" or "judge", which scores pick the response of a procedure.
+    scorer : "judge" or "gold", who decides the winner.
+
+    Raises
+    ------
+    InputError
+        A panel has no trained policy.
+    """
+    rows = -(-len(panels) // columns)
+    with print_style():
+        figure = Figure(figsize=(3.65 * columns, 3.0 * rows + 0.95), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flatten()
+        handles: dict[str, Line2D] = {}
+        for axis, (task, procedure) in zip(axes, panels, strict=False):
+            trained = _trained(metrics, task, procedure, select, scorer)
+            drawn = _present(trained, series)
+            predicted = _pick(offline, task, procedure, select, scorer)
+            limit = ideal.filter(pl.col("procedure") == procedure)
+            handles |= _draw_panel(axis, trained, predicted, limit, drawn)
+            axis.set_title(_panel_title(task, procedure, select, scorer))
+        for axis in axes[len(panels) :]:
+            axis.axis("off")
+        _share_legend(figure, handles)
+        figure.suptitle(title, fontsize=10.5)
+    return figure
+
+
+def figure_standard(
+    metrics, offline, ideal, tasks: Sequence[str], *, select="reward", scorer="judge"
+) -> Figure:
+    """Draw the standard win rate (no inference-time procedure), a panel per task.
+
+    Parameters are those of `figure_win_rates`; median-calibrated policies are drawn too where trained.
+
+    References
+    ----------
+    Balashankar et al., InfAlign (arXiv:2412.19792v1), section 6.3, figure 3.
+    """
+    panels = [(task, "none") for task in tasks]
+    title = "Standard win rate against the reference policy"
+    return figure_win_rates(
+        metrics,
+        offline,
+        ideal,
+        panels,
+        select=select,
+        scorer=scorer,
+        title=title,
+        columns=min(2, len(panels)),
+    )
+
+
+def figure_inference_time(
+    metrics,
+    offline,
+    ideal,
+    panels: Sequence[tuple[str, str]] = (("helpful", "bon(4)"), ("harmless", "won(4)")),
+    *,
+    select="reward",
+    scorer="judge",
+) -> Figure:
+    """Draw the win rates after the inference-time procedure each task is meant for.
+
+    Parameters are those of `figure_win_rates`.
+
+    References
+    ----------
+    Balashankar et al., InfAlign (arXiv:2412.19792v1), sections 6.4 and 6.5, figure 4.
+    """
+    title = "Inference-time win rate: both policies go through the same procedure"
+    return figure_win_rates(
+        metrics,
+        offline,
+        ideal,
+        panels,
+        select=select,
+        scorer=scorer,
+        title=title,
+        columns=min(2, len(panels)),
+    )
+
+
+def figure_scaling(
+    metrics,
+    offline,
+    ideal,
+    panels: Sequence[tuple[str, str]] = (
+        ("helpful", "bon(2)"),
+        ("helpful", "bon(32)"),
+        ("harmless", "won(2)"),
+        ("harmless", "won(32)"),
+    ),
+    *,
+    select="reward",
+    scorer="judge",
+) -> Figure:
+    """Draw little against much inference-time compute: N = 2 and N = 32.
+
+    Parameters are those of `figure_win_rates`.
+
+    References
+    ----------
+    Balashankar et al., InfAlign (arXiv:2412.19792v1), appendix, "Gains are higher with more inference-time
+    compute available".
+    """
+    title = "Inference-time win rate with little and with much compute"
+    return figure_win_rates(metrics, offline, ideal, panels, select=select, scorer=scorer, title=title)
+
+
+def figure_overview(
+    metrics: pl.DataFrame, goals: Sequence[tuple[str, str]], *, select: str = "reward"
+) -> Figure:
+    """Draw what share of the attainable gain each policy reached, a dot per policy.
+
+    Parameters
+    ----------
+    metrics : the run's metrics table.
+    goals : pairs (task, procedure text), a panel each; rows without `share_of_limit` are left out, and the
+        panel says how many they are.
+    select : "reward" or "judge".
+
+    Raises
+    ------
+    InputError
+        No policy of any goal has a share.
+    """
+    parts = [_trained(metrics, task, procedure, select, "judge") for task, procedure in goals]
+    if all(part["share_of_limit"].drop_nulls().is_empty() for part in parts):
+        raise InputError(
+            "overview figure: share_of_limit is null for every policy of "
+            f"{', '.join(f'{t} {p}' for t, p in goals)}; it is defined from KL 0.1 on: train stronger policies"
+        )
+    with print_style():
+        figure = Figure(figsize=(4.1 * len(goals), 2.9), layout="constrained")
+        axes = figure.subplots(1, len(goals), squeeze=False)[0]
+        for axis, part, (task, procedure) in zip(axes, parts, goals, strict=True):
+            _draw_shares(axis, part)
+            absent = part["share_of_limit"].null_count()
+            axis.set_title(
+                f"{task}, {procedure_name(procedure)}\n"
+                f"({part.height - absent} policies; {absent} without a share: raw reward or KL below 0.1)"
+            )
+        figure.suptitle(
+            "Share of the attainable gain at the policy's own KL, scored by its reward", fontsize=10.5
+        )
+    return figure
+
+
+def _draw_shares(axis: Axes, part: pl.DataFrame) -> None:
+    known = part.filter(pl.col("share_of_limit").is_not_null())
+    names = _present(known, None)
+    axis.axvline(1.0, color=BLACK, linestyle=LIMIT_LINE, linewidth=1.0)
+    for row, series in enumerate(reversed(names)):
+        points = _rows(known, series).sort("kl")
+        look = series.look
+        size = 18 + 45 * points["kl"].to_numpy().clip(0, 2)
+        axis.scatter(
+            points["share_of_limit"], np.full(points.height, row), s=size, marker=look.marker, alpha=0.8,
+            edgecolors=look.color, facecolors=look.color if look.filled else "white", zorder=3,
+        )  # fmt: skip
+    axis.set_yticks(range(len(names)), [series.label for series in reversed(names)])
+    axis.set(xlabel="Share of the limit (marker grows with KL)", ylim=(-0.6, len(names) - 0.4))
+    axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axis.set_xlim(min(0.0, *known["share_of_limit"]), max(1.05, *known["share_of_limit"]))
+
+
+def figure_gold(comparison: pl.DataFrame) -> Figure:
+    """Draw the same differences as the judge and as the gold reward see them.
+
+    Parameters
+    ----------
+    comparison : table of `claims.judge_and_gold`: claim, and ours, ci_low, ci_high, verdict of either scorer
+        with the suffix `_gold` for the second; differences are shares (0.03 is 3 points).
+
+    Raises
+    ------
+    InputError
+        The table has no rows (there is no gold scorer for these tasks).
+    """
+    if comparison.is_empty():
+        raise InputError(
+            "gold figure: no claim was evaluated by both judge and gold; draw it for embedded tasks only"
+        )
+    with print_style():
+        figure = Figure(figsize=(7.2, 0.30 * comparison.height + 1.5), layout="constrained")
+        axis = figure.subplots()
+        axis.axvline(0.0, color=BLACK, linewidth=0.8)
+        for suffix, shift, color, marker in (("", 0.14, "#0072B2", "o"), ("_gold", -0.14, "#D55E00", "D")):
+            _draw_differences(axis, comparison, suffix, shift, color, marker)
+        labels = [
+            f"{row['claim']}{' *' if row['verdict'] != row['verdict_gold'] else ''}"
+            for row in comparison.iter_rows(named=True)
+        ]
+        axis.set_yticks(range(comparison.height), labels)
+        axis.set_ylim(comparison.height - 0.4, -0.6)
+        axis.set_xlabel("Measured difference in points, with its 95 % interval (* verdicts differ)")
+        figure.legend(loc="outside lower center", ncols=2)
+        figure.suptitle("The same comparisons scored by the judge and by the gold reward", fontsize=10.5)
+    return figure
+
+
+def _draw_differences(axis, comparison, suffix, shift, color, marker) -> None:
+    ours, low, high = (comparison[name + suffix].to_numpy() * 100 for name in ("ours", "ci_low", "ci_high"))
+    axis.errorbar(
+        ours, np.arange(comparison.height) - shift, xerr=[ours - low, high - ours], fmt=marker, color=color,
+        markersize=4.5, elinewidth=1.1, label="scored by gold" if suffix else "scored by judge",
+    )  # fmt: skip
+
+
+def _trained(metrics, task, procedure, select, scorer) -> pl.DataFrame:
+    rows = _pick(metrics, task, procedure, select, scorer)
+    if "split" in rows.columns:
+        rows = rows.filter(pl.col("split") == "evaluation")
+    if rows.is_empty():
+        raise InputError(
+            f"metrics: no policy of task {task} with procedure {procedure}, select {select}, scorer {scorer}; "
+            f"tasks are {', '.join(metrics['task'].unique().sort())}, "
+            f"procedures {', '.join(metrics['procedure'].unique().sort())}"
+        )
+    return rows
+
+
+def _pick(frame: pl.DataFrame, task: str, procedure: str, select: str, scorer: str) -> pl.DataFrame:
+    return frame.filter(
+        (pl.col("task") == task)
+        & (pl.col("procedure") == procedure)
+        & (pl.col("select") == select)
+        & (pl.col("scorer") == scorer)
+    )
+
+
+def _present(trained: pl.DataFrame, wanted: Sequence[Series] | None) -> list[Series]:
+    """Series that have policies here: those wanted, in that order, or all, uncalibrated first."""
+    keys = trained.select("method", "transform", "calibrator").unique().rows()
+    found = {Series(method, transform, calibrator) for method, transform, calibrator in keys}
+    if wanted is not None:
+        return [series for series in wanted if series in found]
+    return sorted(found, key=_series_order)
+
+
+def _series_order(series: Series) -> tuple:
+    return (
+        series.method != "ppo",
+        series.transform != "raw",
+        _transform_order(series.transform),
+        series.label,
+    )
+
+
+def _rows(frame: pl.DataFrame, series: Series) -> pl.DataFrame:
+    same = pl.col("calibrator").eq_missing(pl.lit(series.calibrator))
+    return frame.filter(
+        (pl.col("method") == series.method) & (pl.col("transform") == series.transform) & same
+    )
+
+
+def _draw_panel(axis, trained, offline, ideal, drawn: Sequence[Series]) -> dict[str, Line2D]:
+    handles = {}
+    limit = ideal.filter(pl.col("transform").str.starts_with("optimal"))
+    if limit.is_empty():
+        limit = ideal.filter(pl.col("transform") == "identity")
+    edge = 1.08 * float(trained["kl_high"].max())
+    if not limit.is_empty():
+        look = Look(BLACK, "", LIMIT_LINE, True)
+        handles["limit (exact reward, optimal transform)"] = _draw_curve(axis, limit, look, edge, width=1.3)
+    for transform in dict.fromkeys(series.transform for series in drawn):
+        curve = offline.filter(pl.col("transform") == transform)
+        if not curve.is_empty():
+            color, _, line = transform_look(transform)
+            _draw_curve(axis, curve, Look(color, "", line, True), edge, width=1.2)
+            handles["offline frontier (in the reward's colour)"] = Line2D([], [], color=GREY, linewidth=1.2)
+    for series in drawn:
+        handles[series.label] = _draw_points(axis, _rows(trained, series), series.look)
+    axis.set_xlim(0, edge)
+    _format_axes(axis)
+    return handles
+
+
+def _draw_curve(axis: Axes, frame: pl.DataFrame, look: Look, edge: float, *, width: float) -> Line2D:
+    """Draw a frontier up to `edge`, so that the axis limits follow what is seen."""
+    kl, win_rate = _smooth_curve(frame, edge)
+    return axis.plot(kl, win_rate, color=look.color, linestyle=look.line, linewidth=width, zorder=2)[0]
+
+
+def _draw_points(axis: Axes, rows: pl.DataFrame, look: Look) -> Line2D:
+    kl, win_rate = rows["kl"].to_numpy(), rows["win_rate"].to_numpy()
+    errors = {
+        "xerr": [kl - rows["kl_low"].to_numpy(), rows["kl_high"].to_numpy() - kl],
+        "yerr": [win_rate - rows["ci_low"].to_numpy(), rows["ci_high"].to_numpy() - win_rate],
+    }
+    face = look.color if look.filled else "white"
+    drawn = axis.errorbar(
+        kl, win_rate, **errors, fmt=look.marker, color=look.color, markerfacecolor=face, markersize=5.5,
+        elinewidth=0.9, markeredgewidth=1.1, zorder=5,
+    )  # fmt: skip
+    return drawn.lines[0]
+
+
+def _panel_title(task: str, procedure: str, select: str, scorer: str) -> str:
+    chosen = "" if procedure == "none" else f"selected by {select}, "
+    return f"{task}, {procedure_name(procedure)}\n({chosen}scored by {scorer})"
+
+
+def _format_axes(axis: Axes) -> None:
+    low, high = axis.get_ylim()
+    steps = (0.01, 0.02, 0.05, 0.1)
+    axis.yaxis.set_major_locator(MultipleLocator(next((s for s in steps if (high - low) / s <= 8), 0.1)))
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
+    axis.set_xlabel("KL divergence from the reference (nats)")
+    axis.set_ylabel("Win rate (%)")
+
+
+def _share_legend(figure: Figure, handles: dict[str, Line2D]) -> None:
+    """Put one legend below all panels: policies first, curves last."""
+    curves = [label for label in handles if label.startswith(("limit", "offline"))]
+    labels = [label for label in handles if label not in curves] + curves
+    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=3)
+
+
+def _require(frame: pl.DataFrame, column: str, values: Sequence[str], name: str) -> None:
+    missing = [value for value in values if value not in set(frame[column].unique())]
+    if missing:
+        raise InputError(
+            f"{name}: {column} {', '.join(missing)} missing; it has "
+            f"{', '.join(sorted(frame[column].unique()))}; add them to the run's theory"
+        )

@@ -1,0 +1,405 @@
+"""How each kind of claim is computed from a run's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from scipy.interpolate import PchipInterpolator
+from scipy.stats import norm
+
+from infalign.errors import InputError
+from infalign.mathematics.calibration import parse_calibrator
+from infalign.mathematics.procedures import parse_procedure
+from infalign.mathematics.statistics import Curve, Interval, bootstrap_mean, difference_at_kl
+from infalign.mathematics.transforms import parse_transform
+from infalign.presentation.miscalibration import MAPS, errors_by_map
+
+TransformText = Annotated[str, AfterValidator(lambda text: parse_transform(text).text)]
+ProcedureText = Annotated[str, AfterValidator(lambda text: parse_procedure(text).text)]
+CalibratorText = Annotated[str, AfterValidator(lambda text: parse_calibrator(text).text)]
+PositiveKL = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a run measured; a table it has not is None.
+
+    Parameters
+    ----------
+    ideal, offline, metrics, prompt_metrics : the tables of `results/<run>/`.
+    scores : task to its reference rollouts' scores (prompt_id, sample_id, reward) on the training prompts.
+    """
+
+    ideal: pl.DataFrame | None = None
+    offline: pl.DataFrame | None = None
+    metrics: pl.DataFrame | None = None
+    prompt_metrics: pl.DataFrame | None = None
+    scores: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are made: percentile bootstrap over prompts."""
+
+    level: float = 0.95
+    resamples: int = 2000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Intervals that all must satisfy the claim (none: not run) and what a reader should know of them."""
+
+    intervals: tuple[Interval, ...]
+    note: str = ""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PolicySeries(Strict):
+    """Policies that differ in strength and seed only."""
+
+    method: str = "ppo"
+    transform: TransformText | None = Field(
+        None, description="default: whatever the method has, for baselines"
+    )
+    calibrator: CalibratorText = Field("empirical", description="unused by raw and without a transform")
+    n_rollouts: int | None = Field(None, ge=1, description="default: the most that the run has")
+
+    @model_validator(mode="after")
+    def _ppo_names_its_reward(self) -> PolicySeries:
+        if self.method == "ppo" and self.transform is None:
+            raise ValueError("a ppo series needs its transform, e.g. transform: exp(10)")
+        return self
+
+    @property
+    def calibrated(self) -> bool:
+        return self.transform not in (None, "raw")
+
+    def __str__(self) -> str:
+        parts = [self.method, self.transform or ""]
+        if self.calibrated:
+            parts += [self.calibrator, f"K={self.n_rollouts}" if self.n_rollouts else ""]
+        return " ".join(filter(None, parts))
+
+
+class Compared(Strict):
+    task: str
+    select: Literal["reward", "judge"] = "reward"
+    scorer: Literal["judge", "gold"] = "judge"
+
+
+class CurveDifference(Compared):
+    """Win rate of series `a` less that of each of `b` at a common KL, paired by prompt."""
+
+    kind: Literal["curve_difference"]
+    procedure: ProcedureText
+    a: PolicySeries
+    b: tuple[PolicySeries, ...] = Field(min_length=1)
+    kl: PositiveKL = 0.5
+    missing: Literal["stop", "skip"] = Field(
+        "stop", description="skip: compare with those of b that were trained"
+    )
+
+
+class DifferenceGrowth(Compared):
+    """How much larger the difference of `a` and `b` is under the second procedure than under the first."""
+
+    kind: Literal["difference_growth"]
+    procedures: tuple[ProcedureText, ProcedureText]
+    a: PolicySeries
+    b: PolicySeries
+    kl: PositiveKL = 0.5
+
+
+class OfflineDifference(Compared):
+    """The same difference on the offline frontier, before any training."""
+
+    kind: Literal["offline_difference"]
+    procedure: ProcedureText
+    a: TransformText
+    b: TransformText
+    kl: PositiveKL = 0.5
+
+
+class IdealDifference(Strict):
+    """Win rate of transform `a` less each of `b` in the continuous model, at each KL; exact."""
+
+    kind: Literal["ideal_difference"]
+    procedure: ProcedureText
+    a: TransformText
+    b: tuple[TransformText, ...] = Field(min_length=1)
+    kl: tuple[PositiveKL, ...] = Field((0.1, 0.25, 0.5, 1.0, 2.0), min_length=1)
+
+
+class CalibrationError(Strict):
+    """Mean absolute calibration error of each map, or its excess over the map `minus`."""
+
+    kind: Literal["calibration_error"]
+    task: str
+    maps: tuple[Literal["identity", "square root", "square", "cube", "quantile"], ...] = Field(min_length=1)
+    minus: Literal["identity", "square root", "square", "cube", "quantile"] | None = None
+
+
+class MedianShare(Strict):
+    """Median over policies of the share of the attainable gain that they reached."""
+
+    kind: Literal["median_share"]
+    task: str
+    procedure: ProcedureText
+    series: PolicySeries
+    select: Literal["reward", "judge"] = "reward"
+
+
+class NotRun(Strict):
+    """A claim that this project does not measure yet, with the reason."""
+
+    kind: Literal["not_run"]
+    reason: str
+
+
+Measure = Annotated[
+    CurveDifference
+    | DifferenceGrowth
+    | OfflineDifference
+    | IdealDifference
+    | CalibrationError
+    | MedianShare
+    | NotRun,
+    Field(discriminator="kind"),
+]
+
+
+def measure(item: Measure, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Compute what a claim is about.
+
+    Parameters
+    ----------
+    item : a measure of claims.yaml.
+    tables : the run's tables.
+    bootstrap : level, resamples and seed of the intervals.
+
+    Returns
+    -------
+    The intervals, or none and the reason why.
+    """
+    return KINDS[item.kind](item, tables, bootstrap)
+
+
+def curve_difference(item: CurveDifference, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Paired differences of trained curves at one KL."""
+    found_a = _curve(tables, item, item.procedure, item.a)
+    if found_a is None:
+        return Measured((), f"no policies {item.a} on task {item.task}")
+    others = [(series, _curve(tables, item, item.procedure, series)) for series in item.b]
+    absent = [str(series) for series, found in others if found is None]
+    present = [(series, found) for series, found in others if found is not None]
+    if absent and (item.missing == "stop" or not present):
+        return Measured((), f"no policies {', '.join(absent)} on task {item.task}")
+    intervals = tuple(_difference(found_a, found, item.kl, bootstrap) for _, found in present)
+    note = _range_note(intervals, [(item.a, found_a), *present], item.kl)
+    if absent:
+        note = "; ".join(filter(None, [note, f"not trained: {', '.join(absent)}"]))
+    return Measured(() if any(map(_undefined, intervals)) else intervals, note)
+
+
+def difference_growth(item: DifferenceGrowth, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Growth of a difference from one procedure to another, all four curves paired by prompt.
+
+    Interpolation is linear in the win rates and the KLs are those of the same policies, so the growth is the
+    difference of the curves (second less first procedure, plus 1/2).
+    """
+    grown = []
+    for series in (item.a, item.b):
+        small, large = (_curve(tables, item, procedure, series) for procedure in item.procedures)
+        if small is None or large is None:
+            return Measured(
+                (), f"no policies {series} on task {item.task} with {' and '.join(item.procedures)}"
+            )
+        grown.append(Curve(kl=small.kl, win_rate=0.5 + large.win_rate - small.win_rate))
+    interval = _difference(grown[0], grown[1], item.kl, bootstrap)
+    note = _range_note((interval,), [(item.a, grown[0]), (item.b, grown[1])], item.kl)
+    return Measured(() if _undefined(interval) else (interval,), note)
+
+
+def offline_difference(item: OfflineDifference, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Difference on the offline frontier; the interval takes the two as independent, which widens it."""
+    if tables.offline is None:
+        return Measured((), "no offline table")
+    rows = _same(tables.offline, item, item.procedure)
+    values = [_offline_value(rows.filter(pl.col("transform") == text), item.kl) for text in (item.a, item.b)]
+    if None in values:
+        return Measured((), f"no offline frontier of {item.a} and {item.b} around KL {item.kl:g}")
+    (a, error_a), (b, error_b) = values
+    half = norm.ppf(0.5 + bootstrap.level / 2) * float(np.hypot(error_a, error_b))
+    return Measured((Interval(a - b, a - b - half, a - b + half),))
+
+
+def _offline_value(rows: pl.DataFrame, kl: float) -> tuple[float, float] | None:
+    """Win rate at a KL and its standard error, from the table's 95 % intervals."""
+    rows = rows.sort("kl")
+    if rows.is_empty() or rows["kl"][-1] < kl * (1 - 1e-6):
+        return None
+    roots = np.r_[0.0, np.sqrt(rows["kl"].to_numpy())]
+    errors = (rows["ci_high"] - rows["ci_low"]).to_numpy() / (2 * norm.ppf(0.975))
+    at = np.sqrt(kl)
+    value = np.interp(at, roots, np.r_[0.5, rows["win_rate"].to_numpy()])
+    return float(value), float(np.interp(at, roots, np.r_[0.0, errors]))
+
+
+def ideal_difference(item: IdealDifference, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Differences of ideal frontiers: exact up to interpolation between the table's KLs (below 1e-3)."""
+    if tables.ideal is None:
+        return Measured((), "no ideal table")
+    curves = {text: _ideal_curve(tables.ideal, item.procedure, text) for text in (item.a, *item.b)}
+    absent = [text for text, curve in curves.items() if curve is None]
+    if absent:
+        return Measured((), f"no ideal frontier of {', '.join(absent)} for {item.procedure}")
+    reach = min(curve.x[-1] for curve in curves.values()) ** 2
+    kls = [kl for kl in item.kl if kl <= reach * (1 + 1e-6)]
+    gaps = [float(curves[item.a](np.sqrt(kl)) - curves[other](np.sqrt(kl))) for other in item.b for kl in kls]
+    note = f"KL {', '.join(f'{kl:g}' for kl in kls)}; exact" if gaps else f"the table ends at KL {reach:.3g}"
+    return Measured(tuple(Interval(gap, gap, gap) for gap in gaps), note)
+
+
+def _ideal_curve(ideal: pl.DataFrame, procedure: str, transform: str) -> PchipInterpolator | None:
+    rows = ideal.filter((pl.col("procedure") == procedure) & (pl.col("transform") == transform)).sort("kl")
+    if rows.is_empty():
+        return None
+    roots = np.r_[0.0, np.sqrt(rows["kl"].to_numpy())]
+    return PchipInterpolator(roots, np.r_[0.5, rows["win_rate"].to_numpy()])
+
+
+def calibration_error(item: CalibrationError, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Mean absolute calibration errors with intervals over prompts."""
+    if item.task not in tables.scores:
+        return Measured((), f"no scores of task {item.task}")
+    errors = errors_by_map(tables.scores[item.task], seed=bootstrap.seed)
+    by_map = {name: errors[name].mean(axis=1) for name in MAPS}
+    less = by_map[item.minus] if item.minus else 0.0
+    intervals = tuple(_bootstrap(by_map[name] - less, bootstrap) for name in item.maps)
+    return Measured(
+        intervals, "quantile out of sample: half of the rollouts make the table, half are measured"
+    )
+
+
+def median_share(item: MedianShare, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Median share of the limit over the policies of a series, with an interval over policies."""
+    if tables.metrics is None:
+        return Measured((), "no metrics table")
+    rows = _policies(tables.metrics.filter(pl.col("task") == item.task), item.series).filter(
+        (pl.col("procedure") == item.procedure)
+        & (pl.col("select") == item.select)
+        & (pl.col("scorer") == "judge")
+    )
+    shares = rows["share_of_limit"].drop_nulls().to_numpy()
+    if len(shares) == 0:
+        return Measured((), f"no policy {item.series} on task {item.task} has a share of the limit")
+    rng = np.random.default_rng(bootstrap.seed)
+    medians = np.median(rng.choice(shares, size=(bootstrap.resamples, len(shares))), axis=1)
+    tail = (1 - bootstrap.level) / 2
+    low, high = np.quantile(medians, [tail, 1 - tail])
+    return Measured((Interval(float(np.median(shares)), float(low), float(high)),), f"{len(shares)} policies")
+
+
+def not_run(item: NotRun, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Nothing to compute."""
+    return Measured((), item.reason)
+
+
+KINDS: dict[str, Callable[..., Measured]] = {
+    "curve_difference": curve_difference,
+    "difference_growth": difference_growth,
+    "offline_difference": offline_difference,
+    "ideal_difference": ideal_difference,
+    "calibration_error": calibration_error,
+    "median_share": median_share,
+    "not_run": not_run,
+}
+
+
+def _policies(metrics: pl.DataFrame, series: PolicySeries) -> pl.DataFrame:
+    """Rows of a series; without a number of rollouts, those with the most."""
+    rows = metrics.filter(pl.col("method") == series.method)
+    if series.transform is not None:
+        rows = rows.filter(pl.col("transform") == series.transform)
+    if not series.calibrated:
+        return rows
+    rows = rows.filter(pl.col("calibrator") == series.calibrator)
+    wanted = rows["n_rollouts"].max() if series.n_rollouts is None else series.n_rollouts
+    return rows if wanted is None else rows.filter(pl.col("n_rollouts") == wanted)
+
+
+def _same(frame: pl.DataFrame, item: Compared, procedure: str) -> pl.DataFrame:
+    return frame.filter(
+        (pl.col("task") == item.task)
+        & (pl.col("procedure") == procedure)
+        & (pl.col("select") == item.select)
+        & (pl.col("scorer") == item.scorer)
+    )
+
+
+def _curve(tables: Tables, item: Compared, procedure: str, series: PolicySeries) -> Curve | None:
+    """Trained curve of a series: a row per strength (mean over seeds), a column per prompt."""
+    if tables.metrics is None or tables.prompt_metrics is None:
+        return None
+    policies = _policies(_same(tables.metrics, item, procedure), series)
+    if policies.is_empty():
+        return None
+    rows = _same(tables.prompt_metrics, item, procedure).join(
+        policies.select("policy", "strength_kind", "strength"), on="policy"
+    )
+    means = rows.group_by("strength_kind", "strength", "prompt_id").agg(pl.col("kl", "win_rate").mean())
+    means = means.sort("strength_kind", "strength", "prompt_id")
+    strengths = means.partition_by("strength_kind", "strength", maintain_order=True)
+    _check_prompts(strengths, item.task, str(series))
+    kl, win_rate = (np.stack([part[name].to_numpy() for part in strengths]) for name in ("kl", "win_rate"))
+    return Curve(kl=kl, win_rate=win_rate)
+
+
+def _check_prompts(strengths: Sequence[pl.DataFrame], task: str, name: str) -> None:
+    first = strengths[0]["prompt_id"]
+    for part in strengths[1:]:
+        if not part["prompt_id"].equals(first):
+            raise InputError(
+                f"prompt metrics: the policies {name} of task {task} have different prompts "
+                f"({first.len()} and {part.height}); evaluate all policies on the same prompts"
+            )
+
+
+def _difference(a: Curve, b: Curve, kl: float, bootstrap: Bootstrap) -> Interval:
+    if a.kl.shape[1] != b.kl.shape[1]:
+        raise InputError(
+            f"prompt metrics: compared policies have {a.kl.shape[1]} and {b.kl.shape[1]} prompts; "
+            "evaluate all policies on the same prompts"
+        )
+    return difference_at_kl(
+        a, b, kl, level=bootstrap.level, resamples=bootstrap.resamples, seed=bootstrap.seed
+    )
+
+
+def _bootstrap(values: np.ndarray, bootstrap: Bootstrap) -> Interval:
+    return bootstrap_mean(values, level=bootstrap.level, resamples=bootstrap.resamples, seed=bootstrap.seed)
+
+
+def _undefined(interval: Interval) -> bool:
+    return any(
+        value is None or not np.isfinite(value) for value in (interval.estimate, interval.low, interval.high)
+    )
+
+
+def _range_note(
+    intervals: Sequence[Interval], curves: Sequence[tuple[PolicySeries, Curve]], kl: float
+) -> str:
+    """Which curves stop short of the KL of the comparison; nothing is extrapolated."""
+    short = [f"{series} reaches KL {curve.kl.mean(axis=1).max():.2f}" for series, curve in curves]
+    return (
+        f"KL {kl:g} outside the trained range: {', '.join(short)}" if any(map(_undefined, intervals)) else ""
+    )

@@ -1,0 +1,232 @@
+"""What a reader sees of a run besides figures: HTML tables for the report, a Markdown summary to publish."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from great_tables import GT, loc, style
+
+from infalign.presentation.claims import gold_disagreements, rounded
+from infalign.presentation.style import procedure_name
+from infalign.presentation.verdicts import VERDICTS
+
+# Light backgrounds told apart by lightness and hue under every colour blindness; the sign repeats the verdict.
+VERDICT_LOOKS = {
+    "reproduced": ("✓", "#BFDDF0"),
+    "partly": ("◐", "#FBE7B2"),
+    "not reproduced": ("✗", "#F2C3AB"),
+    "underpowered": ("?", "#E3E3E3"),
+    "not run": ("–", "#FFFFFF"),
+}
+UNITS = (
+    "Differences of win rate are shares of one (0.03 is 3 points); intervals are 95 % bootstrap intervals over "
+    "prompts; theory has none."
+)
+
+
+def claims_html(claims: pl.DataFrame, gold: pl.DataFrame | None = None) -> str:
+    """Write the claims table, and where gold and judge disagree, as one HTML page.
+
+    Parameters
+    ----------
+    claims : table of `claims.evaluate_claims`.
+    gold : table of `claims.judge_and_gold`; None or empty where there is no gold scorer.
+
+    Returns
+    -------
+    A page that needs nothing from the network.
+    """
+    body = [_claims_table(claims), _gold_section(gold)]
+    return _page("Claims", "\n".join(filter(None, body)))
+
+
+def _claims_table(claims: pl.DataFrame) -> str:
+    shown = claims.select(
+        "claim",
+        "text",
+        pl.col("paper_value").alias("paper"),
+        _with_interval("ours", "ci_low", "ci_high").alias("ours"),
+        pl.col("verdict").replace_strict({name: f"{look[0]} {name}" for name, look in VERDICT_LOOKS.items()}),
+        "source",
+    )
+    table = (
+        GT(shown, id="claims")
+        .tab_header("What the paper claims and what this run found", verdict_counts(claims))
+        .cols_width(
+            {"claim": "13%", "text": "35%", "paper": "11%", "ours": "14%", "verdict": "11%", "source": "16%"}
+        )
+        .tab_source_note(UNITS)
+    )
+    return _coloured(table, claims["verdict"], "verdict").as_raw_html()
+
+
+def _gold_section(gold: pl.DataFrame | None) -> str:
+    if gold is None or gold.is_empty():
+        return "<p>No gold scorer on these tasks: the judge's verdicts stand alone.</p>"
+    differing = gold_disagreements(gold)
+    said = f"Of {gold.height} claims scored by both, the gold reward's verdict differs from the judge's on {differing.height}."
+    if differing.is_empty():
+        return f"<p>{said}</p>"
+    shown = differing.select(
+        "claim",
+        _with_interval("ours", "ci_low", "ci_high").alias("by judge"),
+        pl.col("verdict").alias("verdict by judge"),
+        _with_interval("ours_gold", "ci_low_gold", "ci_high_gold").alias("by gold"),
+        pl.col("verdict_gold").alias("verdict by gold"),
+    )
+    table = GT(shown, id="gold").tab_header("Where the gold reward disagrees with the judge", said)
+    table = _coloured(table, differing["verdict"], "verdict by judge")
+    return _coloured(table, differing["verdict_gold"], "verdict by gold").as_raw_html()
+
+
+def metrics_html(metrics: pl.DataFrame, goals: Sequence[tuple[str, str]]) -> str:
+    """Write the metrics at a glance, a row per policy, as one HTML page.
+
+    Parameters
+    ----------
+    metrics : the run's metrics table.
+    goals : pairs (task, procedure text) that each task's policies are meant for.
+
+    Returns
+    -------
+    A page that needs nothing from the network.
+    """
+    tables = [
+        _glance_table(metrics.filter(pl.col("task") == task), task, procedure) for task, procedure in goals
+    ]
+    return _page("Metrics", "\n".join(tables))
+
+
+def _glance_table(metrics: pl.DataFrame, task: str, procedure: str) -> str:
+    goal = procedure_name(procedure)
+    rows = metrics.filter((pl.col("select") == "reward") & (pl.col("scorer") == "judge"))
+    standard = rows.filter(pl.col("procedure") == "none").select(
+        "policy",
+        _with_interval("kl", "kl_low", "kl_high").alias("KL (nats)"),
+        _with_interval("win_rate", "ci_low", "ci_high").alias("standard win rate"),
+    )
+    meant = rows.filter(pl.col("procedure") == procedure).select(
+        "policy",
+        _with_interval("win_rate", "ci_low", "ci_high").alias(f"{goal} win rate"),
+        _number("share_of_limit").alias("share of limit"),
+        _number("mean_length").alias("mean length"),
+    )
+    shown = standard.join(meant, on="policy", maintain_order="left").sort("policy")
+    return (
+        GT(shown, id=f"metrics_{task}").tab_header(f"Task {task}", UNITS.split(";")[1].strip()).as_raw_html()
+    )
+
+
+def verdict_counts(claims: pl.DataFrame) -> str:
+    """Count the verdicts in a sentence.
+
+    Examples
+    --------
+    >>> verdict_counts(pl.DataFrame({"verdict": ["reproduced", "not run", "reproduced"]}))
+    '3 claims: 2 reproduced, 1 not run'
+    """
+    found = claims["verdict"].to_list()
+    counts = [f"{found.count(name)} {name}" for name in VERDICTS if name in found]
+    return f"{len(found)} claims: {', '.join(counts)}"
+
+
+def write_summary(
+    folder: str | Path,
+    claims: pl.DataFrame,
+    *,
+    run: str,
+    date: str,
+    commit: str,
+    gold: pl.DataFrame | None = None,
+    notes: str = "",
+) -> Path:
+    """Write the Markdown summary of a run that is published under reports/.
+
+    Parameters
+    ----------
+    folder : where `README.md` goes, e.g. reports/default.
+    claims, gold : tables of `claims.evaluate_claims` and `claims.judge_and_gold`.
+    run, date, commit : name of the run, when it was made and from which commit.
+    notes : Markdown put before the table, e.g. counts and power of the comparison.
+
+    Returns
+    -------
+    Path of the file.
+    """
+    parts = [
+        f"# Run `{run}`",
+        f"Made {date} from commit `{commit}`. {verdict_counts(claims)}. {UNITS}",
+        notes.strip(),
+        _markdown_claims(claims),
+        _markdown_gold(gold),
+    ]
+    path = Path(folder) / "README.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
+    return path
+
+
+def _markdown_claims(claims: pl.DataFrame) -> str:
+    shown = claims.select(
+        "claim",
+        "text",
+        pl.col("paper_value").alias("paper"),
+        _with_interval("ours", "ci_low", "ci_high").alias("ours"),
+        "verdict",
+        "source",
+    )
+    return _markdown_table(shown)
+
+
+def _markdown_gold(gold: pl.DataFrame | None) -> str:
+    if gold is None or gold.is_empty():
+        return ""
+    differing = gold_disagreements(gold)
+    said = (
+        f"The gold reward's verdict differs from the judge's on {differing.height} of {gold.height} claims."
+    )
+    if differing.is_empty():
+        return said
+    shown = differing.select(
+        "claim",
+        _with_interval("ours", "ci_low", "ci_high").alias("by judge"),
+        "verdict",
+        _with_interval("ours_gold", "ci_low_gold", "ci_high_gold").alias("by gold"),
+        pl.col("verdict_gold").alias("verdict by gold"),
+    )
+    return f"{said}\n\n{_markdown_table(shown)}"
+
+
+def _markdown_table(frame: pl.DataFrame) -> str:
+    lines = [frame.columns, ["---"] * frame.width, *frame.rows()]
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def _number(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.Float64).map_elements(rounded, return_dtype=pl.String, skip_nulls=False)
+
+
+def _with_interval(name: str, low: str, high: str) -> pl.Expr:
+    """Write estimate and interval; the interval is left out where it has no width, all where nothing is known."""
+    interval = pl.format(" [{}, {}]", _number(low), _number(high))
+    exact = pl.col(low).is_null() | (pl.col(low) == pl.col(high))
+    return _number(name) + pl.when(exact).then(pl.lit("")).otherwise(interval)
+
+
+def _coloured(table: GT, verdicts: pl.Series, column: str) -> GT:
+    for name, (_, color) in VERDICT_LOOKS.items():
+        rows = [index for index, value in enumerate(verdicts) if value == name]
+        if rows:
+            table = table.tab_style(style.fill(color), loc.body(columns=column, rows=rows))
+    return table
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n'
+        f'<body style="font-family: system-ui, sans-serif; margin: 1.5em;">\n{body}\n</body></html>\n'
+    )
