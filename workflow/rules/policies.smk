@@ -51,7 +51,7 @@ rule sample_policy:
         f"{SHARED}/{{at}}/samples.parquet",
     params:
         settings=lambda w: settings_json(policy_sampling(task_of(w))),
-        seed=lambda w: task_of(w).seed,
+        seed=lambda w: task_of(w).seed + 1,  # shared by all policies, never by the reference's own rollouts
         code=code_hash("scripts/sample.py"),
     log:
         "logs/{at}/sample_policy.log",
