@@ -17,7 +17,7 @@ from infalign.mathematics.calibration import (
     fit_anchors,
 )
 from infalign.mathematics.procedures import Procedure, min_samples
-from infalign.records.tables import by_prompt, check_unique, read_table
+from infalign.records.tables import check_unique, read_table
 
 
 def read_scores(path: str | Path, columns: Sequence[str], *, samples: bool = False) -> pl.DataFrame:
@@ -196,7 +196,7 @@ def calibrated_table(
     check_untied(rollouts, "reward", reference)
     own = _own_rollouts(frame, rollouts, (scores, reference)) if leave_one_out else np.full(frame.height, -1)
     offset, rewards = float(rollouts["reward"].mean()), frame["reward"].to_numpy()
-    references = by_prompt(rollouts, "reward")
+    references = _by_prompt(rollouts, "reward")
     calibrated = np.empty(frame.height)
     for prompt, rows in _rows_by_prompt(frame).items():
         data = (rewards[rows], references[prompt], own[rows])
@@ -253,6 +253,11 @@ def _rows_by_prompt(frame: pl.DataFrame) -> dict[object, np.ndarray]:
     return {prompt: np.array(rows) for prompt, rows in groups.iter_rows()}
 
 
+def _by_prompt(frame: pl.DataFrame, column: str) -> dict[object, np.ndarray]:
+    values = frame[column].to_numpy().astype(float)
+    return {prompt: values[rows] for prompt, rows in _rows_by_prompt(frame).items()}
+
+
 def _grouped(frame: pl.DataFrame, column: str) -> list[np.ndarray]:
     """One array a prompt, prompts in the order of their ids."""
-    return list(by_prompt(frame.sort("prompt_id", maintain_order=True), column).values())
+    return list(_by_prompt(frame.sort("prompt_id", maintain_order=True), column).values())
