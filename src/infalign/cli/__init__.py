@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from infalign.cli.doctor import doctor
+from infalign.cli.machine import doctor
 from infalign.cli.tables import calibrate, frontier, winrate
 from infalign.cli.theory import ideal, optimal, procedure
 from infalign.errors import InputError
