@@ -272,6 +272,21 @@ class Config(Block):
         return self
 
     @model_validator(mode="after")
+    def _data_is_there(self) -> Config:
+        if self.data_root is None:
+            return self
+        for name, task in self.tasks.items():
+            if task.corpus.source == "embedded":
+                continue
+            folder = Path(self.data_root) / task.corpus.name
+            if not list(folder.glob("*.jsonl.gz")):
+                raise ValueError(
+                    f"data_root: task {name} needs files {folder}/*.jsonl.gz, there are none; "
+                    "give the folder that holds them, or leave data_root out to read the hub"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _samples_suffice(self) -> Config:
         for name, task in self.tasks.items():
             available = min(task.samples.n_samples, task.rollouts.n_rollouts)
@@ -310,7 +325,9 @@ def parse_config_json(text: str) -> Config:
 
 
 def read_config(path: str | Path) -> Config:
-    """Read the configuration that a run recorded."""
+    """Read the configuration that a run recorded; InputError if there is none."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; give the config.json of a run")
     return parse_config_json(Path(path).read_text(encoding="utf-8"))
 
 

@@ -46,8 +46,8 @@ class PPOSettings(BaseModel):
     )
     kl_penalty: Literal["log_ratio", "full_vocabulary"] = Field(
         "log_ratio",
-        description="KL in the reward: log-ratio of the sampled token (Ziegler et al. 2019), or the exact KL of "
-        "each position, its gradient taken directly (Rao-Blackwellised: same mean, lower variance)",
+        description="KL in the reward: log-ratio of the sampled token (Ziegler et al. 2019), or the exact KL "
+        "of each position, its gradient taken directly (Rao-Blackwellised: same mean, lower variance)",
     )
     group_baseline: bool = Field(
         False,
@@ -79,6 +79,7 @@ class PPOSettings(BaseModel):
         size = self.prompts_per_update * self.samples_per_prompt
         if self.minibatches > size:
             raise ValueError(
-                f"minibatches must be <= prompts_per_update * samples_per_prompt = {size}, got {self.minibatches}"
+                f"minibatches must be <= prompts_per_update * samples_per_prompt = {size}, "
+                f"got {self.minibatches}"
             )
         return self

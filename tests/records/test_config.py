@@ -1,0 +1,115 @@
+"""One file is one run: what it may say, and what it means for the policies."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infalign.errors import InputError
+from infalign.records.config import parse_config, parse_config_json, task_folder
+from infalign.records.disk import check_disk
+from infalign.records.sweep import policies, policy_folder
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "config").glob("*.yaml")) + sorted((ROOT / "config" / "examples").glob("*.yaml"))
+
+
+@pytest.fixture
+def smoke():
+    return yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+
+
+def refused(values) -> str:
+    with pytest.raises(InputError) as caught:
+        policies(parse_config(values))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_configuration_is_valid(path):
+    config = parse_config(yaml.safe_load(path.read_text()))
+    assert policies(config)
+    assert parse_config_json(config.model_dump_json()) == config
+
+
+def test_all_errors_come_at_once(smoke):
+    smoke["colour"] = "blue"
+    smoke["tasks"]["helpful"]["rollouts"]["n_rollouts"] = 1
+    smoke["policies"][0]["kl"] = [-1.0]
+    message = refused(smoke)
+    assert "colour: unknown key; remove it" in message
+    assert "rollouts.n_rollouts: Input should be greater than or equal to 2, got 1" in message
+    assert "policies.0.kl.0: Input should be greater than 0, got -1.0" in message
+
+
+def test_an_unknown_transform_lists_the_valid_ones(smoke):
+    smoke["policies"][0]["reward"] = ["expp(3)"]
+    message = refused(smoke)
+    assert "expp(3)" in message
+    assert "optimal(" in message
+
+
+def test_an_unknown_procedure_lists_the_valid_ones(smoke):
+    smoke["evaluation"]["procedures"] = ["best(4)"]
+    message = refused(smoke)
+    assert "best(4)" in message
+    assert "bon(" in message
+
+
+def test_more_candidates_than_samples(smoke):
+    smoke["evaluation"]["n"] = [2, 4, 9]
+    assert "evaluation.n must be at most 8" in refused(smoke)
+
+
+def test_more_calibrating_rollouts_than_there_are(smoke):
+    smoke["policies"][0]["n_rollouts"] = [17]
+    assert "policies.n_rollouts must be at most 16" in refused(smoke)
+
+
+def test_an_unknown_task(smoke):
+    smoke["policies"][0]["tasks"] = ["funny"]
+    assert "unknown task 'funny'" in refused(smoke)
+    assert "the tasks are helpful, harmless" in refused(smoke)
+
+
+def test_a_policy_that_is_listed_twice(smoke):
+    smoke["policies"].append(smoke["policies"][0])
+    assert "ppo-raw-kl0.50-s0 of task helpful is listed twice" in refused(smoke)
+
+
+def test_strengths_are_given_once(smoke):
+    smoke["policies"][0]["beta"] = [0.05]
+    assert "either as kl: [...] or as beta: [...]" in refused(smoke)
+
+
+def test_slugs_are_unique_and_readable():
+    config = parse_config(yaml.safe_load((ROOT / "config" / "default.yaml").read_text()))
+    slugs = [(policy.task, policy.slug) for policy in policies(config)]
+    assert len(set(slugs)) == len(slugs) >= 24
+    assert ("helpful", "ppo-exp10-kl0.50-s0") in slugs
+    assert ("harmless", "ppo-exp-10-anchors1-kl0.50-s0") in slugs
+
+
+def test_a_task_is_shared_by_runs_with_the_same_block(smoke):
+    config = parse_config(smoke)
+    other = parse_config(smoke | {"run": "another", "evaluation": {"n": [2]}})
+    assert task_folder(config, "helpful") == task_folder(other, "helpful")
+    smoke["tasks"]["helpful"]["seed"] = 1
+    assert task_folder(config, "helpful") != task_folder(parse_config(smoke), "helpful")
+
+
+def test_other_settings_of_a_method_never_overwrite(smoke):
+    config = parse_config(smoke)
+    before = [policy_folder(config, policy) for policy in policies(config)]
+    smoke["methods"]["ppo"]["updates"] = 5
+    changed = parse_config(smoke)
+    after = [policy_folder(changed, policy) for policy in policies(changed)]
+    assert not set(before) & set(after)
+
+
+def test_too_little_disk_is_said_before_anything_runs(smoke, tmp_path, monkeypatch):
+    config = parse_config(smoke)
+    check_disk(config, policies(config), tmp_path / "results")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000})())
+    with pytest.raises(InputError, match=r"too little disk: run smoke is estimated to write 0\.\d+ GB"):
+        check_disk(config, policies(config), tmp_path / "results")

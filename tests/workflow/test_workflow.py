@@ -1,0 +1,181 @@
+"""What runs again and what does not, and that a run that was killed ends as if it had not been."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+
+from infalign.records.metrics import METRICS_SCHEMA
+
+pytestmark = pytest.mark.xdist_group("workflow")
+AGGREGATES = {"record_config", "ideal_frontier", "offline_frontier", "collect_offline", "evaluate"}
+AGGREGATES |= {"judge_claims", "draw_figure", "report"}
+MODEL_JOBS = {"train_reference", "train_preference_model", "sample_rollouts", "score_rollouts"}
+MODEL_JOBS |= {"train_policy", "sample_policy", "score_policy"}
+
+
+def test_one_command_makes_everything(finished):
+    run = finished.folder / "results" / "smoke"
+    assert (run / "report.html").stat().st_size > 100_000
+    assert {path.stem for path in (run / "figures").glob("*.svg")} >= {
+        "transforms",
+        "standard",
+        "inference_time",
+    }
+    claims = pl.read_parquet(run / "claims.parquet")
+    assert claims.columns == [
+        "claim",
+        "source",
+        "text",
+        "paper_value",
+        "ours",
+        "ci_low",
+        "ci_high",
+        "verdict",
+    ]
+    metrics = pl.read_parquet(run / "metrics.parquet")
+    assert metrics.columns == list(METRICS_SCHEMA)
+    assert metrics["policy"].n_unique() == 3  # of four policies two share a name across tasks
+    assert metrics["win_rate"].is_between(0, 1).all()
+
+
+def test_a_second_call_runs_nothing(project):
+    assert not project.planned()
+
+
+def test_touched_files_run_nothing(project):
+    for path in [*project.folder.glob("src/**/*.py"), *project.folder.glob("scripts/*.py")]:
+        path.touch()
+    (project.folder / "config" / "smoke.yaml").touch()
+    assert not project.planned()
+
+
+def test_a_new_strength_runs_its_policy_and_the_aggregates(project):
+    project.edit_config(lambda values: values["policies"][2]["kl"].append(1.0))
+    planned = project.planned()
+    assert {rule: planned[rule] for rule in MODEL_JOBS if planned[rule]} == {
+        "train_policy": 1,
+        "sample_policy": 1,
+        "score_policy": 1,
+    }
+    assert set(planned) - MODEL_JOBS <= AGGREGATES
+
+
+def test_a_new_number_of_candidates_runs_no_model_job(project):
+    project.edit_config(lambda values: values["evaluation"]["n"].append(8))
+    planned = project.planned()
+    assert planned["evaluate"] == 1
+    assert set(planned) <= AGGREGATES
+
+
+def test_an_edited_module_runs_exactly_its_users(project):
+    module = project.folder / "src" / "infalign" / "alignment" / "ppo.py"
+    before = module.read_text()
+    module.write_text(before + "\nUNUSED = 1\n")
+    planned = project.planned()
+    assert planned["train_policy"] == 4
+    assert not set(planned) & {
+        "train_reference",
+        "train_preference_model",
+        "sample_rollouts",
+        "ideal_frontier",
+    }
+    module.write_text(before)
+    assert not project.planned()
+    figures = project.folder / "src" / "infalign" / "presentation" / "figures.py"
+    figures.write_text(figures.read_text() + "\nUNUSED = 1\n")
+    assert set(project.planned()) == {"draw_figure", "report"}
+
+
+def test_the_number_of_jobs_does_not_change_a_table(finished, project):
+    task = next((project.folder / "results" / "tasks").glob("harmless-*"))
+    target = next(task.glob("policies/*/*/scores.parquet"))
+    expected = target.read_bytes()
+    project.snakemake("--cores", "1", "--force", *_jobs_behind(project, target))
+    assert target.read_bytes() == expected
+
+
+def _jobs_behind(project, target) -> list[str]:
+    """The chain of one policy, so that all of it is made again."""
+    folder = target.parent.relative_to(project.folder)
+    return [f"{folder}/{name}" for name in ("model", "samples.parquet", "scores.parquet")]
+
+
+def test_a_killed_training_resumes_to_the_same_policy(finished, project):
+    task = next((project.folder / "results" / "tasks").glob("helpful-*"))
+    training = next(task.glob("policies/*/ppo-exp10-*/training.parquet"))
+    model = training.parent / "model" / "model.safetensors"
+    weights, log = model.read_bytes(), pl.read_parquet(training)
+    arguments = ["--force", str((training.parent / "model").relative_to(project.folder))]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--configfile",
+        "config/smoke.yaml",
+        "--cores",
+        "1",
+        *arguments,
+    ]
+    run = subprocess.Popen(
+        command, cwd=project.folder, env=project.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    checkpoint = _wait_for_checkpoint(project, run)
+    _kill_group(run)
+    resumed = checkpoint is not None
+    project.snakemake("--unlock")
+    project.snakemake("--cores", "1", "--rerun-incomplete", *arguments)
+    assert resumed, "the training ended before it could be killed"
+    assert model.read_bytes() == weights
+    assert pl.read_parquet(training).drop("seconds").equals(log.drop("seconds"))
+
+
+def _wait_for_checkpoint(project, run):
+    for _ in range(600):
+        found = list((project.folder / "results" / "scratch").rglob("*.safetensors"))
+        if found or run.poll() is not None:
+            return found[0] if found else None
+        time.sleep(0.05)
+    return None
+
+
+def _kill_group(run) -> None:
+    subprocess.run(["kill", f"-{signal.SIGKILL.value}", "--", f"-{run.pid}"], check=False)
+    run.wait()
+
+
+def test_a_bad_configuration_ends_with_code_2_and_no_traceback(project):
+    project.edit_config(lambda values: values.update(colour="blue"))
+    done = project.snakemake("--dry-run", check=False)
+    assert done.returncode == 2
+    assert "error: errors in the configuration:\n  colour: unknown key" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_data_root_is_named(project):
+    def real(values):
+        values["data_root"] = "nowhere"
+        values["tasks"]["helpful"]["corpus"] = {
+            "source": "hh", "name": "helpful-base", "n_train_prompts": 8, "n_evaluation_prompts": 8,
+            "max_prompt_tokens": 64, "max_response_tokens": 32,
+        }  # fmt: skip
+
+    project.edit_config(real)
+    done = project.snakemake("--dry-run", check=False)
+    assert done.returncode == 2
+    assert "data_root" in done.stderr
+    assert "nowhere" in done.stderr
+
+
+def test_a_job_by_hand_says_what_its_input_lacks(project):
+    script = project.folder / "scripts" / "evaluate.py"
+    done = subprocess.run(
+        [sys.executable, script, "missing.json", "--offline", "x", "--tasks", "y", "--out", "z", "--prompts-out", "w"],
+        cwd=project.folder, env=project.environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "missing.json" in done.stderr
