@@ -26,6 +26,8 @@ COLUMNS = {
     "verdict": pl.String,
 }
 
+DEFAULT_BOOTSTRAP = Bootstrap()
+
 
 class Claim(BaseModel):
     """One statement of a paper, in our words, and how it is measured here.
@@ -110,7 +112,8 @@ def _describe(item: Any, content: Any) -> str:
 
 def _contradictions(claims: Sequence[Claim]) -> list[str]:
     names = [item.claim for item in claims]
-    problems = [f"claim {name}: the name occurs {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1]  # fmt: skip
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    problems = [f"claim {name}: the name occurs {names.count(name)} times; rename one" for name in repeated]
     for item in claims:
         if (item.expect is None) != (item.measure.kind == "not_run"):
             rule = "give expect with every measure but not_run"
@@ -124,7 +127,7 @@ def evaluate_claims(
     *,
     scorer: str | None = None,
     select: str | None = None,
-    bootstrap: Bootstrap = Bootstrap(),
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
 ) -> pl.DataFrame:
     """Measure every claim and judge it.
 
@@ -184,7 +187,7 @@ def _note(item: Claim, measured: Measured, low: float | None) -> str:
 
 
 def judge_and_gold(
-    claims: Sequence[Claim], tables: Tables, *, bootstrap: Bootstrap = Bootstrap()
+    claims: Sequence[Claim], tables: Tables, *, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
 ) -> pl.DataFrame:
     """Evaluate by the judge and by the gold reward the claims that both can score.
 

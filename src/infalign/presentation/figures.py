@@ -29,6 +29,7 @@ from infalign.presentation.style import (
 
 TRANSFORM_PANELS = ("none", "bon(2)", "bon(4)", "won(2)", "won(4)")
 LIMIT_LINE = (0, (1.2, 1.2))
+SERIES_KEY = ("method", "transform", "calibrator", "n_rollouts")
 
 
 def save_figure(figure: Figure, path_stem: str | Path) -> list[Path]:
@@ -341,7 +342,7 @@ def figure_overview(
     if all(part["share_of_limit"].drop_nulls().is_empty() for part in parts):
         raise InputError(
             "overview figure: share_of_limit is null for every policy of "
-            f"{', '.join(f'{t} {p}' for t, p in goals)}; it is defined from KL 0.1 on: train stronger policies"
+            f"{', '.join(f'{t} {p}' for t, p in goals)}; it needs KL of at least 0.1"
         )
     with print_style():
         figure = Figure(figsize=(4.1 * len(goals), 2.9), layout="constrained")
@@ -350,8 +351,7 @@ def figure_overview(
             _draw_shares(axis, part)
             absent = part["share_of_limit"].null_count()
             axis.set_title(
-                f"{task}, {procedure_name(procedure)}\n"
-                f"({part.height - absent} policies; {absent} without a share: raw reward or KL below 0.1)"
+                f"{task}, {procedure_name(procedure)}\n({part.height - absent} policies, {absent} undefined)"
             )
         figure.suptitle(
             "Share of the attainable gain at the policy's own KL, scored by its reward", fontsize=10.5
@@ -421,16 +421,18 @@ def _draw_differences(axis, comparison, suffix, shift, color, marker) -> None:
 
 
 def _trained(metrics, task, procedure, select, scorer) -> pl.DataFrame:
+    """Policies of a panel; `n_rollouts` is kept only where it is less than the most of the panel."""
     rows = _pick(metrics, task, procedure, select, scorer)
     if "split" in rows.columns:
         rows = rows.filter(pl.col("split") == "evaluation")
     if rows.is_empty():
         raise InputError(
-            f"metrics: no policy of task {task} with procedure {procedure}, select {select}, scorer {scorer}; "
+            f"metrics: no policy of task {task} with {procedure}, select {select}, scorer {scorer}; "
             f"tasks are {', '.join(metrics['task'].unique().sort())}, "
             f"procedures {', '.join(metrics['procedure'].unique().sort())}"
         )
-    return rows
+    fewer = pl.col("n_rollouts") < pl.col("n_rollouts").max()
+    return rows.with_columns(n_rollouts=pl.when(fewer).then("n_rollouts"))
 
 
 def _pick(frame: pl.DataFrame, task: str, procedure: str, select: str, scorer: str) -> pl.DataFrame:
@@ -444,8 +446,7 @@ def _pick(frame: pl.DataFrame, task: str, procedure: str, select: str, scorer: s
 
 def _present(trained: pl.DataFrame, wanted: Sequence[Series] | None) -> list[Series]:
     """Series that have policies here: those wanted, in that order, or all, uncalibrated first."""
-    keys = trained.select("method", "transform", "calibrator").unique().rows()
-    found = {Series(method, transform, calibrator) for method, transform, calibrator in keys}
+    found = {Series(*key) for key in trained.select(SERIES_KEY).unique().rows()}
     if wanted is not None:
         return [series for series in wanted if series in found]
     return sorted(found, key=_series_order)
@@ -461,10 +462,8 @@ def _series_order(series: Series) -> tuple:
 
 
 def _rows(frame: pl.DataFrame, series: Series) -> pl.DataFrame:
-    same = pl.col("calibrator").eq_missing(pl.lit(series.calibrator))
-    return frame.filter(
-        (pl.col("method") == series.method) & (pl.col("transform") == series.transform) & same
-    )
+    key = (series.method, series.transform, series.calibrator, series.n_rollouts)
+    return frame.filter(*(pl.col(n).eq_missing(pl.lit(v)) for n, v in zip(SERIES_KEY, key, strict=True)))
 
 
 def _draw_panel(axis, trained, offline, ideal, drawn: Sequence[Series]) -> dict[str, Line2D]:

@@ -73,8 +73,8 @@ def errors_by_map(scores: pl.DataFrame, *, seed: int) -> dict[str, np.ndarray]:
     rewards = _stacked_rewards(scores)
     if rewards.shape[1] < 4:
         raise InputError(
-            f"calibration error: {rewards.shape[1]} rollouts a prompt; at least 4 are needed, half for the table "
-            "and half to measure; sample more rollouts"
+            f"calibration error: {rewards.shape[1]} rollouts a prompt; at least 4 are needed, half for "
+            "the table and half to measure; sample more rollouts"
         )
     offset = float(rewards.mean())
     shuffled = np.random.default_rng(seed).permuted(rewards, axis=1)
@@ -89,6 +89,7 @@ def _stacked_rewards(scores: pl.DataFrame) -> np.ndarray:
     sizes = sorted(map(len, groups))
     if sizes[0] != sizes[-1]:
         raise InputError(
-            f"calibration error: every prompt needs the same number of rollouts, got from {sizes[0]} to {sizes[-1]}"
+            "calibration error: every prompt needs the same number of rollouts, "
+            f"got from {sizes[0]} to {sizes[-1]}"
         )
     return np.array(groups, dtype=float)

@@ -12,7 +12,7 @@ from infalign.presentation.claims import gold_disagreements, rounded
 from infalign.presentation.style import procedure_name
 from infalign.presentation.verdicts import VERDICTS
 
-# Light backgrounds told apart by lightness and hue under every colour blindness; the sign repeats the verdict.
+# Light backgrounds told apart by lightness and hue; the sign repeats the verdict.
 VERDICT_LOOKS = {
     "reproduced": ("✓", "#BFDDF0"),
     "partly": ("◐", "#FBE7B2"),
@@ -21,8 +21,8 @@ VERDICT_LOOKS = {
     "not run": ("–", "#FFFFFF"),
 }
 UNITS = (
-    "Differences of win rate are shares of one (0.03 is 3 points); intervals are 95 % bootstrap intervals over "
-    "prompts; theory has none."
+    "Differences of win rate are shares of one (0.03 is 3 points). "
+    "Intervals are 95 % bootstrap intervals over prompts; theory has none."
 )
 
 
@@ -66,7 +66,7 @@ def _gold_section(gold: pl.DataFrame | None) -> str:
     if gold is None or gold.is_empty():
         return "<p>No gold scorer on these tasks: the judge's verdicts stand alone.</p>"
     differing = gold_disagreements(gold)
-    said = f"Of {gold.height} claims scored by both, the gold reward's verdict differs from the judge's on {differing.height}."
+    said = _disagreement(gold.height, differing.height)
     if differing.is_empty():
         return f"<p>{said}</p>"
     shown = differing.select(
@@ -115,7 +115,9 @@ def _glance_table(metrics: pl.DataFrame, task: str, procedure: str) -> str:
     )
     shown = standard.join(meant, on="policy", maintain_order="left").sort("policy")
     return (
-        GT(shown, id=f"metrics_{task}").tab_header(f"Task {task}", UNITS.split(";")[1].strip()).as_raw_html()
+        GT(shown, id=f"metrics_{task}")
+        .tab_header(f"Task {task}", "95 % bootstrap intervals over prompts")
+        .as_raw_html()
     )
 
 
@@ -184,9 +186,7 @@ def _markdown_gold(gold: pl.DataFrame | None) -> str:
     if gold is None or gold.is_empty():
         return ""
     differing = gold_disagreements(gold)
-    said = (
-        f"The gold reward's verdict differs from the judge's on {differing.height} of {gold.height} claims."
-    )
+    said = _disagreement(gold.height, differing.height)
     if differing.is_empty():
         return said
     shown = differing.select(
@@ -197,6 +197,10 @@ def _markdown_gold(gold: pl.DataFrame | None) -> str:
         pl.col("verdict_gold").alias("verdict by gold"),
     )
     return f"{said}\n\n{_markdown_table(shown)}"
+
+
+def _disagreement(compared: int, differing: int) -> str:
+    return f"The gold reward's verdict differs from the judge's on {differing} of {compared} claims."
 
 
 def _markdown_table(frame: pl.DataFrame) -> str:
@@ -211,7 +215,7 @@ def _number(name: str) -> pl.Expr:
 
 
 def _with_interval(name: str, low: str, high: str) -> pl.Expr:
-    """Write estimate and interval; the interval is left out where it has no width, all where nothing is known."""
+    """Write estimate and interval; an interval that is not known or has no width is left out."""
     interval = pl.format(" [{}, {}]", _number(low), _number(high))
     exact = pl.col(low).is_null() | (pl.col(low) == pl.col(high))
     return _number(name) + pl.when(exact).then(pl.lit("")).otherwise(interval)

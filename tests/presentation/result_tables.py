@@ -1,0 +1,113 @@
+"""A world whose numbers are known, in the form of a run's results."""
+
+from itertools import product
+
+import numpy as np
+import polars as pl
+
+TASKS = {"helpful": ("bon", "exp(10)"), "harmless": ("won", "exp(-10)")}
+KLS = (0.1, 0.25, 0.5, 1.0, 2.0)
+STRENGTHS = (0.25, 0.5, 1.0)
+# Gain over one half at KL 0.5, by reward, under every procedure alike.
+GAINS = {"raw": 0.1, "identity": 0.14, "log": 0.13, "exp(5)": 0.16, "exp(10)": 0.18}
+GAINS |= {"exp(-5)": 0.16, "exp(-10)": 0.18}
+
+PROMPT_COLUMNS = ["task", "policy", "procedure", "select", "scorer", "prompt_id", "win_rate", "kl"]
+POLICY_COLUMNS = [
+    "policy", "method", "transform", "calibrator", "n_rollouts", "strength_kind", "strength", "seed",
+]  # fmt: skip
+
+
+def win_rate_at(kl, gain):
+    """Linear in the root of KL, as the interpolation of the claims, which is then exact."""
+    return 0.5 + gain * np.sqrt(kl / 0.5)
+
+
+def procedures(task):
+    return ["none", *(f"{TASKS[task][0]}({n})" for n in (2, 4, 32))]
+
+
+def rewards(task):
+    """Rewards and calibrators trained on a task."""
+    special = TASKS[task][1]
+    return [("raw", None), ("identity", "empirical"), (special, "empirical"), (special, "anchors(1)")]
+
+
+def slug(transform, calibrator, strength):
+    suffix = "-anchors1" if calibrator == "anchors(1)" else ""
+    return f"ppo-{transform.replace('(', '').replace(')', '')}{suffix}-kl{strength:.2f}-s0"
+
+
+def build_ideal():
+    """Smooth frontiers, the optimal transform on top."""
+    rows = []
+    for procedure in ("none", "bon(2)", "bon(4)", "bon(32)", "won(2)", "won(4)", "won(32)"):
+        names = [*(name for name in GAINS if name != "raw"), f"optimal({procedure})"]
+        for (index, name), kl in product(enumerate(names), KLS):
+            gain = GAINS.get(name, 0.22) - 0.001 * index
+            rows.append((name, procedure, kl, 0.1, 0.5 + 1.4 * gain * (kl / (kl + 0.5)) ** 0.5))
+    return pl.DataFrame(rows, schema=["transform", "procedure", "kl", "beta", "win_rate"], orient="row")
+
+
+def build_offline():
+    """Two points above the trained policies, known to one point."""
+    rows = []
+    for task in TASKS:
+        for procedure, name, select, kl in product(procedures(task), GAINS, ("reward", "judge"), KLS[:-1]):
+            rate = float(win_rate_at(kl, GAINS[name] + 0.02))
+            rows.append((task, name, procedure, select, "judge", kl, 0.1, rate, rate - 0.01, rate + 0.01))
+    columns = ["task", "transform", "procedure", "select", "scorer", "kl", "beta"]
+    return pl.DataFrame(rows, schema=[*columns, "win_rate", "ci_low", "ci_high"], orient="row")
+
+
+def build_prompt_metrics(
+    gains, *, n_prompts=40, noise=0.02, seed=0, scorers=("judge",), tasks=tuple(TASKS), brief=False
+):
+    """Win rates by prompt of every policy, with the given gains at KL 0.5.
+
+    `brief`: best-of-4 and no procedure, selected by the reward, only.
+    """
+    rng = np.random.default_rng(seed)
+    parts = []
+    for task in tasks:
+        prompts = [f"{task}-{index:03d}" for index in range(n_prompts)]
+        selectors = ("reward",) if brief else ("reward", "judge")
+        cases = list(product(("none", "bon(4)") if brief else procedures(task), selectors, scorers))
+        for (transform, calibrator), strength in product(rewards(task), STRENGTHS):
+            kl = strength * (1 + 0.1 * rng.standard_normal(n_prompts))
+            kl += strength - kl.mean()
+            for procedure, select, scorer in cases:
+                rate = win_rate_at(strength, gains[transform]) + noise * rng.standard_normal(n_prompts)
+                key = (task, slug(transform, calibrator, strength), procedure, select, scorer)
+                columns = [*([value] * n_prompts for value in key), prompts, rate, kl]
+                parts.append(pl.DataFrame(dict(zip(PROMPT_COLUMNS, columns, strict=True))))
+    return pl.concat(parts)
+
+
+def build_metrics(prompt_metrics):
+    """The metrics that go with a table by prompt, with intervals from standard errors."""
+    keys = ["task", "policy", "procedure", "select", "scorer"]
+    half = {name: 1.96 * pl.col(name).std() / pl.len().sqrt() for name in ("win_rate", "kl")}
+    means = prompt_metrics.group_by(keys, maintain_order=True).agg(
+        pl.col("win_rate", "kl").mean(), half=half["win_rate"], kl_half=half["kl"]
+    )
+    described = {
+        slug(*reward, strength): (slug(*reward, strength), "ppo", *reward, 100, "kl", strength, 0)
+        for task in TASKS
+        for reward, strength in product(rewards(task), STRENGTHS)
+    }
+    facts = pl.DataFrame(list(described.values()), schema=POLICY_COLUMNS, orient="row")
+    share = pl.when(pl.col("transform") != "raw").then(0.8 + 0.1 * pl.col("strength"))
+    return means.join(facts, on="policy", maintain_order="left").with_columns(
+        ci_low=pl.col("win_rate") - pl.col("half"), ci_high=pl.col("win_rate") + pl.col("half"),
+        kl_low=pl.col("kl") - pl.col("kl_half"), kl_high=pl.col("kl") + pl.col("kl_half"),
+        split=pl.lit("evaluation"), share_of_limit=share, mean_length=pl.lit(20.0),
+    )  # fmt: skip
+
+
+def build_scores():
+    """Rewards whose prompts differ in place: miscalibrated in a known way."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(rng.normal(0.0, 1.2, size=20)[:, None], 0.8, size=(20, 100))
+    rows = [(f"p{prompt:02d}", sample, values[prompt, sample]) for prompt, sample in np.ndindex(20, 100)]
+    return pl.DataFrame(rows, schema=["prompt_id", "sample_id", "reward"], orient="row")

@@ -1,0 +1,151 @@
+"""Figures: what is drawn is what the tables say, and the bytes depend on nothing else."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from infalign.errors import InputError
+from infalign.presentation import figures
+from infalign.presentation.style import Series, procedure_name, transform_look
+
+
+def titles(figure):
+    return [axis.get_title() for axis in figure.axes]
+
+
+def legend_texts(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_transforms_has_the_papers_five_panels_with_seven_curves(ideal):
+    figure = figures.figure_transforms(ideal)
+    assert [t for t in titles(figure) if t] == [
+        "Standard",
+        "Best-of-2",
+        "Best-of-4",
+        "Worst-of-2",
+        "Worst-of-4",
+    ]
+    panels = [axis for axis in figure.axes if axis.get_title()]
+    assert all(len(axis.lines) == 7 for axis in panels)
+
+
+def test_transforms_draws_the_tables_win_rates(ideal):
+    axis = figures.figure_transforms(ideal).axes[0]
+    row = ideal.filter(procedure="none", transform="optimal(none)", kl=1.0)
+    drawn = max(np.interp(1.0, line.get_xdata(), line.get_ydata()) for line in axis.lines)
+    assert drawn == pytest.approx(row["win_rate"][0], abs=1e-4)
+
+
+def test_transforms_names_missing_procedures(ideal):
+    with pytest.raises(InputError, match=r"ideal table: procedure won\(4\) missing; it has bon\(2\)"):
+        figures.figure_transforms(ideal.filter(pl.col("procedure") != "won(4)"))
+
+
+def test_calibration_shows_ten_prompts_and_five_maps(scores):
+    figure = figures.figure_calibration(scores, task="helpful")
+    left, right = figure.axes
+    assert len(left.collections) == 10
+    assert all(len(points.get_offsets()) == 100 for points in left.collections)
+    labels = [text.get_text() for text in right.get_legend().get_texts()]
+    assert [label.split(" (")[0] for label in labels] == [
+        "identity",
+        "square root",
+        "square",
+        "cube",
+        "quantile",
+    ]
+
+
+def test_panel_draws_each_policy_with_both_intervals(metrics, offline, ideal):
+    figure = figures.figure_inference_time(metrics, offline, ideal)
+    axis = figure.axes[0]
+    assert len(axis.containers) == 4  # raw, identity, exp(10), exp(10) with anchors(1)
+    for container in axis.containers:
+        points, _, bars = container.lines
+        assert len(points.get_xdata()) == 3
+        assert len(bars) == 2  # horizontal and vertical
+    lowest = metrics.filter(task="helpful", procedure="bon(4)", select="reward", transform="raw")
+    np.testing.assert_allclose(sorted(axis.containers[0].lines[0].get_ydata()), sorted(lowest["win_rate"]))
+
+
+def test_titles_name_task_procedure_selector_and_judge(metrics, offline, ideal):
+    figure = figures.figure_inference_time(metrics, offline, ideal, select="judge")
+    assert titles(figure)[0] == "helpful, best-of-4\n(selected by judge, scored by judge)"
+    figure = figures.figure_standard(metrics, offline, ideal, ["helpful", "harmless"])
+    assert titles(figure)[1] == "harmless, standard\n(scored by judge)"
+
+
+def test_legend_is_shared_and_names_limit_and_offline_frontier(metrics, offline, ideal):
+    figure = figures.figure_scaling(metrics, offline, ideal)
+    texts = legend_texts(figure)
+    assert texts[0] == "PPO, uncalibrated"
+    assert "CTRL exp(10), anchors(1)" in texts
+    assert texts[-2].startswith("limit") and texts[-1].startswith("offline frontier")
+    assert len(texts) == len(set(texts))
+    assert len(titles(figure)) == 4
+
+
+def test_only_the_wanted_series_are_drawn(metrics, offline, ideal):
+    wanted = [Series("ppo", "exp(10)", "empirical"), Series("ppo", "raw")]
+    figure = figures.figure_win_rates(metrics, offline, ideal, [("helpful", "none")], wanted, columns=1)
+    assert legend_texts(figure)[:2] == ["CTRL exp(10)", "PPO, uncalibrated"]
+
+
+def test_fewer_rollouts_are_a_series_of_their_own(metrics, offline, ideal):
+    fewer = metrics.filter(transform="identity").with_columns(n_rollouts=pl.lit(5, dtype=pl.Int64))
+    figure = figures.figure_standard(pl.concat([metrics, fewer]), offline, ideal, ["helpful"])
+    assert {"CTRL identity", "CTRL identity, K = 5"} <= set(legend_texts(figure))
+
+
+def test_panel_without_policies_is_an_error(metrics, offline, ideal):
+    message = (
+        r"metrics: no policy of task summaries with none, select reward, scorer judge; tasks are harmless"
+    )
+    with pytest.raises(InputError, match=message):
+        figures.figure_standard(metrics, offline, ideal, ["summaries"])
+
+
+def test_overview_leaves_out_undefined_shares_and_counts_them(metrics):
+    figure = figures.figure_overview(metrics, [("helpful", "bon(4)"), ("harmless", "won(4)")])
+    assert titles(figure)[0] == "helpful, best-of-4\n(9 policies, 3 undefined)"
+    drawn = sum(len(points.get_offsets()) for points in figure.axes[0].collections)
+    assert drawn == 9
+    undefined = metrics.with_columns(share_of_limit=pl.lit(None, dtype=pl.Float64))
+    with pytest.raises(InputError, match="share_of_limit is null for every policy of helpful none"):
+        figures.figure_overview(undefined, [("helpful", "none")])
+
+
+def test_gold_figure_marks_differing_verdicts():
+    comparison = pl.DataFrame(
+        {
+            "claim": ["one", "two"], "ours": [0.05, 0.01], "ci_low": [0.03, -0.01], "ci_high": [0.07, 0.03],
+            "verdict": ["reproduced", "underpowered"], "ours_gold": [0.04, -0.02], "ci_low_gold": [0.02, -0.03],
+            "ci_high_gold": [0.06, -0.01], "verdict_gold": ["reproduced", "not reproduced"],
+        }
+    )  # fmt: skip
+    figure = figures.figure_gold(comparison)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["one", "two *"]
+    with pytest.raises(InputError, match="gold figure: no claim was evaluated by both"):
+        figures.figure_gold(comparison.clear())
+
+
+def test_saved_bytes_are_the_same_every_time(metrics, offline, ideal, tmp_path):
+    contents = []
+    for name in ("first", "second"):
+        paths = figures.save_figure(
+            figures.figure_inference_time(metrics, offline, ideal), tmp_path / name / "f.x"
+        )
+        assert [path.name for path in paths] == ["f.x.svg", "f.x.png"]
+        contents.append([path.read_bytes() for path in paths])
+    assert contents[0] == contents[1]
+    assert b"<dc:date>" not in contents[0][0]
+
+
+def test_looks_are_fixed_and_distinct():
+    names = ["raw", "identity", "log", "exp(5)", "exp(10)", "exp(-5)", "exp(-10)"]
+    looks = [transform_look(name) for name in names]
+    assert len({look[0] for look in looks}) == len({look[1] for look in looks}) == len(names)
+    assert transform_look("exp(7)") == transform_look("exp(7)")
+    assert not Series("ppo", "exp(10)", "anchors(1)").look.filled
+    assert procedure_name("won(32)") == "worst-of-32"
