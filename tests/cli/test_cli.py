@@ -345,6 +345,10 @@ def bad(run, *arguments):
         (("ideal", "--transform", "log", "--procedure", "none", "--kl", "nan"), ("--kl must be", "got nan")),
         (("optimal", "--procedure", "bon(0)", "--kl", "1"), ("bon(0)",)),
         (("procedure",), ("at least one value",)),
+        (
+            ("ideal", "--transform", "log", "--transform", "identity", "--procedure", "none", "--kl", "1"),
+            ("--transform is given 2 times; give it once",),
+        ),
     ],
 )
 def test_bad_theory_input(run, arguments, parts):
@@ -355,7 +359,8 @@ def test_bad_theory_input(run, arguments, parts):
 
 def test_kl_out_of_reach(run, scores):
     message = bad(run, "frontier", scores, "--transform", "identity", "--procedure", "none", "--kl", 4.0)
-    assert "4.0" in message and "KL" in message
+    assert "kl must be below 3.91202 nats, the largest that 50 rollouts per prompt can reach" in message
+    assert "got 4.0" in message
 
 
 @pytest.mark.parametrize(
@@ -503,6 +508,15 @@ def test_in_a_process_of_its_own(policy, reference, tmp_path):
     assert done.returncode == 0 and json.loads(done.stdout)["n_prompts"] == 2 and done.stderr == ""
     failed = installed("procedure", "magic(3)")
     assert failed.returncode == 2 and failed.stdout == "" and "Traceback" not in failed.stderr
+
+
+def test_a_reader_that_stops_early():
+    program = "import sys; from infalign.cli import main; sys.exit(main(['procedure'] + ['bon(4)'] * 5000))"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_ideal_does_not_import_torch():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -47,17 +48,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     {"procedure": "none", "kl": 0.0, "mean_quantile": 0.5}
     0
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _one_line
         try:
+            _check_repeated(words)
             code = tyro.extras.subcommand_cli_from_dict(
-                COMMANDS, prog="infalign", description=DESCRIPTION, args=arguments
+                COMMANDS, prog="infalign", description=DESCRIPTION, args=words
             )
+            sys.stdout.flush()
         except InputError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
+        except BrokenPipeError:  # whoever read standard output has enough, as in `infalign ideal … | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
     return code or 0
+
+
+def _check_repeated(words: Sequence[str]) -> None:
+    """Refuse an option given twice: its first values would be lost."""
+    options = [word.split("=")[0] for word in words if word.startswith("--")]
+    for option in options:
+        if options.count(option) > 1:
+            raise InputError(
+                f"{option} is given {options.count(option)} times; give it once with all its values"
+            )
 
 
 def _one_line(message, category, *_, **__) -> None:
