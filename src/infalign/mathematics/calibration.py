@@ -1,0 +1,426 @@
+"""Calibration: a response's reward becomes its quantile among the reference policy's rollouts."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_expit
+
+from infalign.errors import InputError
+from infalign.mathematics.checks import finite_array
+
+FORMS = "empirical, anchors(p) with p >= 1 (such as anchors(1), the median calibration)"
+TIES = ("half", "weak", "strict")
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """How rewards become calibrated rewards.
+
+    Parameters
+    ----------
+    name : str
+        empirical or anchors.
+    p : int, optional
+        The number of anchor points of anchors.
+
+    Examples
+    --------
+    >>> Calibrator("anchors", 1).text
+    'anchors(1)'
+    """
+
+    name: str
+    p: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The canonical text, which `parse_calibrator` reads back."""
+        return self.name if self.p is None else f"{self.name}({self.p})"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_calibrator(text: str | Calibrator) -> Calibrator:
+    """Read a calibrator from its text form.
+
+    Parameters
+    ----------
+    text : str or Calibrator
+        empirical or anchors(p).
+
+    Returns
+    -------
+    Calibrator
+
+    Raises
+    ------
+    InputError
+        If the text is none of the valid forms, which the message lists.
+
+    Examples
+    --------
+    >>> parse_calibrator("anchors(5)").p
+    5
+    """
+    if isinstance(text, Calibrator):
+        return text
+    if str(text).strip() == "empirical":
+        return Calibrator("empirical")
+    match = re.fullmatch(r"\s*anchors\s*\(\s*(\d+)\s*\)\s*", str(text))
+    if match is None or int(match[1]) < 1:
+        raise InputError(f"unknown calibrator {text!r}; valid forms: {FORMS}")
+    return Calibrator("anchors", int(match[1]))
+
+
+def empirical_calibration(
+    rewards: ArrayLike, reference: ArrayLike, ties: str = "half", own: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Return the share of one prompt's reference rollouts that each reward beats.
+
+    Parameters
+    ----------
+    rewards : array-like, shape (n,)
+        Rewards of the responses to calibrate.
+    reference : array-like, shape (K,)
+        Rewards of the reference rollouts, K >= 2.
+    ties : {"half", "weak", "strict"}
+        A tie counts ½, 1 (the paper's >=) or 0.
+    own : array-like of bool, shape (n,), optional
+        Which responses are themselves among the reference rollouts; they are left out of their own
+        comparison, which then has K − 1 members.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        In [0, 1]. If all rewards are tied, `half` gives ½ everywhere.
+
+    Raises
+    ------
+    InputError
+        If a reward is NaN or infinite, K < 2, or `ties` is unknown.
+
+    References
+    ----------
+    Balashankar et al. 2025, InfAlign, Definition 2 and Algorithm 1.
+
+    Examples
+    --------
+    >>> empirical_calibration([0.0, 2.0, 9.0], [1.0, 2.0, 3.0, 4.0])
+    array([0.   , 0.375, 1.   ])
+    >>> empirical_calibration([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], own=[True, True, True])
+    array([0. , 0.5, 1. ])
+    """
+    rewards, reference = finite_array(rewards, "reward", 1), finite_array(reference, "reference reward", 1)
+    if ties not in TIES:
+        raise InputError(f"ties must be one of {', '.join(TIES)}, got {ties!r}")
+    if len(reference) < 2:
+        raise InputError(
+            f"empirical calibration needs at least 2 reference rollouts per prompt, got {len(reference)}; "
+            "sample more, or use anchors(1), which allows one"
+        )
+    ordered = np.sort(reference)
+    below = np.searchsorted(ordered, rewards, side="left")
+    equal = np.searchsorted(ordered, rewards, side="right") - below
+    left_out = np.zeros(len(rewards), dtype=bool) if own is None else np.asarray(own, dtype=bool)
+    _check_own(left_out, equal)
+    share = {"half": 0.5, "weak": 1.0, "strict": 0.0}[ties]
+    return (below + share * (equal - left_out)) / (len(reference) - left_out)
+
+
+def _check_own(own: NDArray[np.bool_], equal: NDArray[np.int64]) -> None:
+    """Refuse a response said to be its own rollout whose reward no rollout has."""
+    if own.shape != equal.shape:
+        raise InputError(f"own must have one entry a reward, shape {equal.shape}, got {own.shape}")
+    if np.any(own & (equal == 0)):
+        raise InputError(
+            "leave-one-out: a response marked as a reference rollout has a reward no rollout has; "
+            "its two tables disagree"
+        )
+
+
+def mid_ranks(values: ArrayLike) -> NDArray[np.float64]:
+    """Return each value's rank among its own group, as a quantile; ties share the middle.
+
+    Parameters
+    ----------
+    values : array-like, shape (..., K)
+        Values; groups lie along the last axis.
+
+    Returns
+    -------
+    ndarray, shape (..., K)
+        (#less + ½ #equal, itself included) / K, in (0, 1) with mean ½.
+
+    Raises
+    ------
+    InputError
+        If a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> mid_ranks([3.0, 1.0, 1.0, 7.0])
+    array([0.625, 0.25 , 0.25 , 0.875])
+    """
+    values = finite_array(values, "values")
+    rows = values.reshape(-1, values.shape[-1])
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, axis=1)
+    first, last = tie_bounds(ordered)
+    ranks = np.empty_like(rows)
+    np.put_along_axis(ranks, order, (first + last) / (2 * rows.shape[1]), axis=1)
+    return ranks.reshape(values.shape)
+
+
+def tie_bounds(ordered: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where each value's group of ties starts and ends in sorted rows.
+
+    Parameters
+    ----------
+    ordered : ndarray, shape (P, K)
+        Rows in increasing order.
+
+    Returns
+    -------
+    (ndarray, ndarray), shape (P, K)
+        For each position, the first position of its group and one past the last.
+
+    Examples
+    --------
+    >>> tie_bounds(np.array([[1.0, 1.0, 2.0]]))
+    (array([[0, 0, 2]]), array([[2, 2, 3]]))
+    """
+    n = ordered.shape[1]
+    positions = np.broadcast_to(np.arange(n), ordered.shape)
+    new = np.ones(ordered.shape, dtype=bool)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    first = np.maximum.accumulate(np.where(new, positions, 0), axis=1)
+    closes = np.concatenate([new[:, 1:], np.ones_like(new[:, :1])], axis=1)
+    last = np.minimum.accumulate(np.where(closes, positions + 1, n)[:, ::-1], axis=1)[:, ::-1]
+    return first, last
+
+
+def sigmoid_scores(rewards: ArrayLike, offset: float | None) -> NDArray[np.float64]:
+    """Return rewards mapped to (0, 1) by sigmoid(reward − offset).
+
+    Parameters
+    ----------
+    rewards : array-like, any shape
+        Rewards; if `offset` is None, probabilities in (0, 1], taken as they are.
+    offset : float or None
+        The mean reference reward over all prompts.
+
+    Returns
+    -------
+    ndarray, shape of rewards
+
+    Raises
+    ------
+    InputError
+        If a reward is NaN or infinite, or `offset` is None and one lies outside (0, 1].
+
+    Examples
+    --------
+    >>> sigmoid_scores([2.0], offset=2.0)
+    array([0.5])
+    """
+    return np.exp(log_scores(rewards, offset))
+
+
+def log_scores(rewards: ArrayLike, offset: float | None) -> NDArray[np.float64]:
+    """Return the log of `sigmoid_scores`, precise where the sigmoid saturates.
+
+    Parameters
+    ----------
+    rewards : array-like, any shape
+    offset : float or None
+
+    Returns
+    -------
+    ndarray, shape of rewards
+
+    Raises
+    ------
+    InputError
+        As `sigmoid_scores`.
+
+    Examples
+    --------
+    >>> log_scores([-800.0], offset=0.0)
+    array([-800.])
+    """
+    rewards = finite_array(rewards, "reward")
+    if offset is not None:
+        return log_expit(rewards - offset)
+    if rewards.min() <= 0 or rewards.max() > 1:
+        raise InputError(f"probabilities must lie in (0, 1], got {rewards.min()} to {rewards.max()}")
+    return np.log(rewards)
+
+
+@dataclass(frozen=True)
+class AnchorCurve:
+    """The calibration curve of one prompt: log C piecewise linear in log score.
+
+    Parameters
+    ----------
+    log_scores : ndarray, shape (a,)
+        Logs of the anchor scores, increasing, the last 0.
+    log_quantiles : ndarray, shape (a,)
+        Logs of the quantiles there, the last 0.
+
+    Examples
+    --------
+    >>> AnchorCurve(np.array([-1.0, 0.0]), np.array([-2.0, 0.0])).log_quantiles
+    array([-2.,  0.])
+    """
+
+    log_scores: NDArray[np.float64]
+    log_quantiles: NDArray[np.float64]
+
+
+def fit_anchors(reference: ArrayLike, offset: float | None, p: int) -> AnchorCurve:
+    """Fit one prompt's anchored calibration curve to its reference rollouts.
+
+    Parameters
+    ----------
+    reference : array-like, shape (K,)
+        Rewards of the reference rollouts; K = 1 is allowed for p = 1 only.
+    offset : float or None
+        The mean reference reward over all prompts; None if the rewards are probabilities.
+    p : int
+        Anchor points, at the empirical quantiles i / (p + 1) of the mapped rewards.
+
+    Returns
+    -------
+    AnchorCurve
+        Anchors that coincide are merged, at the mean of their quantiles; (0, 0) is the last point. If
+        all rewards are tied there is one anchor, which gives the tied reward that mean quantile, ½.
+
+    Raises
+    ------
+    InputError
+        If a reward is NaN or infinite, K is too small, p < 1, or an anchor's score is 1 in float64.
+
+    References
+    ----------
+    Balashankar et al. 2025, InfAlign, section 5 and the appendix on anchor points.
+
+    Examples
+    --------
+    >>> curve = fit_anchors([0.25, 0.25], None, 1)
+    >>> bool(np.isclose(curve.log_quantiles[0] / curve.log_scores[0], np.log(0.5) / np.log(0.25)))
+    True
+    """
+    if p < 1:
+        raise InputError(f"anchors(p) needs p >= 1, got {p}")
+    logs = np.sort(log_scores(finite_array(reference, "reference reward", 1), offset))
+    if len(logs) < (1 if p == 1 else 2):
+        raise InputError(f"anchors({p}) needs at least 2 reference rollouts per prompt, got {len(logs)}")
+    quantiles = np.arange(1, p + 1) / (p + 1)
+    scores, group = np.unique(_log_quantile(logs, quantiles), return_inverse=True)
+    if scores[-1] >= 0:
+        raise InputError(
+            "an anchor's score is 1 in float64, so log score is 0: the reference rewards of this prompt lie "
+            f"far above the mean reference reward (offset {offset}); rescale the rewards"
+        )
+    merged = np.bincount(group, weights=quantiles) / np.bincount(group)
+    return AnchorCurve(np.append(scores, 0.0), np.append(np.log(merged), 0.0))
+
+
+def _log_quantile(logs: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logs of the linearly interpolated empirical quantiles of exp(sorted logs)."""
+    position = quantiles * (len(logs) - 1)
+    index = np.minimum(position.astype(int), max(len(logs) - 2, 0))
+    upper = np.minimum(index + 1, len(logs) - 1)
+    share = position - index
+    with np.errstate(divide="ignore"):
+        mixed = np.logaddexp(np.log1p(-share) + logs[index], np.log(share) + logs[upper])
+    return np.where(logs[index] == logs[upper], logs[index], mixed)
+
+
+def anchored_calibration(rewards: ArrayLike, curve: AnchorCurve, offset: float | None) -> NDArray[np.float64]:
+    """Return calibrated rewards by an anchored curve.
+
+    Parameters
+    ----------
+    rewards : array-like, shape (n,)
+        Rewards of responses to the curve's prompt.
+    curve : AnchorCurve
+        From `fit_anchors`.
+    offset : float or None
+        The one the curve was fitted with.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        In [0, 1]; below the lowest anchor the first segment's slope is carried on.
+
+    Raises
+    ------
+    InputError
+        If a reward is NaN or infinite.
+
+    References
+    ----------
+    Balashankar et al. 2025, InfAlign, section 5. With one anchor it is score^γ, γ = log ½ / log median.
+
+    Examples
+    --------
+    >>> curve = fit_anchors([0.25, 0.25], None, 1)
+    >>> anchored_calibration([0.25, 0.0625, 1.0], curve, None)
+    array([0.5 , 0.25, 1.  ])
+    """
+    logs = log_scores(rewards, offset)
+    x, y = curve.log_scores, curve.log_quantiles
+    segment = np.clip(np.searchsorted(x, logs, side="right") - 1, 0, len(x) - 2)
+    slope = (y[segment + 1] - y[segment]) / (x[segment + 1] - x[segment])
+    return np.exp(np.minimum(y[segment + 1] - slope * (x[segment + 1] - logs), 0.0))
+
+
+def calibration_errors(
+    measured: ArrayLike, table: ArrayLike, offset: float | None
+) -> dict[str, NDArray[np.float64]]:
+    """Return |score − rank| of rollouts for five maps of the reward.
+
+    Parameters
+    ----------
+    measured : array-like, shape (P, M)
+        Rewards of the rollouts that are measured; rank is the mid-rank among each prompt's M.
+    table : array-like, shape (P, K)
+        Rewards of the rollouts that make the calibration table. The same array as `measured` measures
+        in sample, where the quantile map's error is 0.
+    offset : float or None
+        The mean reference reward over all prompts; None if rewards are probabilities.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (P, M)
+        For "identity", "square root", "square", "cube" (of the sigmoid score) and "quantile" (the
+        empirical calibration against `table`).
+
+    Raises
+    ------
+    InputError
+        If a reward is NaN or infinite, or the tables have different numbers of prompts.
+
+    References
+    ----------
+    Balashankar et al. 2025, InfAlign, Fig. 2.
+
+    Examples
+    --------
+    >>> errors = calibration_errors([[0.25, 0.75]], [[0.25, 0.75]], None)
+    >>> errors["quantile"], errors["square"]
+    (array([[0., 0.]]), array([[0.1875, 0.1875]]))
+    """
+    measured, table = finite_array(measured, "measured", 2), finite_array(table, "table", 2)
+    if len(measured) != len(table):
+        raise InputError(
+            f"measured has {len(measured)} prompts, table has {len(table)}: they must be the same"
+        )
+    ranks, score = mid_ranks(measured), sigmoid_scores(measured, offset)
+    quantile = np.stack([empirical_calibration(*pair) for pair in zip(measured, table, strict=True)])
+    maps = {"identity": score, "square root": np.sqrt(score), "square": score**2, "cube": score**3}
+    return {name: np.abs(value - ranks) for name, value in (maps | {"quantile": quantile}).items()}

@@ -1,0 +1,104 @@
+"""Checks of numeric input that every function of this floor shares."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from infalign.errors import InputError
+
+
+def finite_array(values: ArrayLike, name: str, ndim: int | None = None) -> NDArray[np.float64]:
+    """Return `values` as float64, or say which entry cannot be used.
+
+    Parameters
+    ----------
+    values : array-like
+        Any shape, not empty.
+    name : str
+        How the error calls it.
+    ndim : int, optional
+        The number of dimensions it must have.
+
+    Returns
+    -------
+    ndarray of float64
+
+    Raises
+    ------
+    InputError
+        If it is empty, has another number of dimensions, or holds NaN or an infinite number.
+
+    Examples
+    --------
+    >>> finite_array([1, 2], "reward")
+    array([1., 2.])
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if ndim is not None and array.ndim != ndim:
+        raise InputError(f"{name} must have {ndim} dimension(s), got shape {array.shape}")
+    if array.size == 0:
+        raise InputError(f"{name} is empty: at least one value is needed")
+    bad = ~np.isfinite(array)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(
+            f"{name} must be finite, got {array[where]} at index {where} "
+            f"({int(bad.sum())} of {array.size} values are NaN or infinite); remove or rescore those rows"
+        )
+    return array
+
+
+def positive(value: float, name: str) -> float:
+    """Return `value` as a float, or say that it must be a finite number above 0.
+
+    Parameters
+    ----------
+    value : float
+    name : str
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If it is not finite or not above 0.
+
+    Examples
+    --------
+    >>> positive(0.5, "beta")
+    0.5
+    """
+    if not (np.isfinite(value) and value > 0):
+        raise InputError(f"{name} must be a finite number > 0, got {value}")
+    return float(value)
+
+
+def strength(kl: float | None, beta: float | None) -> tuple[str, float]:
+    """Return which of the two strengths is given, and its value.
+
+    Parameters
+    ----------
+    kl : float or None
+        A KL budget in nats, > 0.
+    beta : float or None
+        A regularisation strength, > 0.
+
+    Returns
+    -------
+    (str, float)
+        ("kl", value) or ("beta", value).
+
+    Raises
+    ------
+    InputError
+        If none or both are given, or the one given is not a finite number above 0.
+
+    Examples
+    --------
+    >>> strength(None, 0.1)
+    ('beta', 0.1)
+    """
+    if (kl is None) == (beta is None):
+        raise InputError(f"give exactly one of kl and beta, got kl={kl} and beta={beta}")
+    return ("kl", positive(kl, "kl")) if kl is not None else ("beta", positive(beta, "beta"))

@@ -1,0 +1,393 @@
+"""Win rate against KL: the ideal frontier of Theorem 3 and the offline frontier of scored rollouts."""
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from infalign.errors import InputError
+from infalign.mathematics.calibration import mid_ranks, tie_bounds
+from infalign.mathematics.checks import finite_array, strength
+from infalign.mathematics.continuous import Density, win_rate
+from infalign.mathematics.optimum import OptimalSolution, optimal, optimal_density
+from infalign.mathematics.procedures import Procedure, curve, parse_procedure
+from infalign.mathematics.quadrature import Panels
+from infalign.mathematics.soft_selection import independent_weights
+from infalign.mathematics.tilting import beta_for_kl, solve_log, tilt, tilt_kl
+from infalign.mathematics.transforms import Transform, below_top, parse_transform, scale, scaled
+
+__all__ = [
+    "FrontierPoint",
+    "OfflinePoint",
+    "OptimalSolution",
+    "beta_for_kl",
+    "ideal",
+    "offline",
+    "optimal",
+    "transformed_values",
+]
+
+LARGEST_KL = 60.0
+SELECTORS = ("reward", "judge")
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """A point of the ideal frontier.
+
+    Parameters
+    ----------
+    transform, procedure : str
+        Canonical texts.
+    beta : float
+        Of the paper's Φ.
+    kl : float
+        Achieved KL(π ‖ π_ref) in nats.
+    win_rate : float
+        Against the reference policy, both through the procedure.
+
+    Examples
+    --------
+    >>> FrontierPoint("identity", "none", 1.0, 0.04, 0.58).win_rate
+    0.58
+    """
+
+    transform: str
+    procedure: str
+    beta: float
+    kl: float
+    win_rate: float
+
+
+def ideal(
+    transform: str | Transform,
+    procedure: str | Procedure,
+    *,
+    kl: float | None = None,
+    beta: float | None = None,
+) -> FrontierPoint:
+    """Return the point of the ideal frontier at a KL budget or a β.
+
+    Parameters
+    ----------
+    transform : str or Transform
+        Any but raw, which is not a function of the quantile.
+    procedure : str or Procedure
+        Applied to the policy and to the reference policy.
+    kl : float, optional
+        KL budget in nats, in (0, 60].
+    beta : float, optional
+        β > 0 of the raw Φ as the paper writes it (e^{tu} unscaled); for optimal(T) that of W − β KL.
+        Exactly one of `kl` and `beta` is given.
+
+    Returns
+    -------
+    FrontierPoint
+
+    Raises
+    ------
+    InputError
+        If the transform is raw, the strength is not above 0, or it is out of reach.
+
+    References
+    ----------
+    Balashankar et al. 2025, InfAlign, Theorem 3.
+
+    Examples
+    --------
+    >>> point = ideal("log", "none", beta=1.0)
+    >>> round(point.win_rate, 12), bool(np.isclose(point.kl, np.log(2) - 1 / 2))
+    (0.666666666667, True)
+    """
+    transform, procedure = parse_transform(transform), parse_procedure(procedure)
+    density, paper_beta = _ideal_density(transform, kl, beta)
+    return FrontierPoint(transform.text, procedure.text, paper_beta, density.kl, win_rate(density, procedure))
+
+
+@lru_cache(maxsize=256)
+def _ideal_density(transform: Transform, kl: float | None, beta: float | None) -> tuple[Density, float]:
+    """The policy a transform asks for, and the paper's β."""
+    kind, value = strength(kl, beta)
+    if transform.name == "raw":
+        raise InputError(
+            "raw has no ideal frontier: it is not a function of the quantile; use the offline one"
+        )
+    if kind == "kl" and value > LARGEST_KL:
+        raise InputError(
+            f"kl must be at most {LARGEST_KL:g} nats, the largest the ideal frontier reaches, got {kl}"
+        )
+    if transform.procedure is not None:
+        solution, density = optimal_density(transform.procedure, kl=kl, beta=beta)
+        return density, _converged(solution).beta
+    panels = Panels.graded(56, 120, per_octave=2)
+    excess = below_top(transform, panels.u, panels.complement)
+    factor = float(np.exp(scale(transform)))
+    if kind == "kl":
+        scaled_beta = solve_log(lambda b: Density(panels, excess / b).kl, value, 1.0)
+        return Density(panels, excess / scaled_beta), scaled_beta * factor
+    density = Density(panels, excess / (value / factor))
+    if density.kl > LARGEST_KL + 10:
+        raise InputError(
+            f"beta {value} is too small for {transform.text}: its KL exceeds {LARGEST_KL:g} nats"
+        )
+    return density, value
+
+
+def _converged(solution: OptimalSolution) -> OptimalSolution:
+    """The solution, or an error if it is not one."""
+    if not solution.converged:
+        raise InputError(
+            f"{solution.transform} did not converge at beta {solution.beta:.6g}: the residual is "
+            f"{solution.residual:.3g} after {solution.iterations} steps; use a larger beta or a smaller kl"
+        )
+    return solution
+
+
+def transformed_values(
+    transform: str | Transform,
+    calibrated: ArrayLike,
+    *,
+    kl: float | None = None,
+    beta: float | None = None,
+    n_rollouts: int | None = None,
+) -> tuple[NDArray[np.float64], float]:
+    """Return Φ of calibrated rewards and the β that belongs to those values.
+
+    Parameters
+    ----------
+    transform : str or Transform
+        Any but raw.
+    calibrated : array-like, shape (P, K) or (K,)
+        Calibrated rewards of the reference rollouts, in [0, 1].
+    kl, beta : float, optional
+        Exactly one: a KL budget in nats, met by the tilt of `calibrated` itself; or the paper's β.
+    n_rollouts : int, optional
+        K, for log: `calibrated` is then the strict calibration (see `transforms.scaled`).
+
+    Returns
+    -------
+    values : ndarray, shape of calibrated
+        The scaled Φ; for optimal(T) the solution at that strength, interpolated.
+    beta : float
+        Policies ∝ exp(values / beta) are the ones asked for.
+
+    Raises
+    ------
+    InputError
+        If the strength is not above 0 or out of reach, or the transform cannot act on `calibrated`.
+
+    Examples
+    --------
+    >>> values, beta = transformed_values("exp(10)", [0.5, 1.0], beta=1.0)
+    >>> bool(values[1] == 1.0), bool(np.isclose(beta, np.exp(-10.0)))
+    (True, True)
+    """
+    transform = parse_transform(transform)
+    kind, value = strength(kl, beta)
+    u = finite_array(calibrated, "calibrated reward")
+    if transform.procedure is None:
+        values = scaled(transform, u, n_rollouts)
+    else:
+        if u.min() < 0 or u.max() > 1:
+            raise InputError(f"calibrated rewards must lie in [0, 1], got {u.min()} to {u.max()}")
+        values = _converged(optimal(transform.procedure, kl=kl, beta=beta)).at(u)
+    if kind == "kl":
+        return values, beta_for_kl(values, value)
+    return values, value * float(np.exp(-scale(transform)))
+
+
+@dataclass(frozen=True)
+class OfflinePoint:
+    """A point of the offline frontier.
+
+    Parameters
+    ----------
+    beta : float
+        Of the paper's Φ (of the reward itself for raw).
+    kl, win_rate : float
+        Means over prompts.
+    win_rate_by_prompt, kl_by_prompt : ndarray, shape (P,)
+
+    Examples
+    --------
+    >>> OfflinePoint(1.0, 0.1, 0.6, np.array([0.6]), np.array([0.1])).kl
+    0.1
+    """
+
+    beta: float
+    kl: float
+    win_rate: float
+    win_rate_by_prompt: NDArray[np.float64]
+    kl_by_prompt: NDArray[np.float64]
+
+
+def offline(
+    reward: ArrayLike,
+    judge: ArrayLike,
+    transform: str | Transform,
+    procedure: str | Procedure,
+    select: str = "judge",
+    *,
+    kl: float | None = None,
+    beta: float | None = None,
+) -> OfflinePoint:
+    """Return the point of the offline frontier: the exact tilt of scored reference rollouts.
+
+    The policy puts weights p ∝ exp(Φ(u)/β) on each prompt's K rollouts, u the mid-rank by reward; the
+    procedure acts on independent draws from p on one side and from uniform weights on the other.
+    Draws repeat, so it is biased towards ½ unless N is far below K.
+
+    Parameters
+    ----------
+    reward, judge : array-like, shape (P, K)
+        Scores of the K reference rollouts of each prompt, K >= 2.
+    transform : str or Transform
+        Any; raw tilts by exp(reward / β).
+    procedure : str or Procedure
+    select : {"reward", "judge"}
+        The score the procedure selects by. The winner is by judge; a tie, and a response against
+        itself, counts ½.
+    kl, beta : float, optional
+        Exactly one: the mean KL over prompts in nats, below log K; or the paper's β.
+
+    Returns
+    -------
+    OfflinePoint
+
+    Raises
+    ------
+    InputError
+        If a score is NaN or infinite, the shapes differ, K < 2, or the strength is out of reach.
+
+    Warns
+    -----
+    UserWarning
+        If the procedure's n is above K / 10.
+
+    Examples
+    --------
+    >>> scores = np.arange(4.0)[None]
+    >>> offline(scores, scores, "identity", "none", "judge", beta=1e6).win_rate.__round__(5)
+    0.5
+    """
+    reward, judge = _scores(reward, judge, select)
+    transform, procedure = parse_transform(transform), parse_procedure(procedure)
+    _warn_about_draws(procedure, reward.shape[1])
+    values, values_beta, paper_beta = _offline_values(reward, transform, kl, beta)
+    weights = tilt(values, values_beta)
+    policy, reference = picks(weights, reward if select == "reward" else judge, procedure)
+    rates, divergences = _wins(policy, reference, judge), tilt_kl(values, values_beta)
+    return OfflinePoint(paper_beta, float(divergences.mean()), float(rates.mean()), rates, divergences)
+
+
+def _scores(
+    reward: ArrayLike, judge: ArrayLike, select: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both scores as checked (P, K) arrays."""
+    reward, judge = finite_array(reward, "reward", 2), finite_array(judge, "judge", 2)
+    if reward.shape != judge.shape:
+        raise InputError(f"reward has shape {reward.shape}, judge {judge.shape}: they must agree")
+    if reward.shape[1] < 2:
+        raise InputError(f"the offline frontier needs at least 2 rollouts per prompt, got {reward.shape[1]}")
+    if select not in SELECTORS:
+        raise InputError(f"select must be one of {', '.join(SELECTORS)}, got {select!r}")
+    return reward, judge
+
+
+def _warn_about_draws(procedure: Procedure, n_rollouts: int) -> None:
+    draws = 1 + procedure.parameters[0] if procedure.name == "bop" else procedure.n or 1
+    if draws > max(n_rollouts / 10, 1):
+        warnings.warn(
+            f"{procedure.text} draws {draws:g} times from {n_rollouts} rollouts: above a tenth of them the "
+            "offline win rate is biased towards 1/2",
+            stacklevel=3,
+        )
+
+
+def _offline_values(
+    reward: NDArray[np.float64], transform: Transform, kl: float | None, beta: float | None
+) -> tuple[NDArray[np.float64], float, float]:
+    """The values to tilt by, their β, and the paper's β."""
+    if transform.name != "raw":
+        values, values_beta = transformed_values(transform, mid_ranks(reward), kl=kl, beta=beta)
+        return values, values_beta, values_beta * float(np.exp(scale(transform)))
+    kind, value = strength(kl, beta)
+    raw_beta = beta_for_kl(reward, value) if kind == "kl" else value
+    return reward, raw_beta, raw_beta
+
+
+def picks(
+    weights: NDArray[np.float64], select: NDArray[np.float64], procedure: Procedure
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what a procedure outputs on independent draws from weights, and from uniform weights.
+
+    Parameters
+    ----------
+    weights, select : ndarray, shape (P, K)
+        Probabilities of the rollouts, and the score the procedure selects by.
+    procedure : Procedure
+
+    Returns
+    -------
+    two ndarrays, shape (P, K)
+        Distributions over the rollouts; within a tie in `select` proportional to the weights.
+
+    Examples
+    --------
+    >>> picks(np.array([[0.2, 0.8]]), np.array([[0.0, 1.0]]), Procedure("bon", (2,)))[1]
+    array([[0.25, 0.75]])
+    """
+    uniform = np.full_like(weights, 1 / weights.shape[1])
+    if procedure.name == "none":
+        return weights, uniform
+    pick = _soft_picks if procedure.name == "sbon" else _ranked_picks
+    return pick(weights, select, procedure), pick(uniform, select, procedure)
+
+
+def _ranked_picks(
+    weights: NDArray[np.float64], select: NDArray[np.float64], procedure: Procedure
+) -> NDArray[np.float64]:
+    """Differences of G between the ends of each tie, shared in proportion to the weights."""
+    order = np.argsort(select, axis=1, kind="stable")
+    first, last = tie_bounds(np.take_along_axis(select, order, axis=1))
+    ordered = np.take_along_axis(weights, order, axis=1)
+    below = np.pad(np.cumsum(ordered, axis=1), ((0, 0), (1, 0)))
+    above = np.pad(np.cumsum(ordered[:, ::-1], axis=1)[:, ::-1], ((0, 0), (0, 1)))
+    level = curve(procedure, np.minimum(below, 1.0), np.minimum(above, 1.0))[0]
+    mass = np.take_along_axis(below, last, axis=1) - np.take_along_axis(below, first, axis=1)
+    gain = np.take_along_axis(level, last, axis=1) - np.take_along_axis(level, first, axis=1)
+    result = np.zeros_like(weights)
+    shares = np.divide(ordered, mass, out=np.zeros_like(mass), where=mass > 0)
+    np.put_along_axis(result, order, shares * gain, axis=1)
+    return result / result.sum(axis=1, keepdims=True)
+
+
+def _soft_picks(
+    weights: NDArray[np.float64], select: NDArray[np.float64], procedure: Procedure
+) -> NDArray[np.float64]:
+    """Soft best-of-n on draws from weights; mid-ranks take 2K values, so prompts share one kernel."""
+    n, inverse_temperature = int(procedure.parameters[0]), float(procedure.parameters[1])
+    prompts, k = select.shape
+    ranks = mid_ranks(select)
+    bins = np.rint(2 * k * ranks).astype(np.int64)
+    used, position = np.unique(bins, return_inverse=True)
+    position = position.reshape(bins.shape)
+    mass = np.zeros((prompts, len(used)))
+    np.add.at(mass, (np.arange(prompts)[:, None], position), weights)
+    picked = independent_weights(mass, used / (2 * k), n, inverse_temperature)
+    ratio = np.divide(picked, mass, out=np.zeros_like(mass), where=mass > 0)
+    result = weights * np.take_along_axis(ratio, position, axis=1)
+    return result / result.sum(axis=1, keepdims=True)
+
+
+def _wins(
+    policy: NDArray[np.float64], reference: NDArray[np.float64], judge: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Each prompt's chance that a draw from policy beats one from reference by judge, ties ½."""
+    order = np.argsort(judge, axis=1, kind="stable")
+    first, last = tie_bounds(np.take_along_axis(judge, order, axis=1))
+    below = np.pad(np.cumsum(np.take_along_axis(reference, order, axis=1), axis=1), ((0, 0), (1, 0)))
+    beaten = np.take_along_axis(below, first, axis=1) + np.take_along_axis(below, last, axis=1)
+    return np.clip(np.sum(np.take_along_axis(policy, order, axis=1) * beaten, axis=1) / 2, 0.0, 1.0)

@@ -1,0 +1,432 @@
+"""The optimal Φ for a procedure: the density f that maximises W^T(f) − β KL(f), by Newton's method.
+
+Theorem 1 makes the optimum a fixed point, f ∝ exp(Φ_f / β) with Φ_f the functional derivative of W^T at
+f. One solver serves every procedure: `derivative` gives Φ_f and `kernel` its own derivative.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import CubicSpline
+
+from infalign.errors import InputError
+from infalign.mathematics.checks import strength
+from infalign.mathematics.continuous import Density, win_rate
+from infalign.mathematics.procedures import Procedure, curve, parse_procedure
+from infalign.mathematics.quadrature import Panels
+from infalign.mathematics.soft_selection import laplace_step, laplace_times
+from infalign.mathematics.tilting import solve_log
+
+TOLERANCE = 1e-9
+GRID_TOLERANCE = 1e-8
+SMALLEST_BETA = 1e-6
+_NEWTON_STEPS = 60
+_STARTS = 3
+_REFINEMENTS = 8
+_MOST_NODES = 1600
+
+
+@dataclass(frozen=True, eq=False)
+class OptimalSolution:
+    """The optimal transformation for a procedure at one strength.
+
+    Parameters
+    ----------
+    transform, procedure : str
+        Canonical texts, transform = optimal(procedure).
+    beta : float
+        Of W − β KL.
+    kl, win_rate : float
+        Of the optimal policy, KL in nats.
+    residual : float
+        Sup norm over u of log f − (Φ_f/β − log Z).
+    iterations : int
+        Newton steps in all.
+    converged : bool
+        Whether the residual is within tolerance and the win rate stable to 1e-8 under doubling of the grid.
+    u, phi : ndarray, shape (n,)
+        The quantile grid, and Φ there, less its value at the last node.
+
+    Examples
+    --------
+    >>> solution = optimal("none", beta=0.5)
+    >>> bool(np.allclose(solution.phi - solution.u, solution.phi[0] - solution.u[0]))
+    True
+    """
+
+    transform: str
+    procedure: str
+    beta: float
+    kl: float
+    win_rate: float
+    residual: float
+    iterations: int
+    converged: bool
+    u: NDArray[np.float64]
+    phi: NDArray[np.float64]
+
+    def at(self, u: ArrayLike) -> NDArray[np.float64]:
+        """Φ at quantiles u in [0, 1], any shape, by a cubic spline through the grid."""
+        nodes, first = np.unique(self.u, return_index=True)
+        return CubicSpline(nodes, self.phi[first])(np.asarray(u, dtype=np.float64))
+
+
+def derivative(procedure: Procedure, density: Density) -> NDArray[np.float64]:
+    """Return the functional derivative of the win rate W^T with respect to the density, at each node.
+
+    Parameters
+    ----------
+    procedure : Procedure
+    density : Density
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Φ_f(u), up to a constant.
+
+    References
+    ----------
+    Balashankar et al. 2025, InfAlign, Theorem 1; Corollary 2 is its form for bon and won.
+
+    Examples
+    --------
+    >>> panels = Panels.graded(4, 4)
+    >>> slope = derivative(Procedure("none"), Density(panels, np.zeros(len(panels.u))))
+    >>> bool(np.allclose(slope, panels.u - 1))
+    True
+    """
+    if procedure.name == "sbon":
+        return _soft_derivative(procedure, density)
+    panels = density.panels
+    slope = curve(procedure, density.below, density.above)[1]
+    return -panels.to_one(slope * curve(procedure, panels.u, panels.complement)[1])
+
+
+def kernel(procedure: Procedure, density: Density) -> NDArray[np.float64]:
+    """Return the matrix that takes a change of f at the nodes to the change of `derivative`.
+
+    Parameters
+    ----------
+    procedure : Procedure
+    density : Density
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+
+    Examples
+    --------
+    >>> panels = Panels.graded(2, 2)
+    >>> flat = Density(panels, np.zeros(len(panels.u)))
+    >>> bool(np.all(kernel(Procedure("none"), flat) == 0))
+    True
+    """
+    if procedure.name == "sbon":
+        return _soft_kernel(procedure, density)
+    panels = density.panels
+    bend = curve(procedure, density.below, density.above)[2]
+    bend = bend * curve(procedure, panels.u, panels.complement)[1]
+    return -panels.to_one(panels.from_zero(np.eye(len(bend))) * bend).T
+
+
+@dataclass(frozen=True, eq=False)
+class _SoftTerms:
+    """What the derivatives of soft best-of-n share, on the Laplace grid t and the nodes."""
+
+    n: int
+    exponentials: NDArray[np.float64]
+    steps: NDArray[np.float64]
+    moments: NDArray[np.float64]
+    gain: NDArray[np.float64]
+    gain_moments: NDArray[np.float64]
+
+
+@lru_cache(maxsize=4)
+def _soft_grid(procedure: Procedure, panels: Panels) -> tuple[NDArray[np.float64], ...]:
+    """e^{−ta}, the steps dt, and a(u) R(u) with R the distribution function of T(reference)."""
+    n, inverse_temperature = int(procedure.parameters[0]), float(procedure.parameters[1])
+    times = laplace_times(n, inverse_temperature)
+    a = np.exp(-inverse_temperature * panels.complement)
+    exponentials = np.exp(-np.outer(times, a))
+    steps = laplace_step() * times
+    moments = exponentials @ panels.weights
+    reference = n * a * ((steps * moments ** (n - 1)) @ exponentials)
+    return exponentials, steps, a * panels.from_zero(reference)
+
+
+def _soft_terms(procedure: Procedure, density: Density) -> _SoftTerms:
+    exponentials, steps, gain = _soft_grid(procedure, density.panels)
+    mass = density.panels.weights * density.f
+    n = int(procedure.parameters[0])
+    return _SoftTerms(n, exponentials, steps, exponentials @ mass, gain, exponentials @ (mass * gain))
+
+
+def _soft_derivative(procedure: Procedure, density: Density) -> NDArray[np.float64]:
+    """n a R ∫ e^{−ta} M^{n−1} dt + n (n−1) ∫ e^{−ta} M^{n−2} Q dt, Q the moment of f a R."""
+    s = _soft_terms(procedure, density)
+    own = s.n * s.gain * ((s.steps * s.moments ** (s.n - 1)) @ s.exponentials)
+    if s.n == 1:
+        return own
+    others = (s.steps * s.moments ** (s.n - 2) * s.gain_moments) @ s.exponentials
+    return own + s.n * (s.n - 1) * others
+
+
+def _soft_kernel(procedure: Procedure, density: Density) -> NDArray[np.float64]:
+    """The derivative of `_soft_derivative`; symmetric in the two points but for the weight."""
+    s = _soft_terms(procedure, density)
+    if s.n == 1:
+        return np.zeros((len(s.gain), len(s.gain)))
+    pairs = (s.exponentials.T * (s.steps * s.moments ** (s.n - 2))) @ s.exponentials
+    total = (s.gain[:, None] + s.gain) * pairs
+    if s.n > 2:
+        triples = s.steps * s.moments ** (s.n - 3) * s.gain_moments
+        total += (s.n - 2) * ((s.exponentials.T * triples) @ s.exponentials)
+    return s.n * (s.n - 1) * total * density.panels.weights
+
+
+def _gap(procedure: Procedure, density: Density, beta: float) -> tuple[Density, NDArray[np.float64]]:
+    """The density the fixed-point map gives, and its log ratio to the present one."""
+    image = Density(density.panels, derivative(procedure, density) / beta)
+    return image, image.log_f - density.log_f
+
+
+def _tolerance(density: Density) -> float:
+    """What rounding leaves of the residual where log f spans many thousands."""
+    return TOLERANCE + 1e-12 * float(np.ptp(density.log_f))
+
+
+def _objective(procedure: Procedure, density: Density, beta: float) -> float:
+    return win_rate(density, procedure) - beta * density.kl
+
+
+def _newton(procedure: Procedure, density: Density, beta: float) -> tuple[Density, int, bool]:
+    """Newton's method, kept from straying by the objective (an ascent) or the residual (a descent)."""
+    image, gap = _gap(procedure, density, beta)
+    for step in range(_NEWTON_STEPS):
+        if float(np.abs(gap).max()) <= _tolerance(density):
+            return density, step, True
+        moved = _step(procedure, density, image, gap, beta)
+        if moved is None:
+            return density, step + 1, False
+        density, image, gap = moved
+    return density, _NEWTON_STEPS, False
+
+
+def _direction(
+    procedure: Procedure, density: Density, image: Density, gap: NDArray[np.float64], beta: float
+) -> NDArray[np.float64]:
+    """Solve the linearised fixed-point equation for the change of log f."""
+    change = kernel(procedure, density) * (density.f / beta)
+    change -= (density.panels.weights * image.f) @ change
+    return np.linalg.solve(np.eye(len(gap)) - change, gap)
+
+
+def _step(
+    procedure: Procedure, density: Density, image: Density, gap: NDArray[np.float64], beta: float
+) -> tuple[Density, Density, NDArray[np.float64]] | None:
+    """The longest halved step that raises the objective or lowers the residual; None if there is none."""
+    direction = _direction(procedure, density, image, gap, beta)
+    mass = density.panels.weights * density.f
+    if mass @ (gap * direction) <= 0:
+        direction = gap
+    rise, size = beta * float(mass @ (gap * direction)), float(np.abs(gap).max())
+    objective = _objective(procedure, density, beta)
+    for halvings in range(30):
+        share = 0.5**halvings
+        trial = Density(density.panels, density.log_f + share * direction)
+        image, trial_gap = _gap(procedure, trial, beta)
+        gain = _objective(procedure, trial, beta) - objective
+        if np.abs(trial_gap).max() < (1 - 0.1 * share) * size or gain > max(1e-4 * share * rise, 1e-13):
+            return trial, image, trial_gap
+    return None
+
+
+def _starts(procedure: Procedure, panels: Panels, beta: float) -> list[Density]:
+    """The best few, by the objective, of densities with a spike at the top or a dip at the bottom."""
+    peak = _peak(procedure)
+    widths = 4.0 ** -np.arange(-1, len(panels.upper))
+    shares = 0.25 ** np.arange(0, 1 + np.log2(1 + peak) / 2)
+    logits = [np.zeros(len(panels.u))]
+    with np.errstate(under="ignore"):
+        for share in shares:
+            logits += [
+                np.log(1 - share + share / w * np.exp(-panels.complement / w) + 1e-300)
+                if share < 1
+                else -panels.complement / w
+                for w in widths
+            ]
+    for depth in 4.0 ** np.arange(0, 3 + np.log2(1 + peak / beta) / 2):
+        logits += [-depth * np.exp(-rate * panels.u) for rate in {1.0, peak}]
+    densities = [Density(panels, values) for values in logits]
+    order = np.argsort([-_objective(procedure, density, beta) for density in densities])
+    return [densities[i] for i in order[:_STARTS]]
+
+
+def _peak(procedure: Procedure) -> float:
+    """The largest density the procedure gives to the reference policy, at least 1."""
+    if procedure.name == "sbon":
+        return float(procedure.parameters[0])
+    ends = np.array([0.0, 1.0])
+    return float(curve(procedure, ends, 1 - ends)[1].max())
+
+
+def _panels(procedure: Procedure, beta: float) -> Panels:
+    """Panels down to the widths at which the optimum can concentrate."""
+    peak = _peak(procedure)
+    upper = int(np.clip(np.log2(peak**2 / beta) + 6, 6, 110))
+    return Panels.graded(int(6 + np.log2(1 + peak)), upper, per_octave=0.5)
+
+
+def _best(procedure: Procedure, beta: float, near: Density | None) -> tuple[Density, int, bool]:
+    """The converged solution with the best objective from several starts, on panels that resolve it."""
+    panels = _panels(procedure, beta)
+    starts = _starts(procedure, panels, beta)
+    if near is not None:
+        starts = [Density(panels, near.panels.interpolate(near.log_f, panels)), *starts[:1]]
+    found = [_newton(procedure, start, beta) for start in starts]
+    steps = sum(n for _, n, _ in found)
+    density, _, converged = max(found, key=lambda one: (one[2], _objective(procedure, one[0], beta)))
+    for _ in range(_REFINEMENTS):
+        marked = _unresolved(density)
+        if not (converged and marked.any()) or len(density.f) > _MOST_NODES:
+            break
+        density, more, converged = _newton(procedure, _carried(density, density.panels.split(marked)), beta)
+        steps += more
+    return density, steps, converged
+
+
+def _unresolved(density: Density) -> NDArray[np.bool_]:
+    """The panels whose polynomial does not hold the density or its logarithm."""
+    panels = density.panels
+    mass = panels.roughness(density.f) * panels.half_widths
+    held = panels.roughness(density.log_f) < 1e-9 + 1e-12 * np.ptp(density.log_f)
+    return (mass > 1e-12) | ~(held | (density.f.reshape(len(mass), -1).max(axis=1) < 1e-12))
+
+
+def _carried(density: Density, panels: Panels) -> Density:
+    """The same density on other panels."""
+    return Density(panels, density.panels.interpolate(density.log_f, panels))
+
+
+def optimal_density(
+    procedure: Procedure, *, kl: float | None = None, beta: float | None = None
+) -> tuple[OptimalSolution, Density]:
+    """Return the solution of `optimal` with the density of its policy.
+
+    Parameters
+    ----------
+    procedure : Procedure
+    kl, beta : float, optional
+        As in `optimal`.
+
+    Returns
+    -------
+    (OptimalSolution, Density)
+
+    Raises
+    ------
+    InputError
+        As `optimal`.
+
+    Examples
+    --------
+    >>> solution, density = optimal_density(Procedure("none"), beta=0.5)
+    >>> bool(np.isclose(solution.kl, density.kl))
+    True
+    """
+    kind, value = strength(kl, beta)
+    return _solution(procedure, kind, value)
+
+
+@lru_cache(maxsize=256)
+def _solution(procedure: Procedure, kind: str, value: float) -> tuple[OptimalSolution, Density]:
+    beta = value if kind == "beta" else _beta_for_kl(procedure, value)
+    density, steps, converged = _best(procedure, beta, None)
+    doubled = _carried(density, density.panels.split(np.ones(len(density.panels.half_widths), dtype=bool)))
+    finer, more, finer_converged = _newton(procedure, doubled, beta)
+    rate, panels = win_rate(finer, procedure), finer.panels
+    stable = abs(rate - win_rate(density, procedure)) <= GRID_TOLERANCE
+    phi = derivative(procedure, finer)
+    residual = float(np.abs(_gap(procedure, finer, beta)[1]).max())
+    text = procedure.text
+    solution = OptimalSolution(
+        transform=f"optimal({text})",
+        procedure=text,
+        beta=beta,
+        kl=finer.kl,
+        win_rate=rate,
+        residual=residual,
+        iterations=steps + more,
+        converged=bool(converged and finer_converged and stable),
+        u=panels.u,
+        phi=phi - phi[-1],
+    )
+    return solution, finer
+
+
+def _beta_for_kl(procedure: Procedure, kl: float) -> float:
+    """The β whose optimum has the budget's KL; an error if the optimum jumps over it."""
+    known: list[Density] = []
+
+    def achieved(beta: float) -> float:
+        if beta < SMALLEST_BETA:
+            raise InputError(_out_of_reach(procedure, kl, known))
+        density, _, converged = _best(procedure, beta, known[-1] if known else None)
+        if not converged:
+            raise InputError(
+                f"optimal({procedure.text}) does not converge at beta {beta:.3g} on the way to kl {kl}; "
+                "use a smaller kl, or beta directly"
+            )
+        known.append(density)
+        return density.kl
+
+    beta = solve_log(achieved, kl, 1.0)
+    if abs(known[-1].kl - kl) > 1e-6 * max(kl, 1.0):
+        raise InputError(
+            f"optimal({procedure.text}) has no optimum with kl {kl}: its kl jumps past it at beta {beta}"
+        )
+    return beta
+
+
+def _out_of_reach(procedure: Procedure, kl: float, known: list[Density]) -> str:
+    largest = max((density.kl for density in known), default=0.0)
+    return f"kl must be at most {largest:.4g} nats for optimal({procedure.text}), the largest it reaches, got {kl}"
+
+
+def optimal(
+    procedure: str | Procedure, *, kl: float | None = None, beta: float | None = None
+) -> OptimalSolution:
+    """Return the transformation that is optimal for a procedure at a KL budget or a β.
+
+    Parameters
+    ----------
+    procedure : str or Procedure
+    kl : float, optional
+        KL budget in nats, > 0.
+    beta : float, optional
+        The β > 0 of the objective W − β KL. Exactly one of `kl` and `beta` is given.
+
+    Returns
+    -------
+    OptimalSolution
+        For won and sbon, whose win rate is not concave in the density, the best of several starts.
+        `converged` is False if the fixed point was not reached; nothing else says so.
+
+    Raises
+    ------
+    InputError
+        If the strength is not above 0, or no β reaches the budget.
+
+    References
+    ----------
+    Balashankar et al. 2025, InfAlign, Theorem 1 and Corollary 2.
+
+    Examples
+    --------
+    >>> solution = optimal("bon(4)", beta=0.1)
+    >>> solution.converged, solution.residual < 1e-8, round(solution.win_rate, 8)
+    (True, True, 0.93116998)
+    """
+    return optimal_density(parse_procedure(procedure), kl=kl, beta=beta)[0]

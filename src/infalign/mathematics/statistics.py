@@ -1,0 +1,312 @@
+"""Intervals by the bootstrap over prompts, paired comparisons, and comparisons at one KL."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import bootstrap, norm
+
+from infalign.errors import InputError
+from infalign.mathematics.checks import finite_array, positive
+
+METHODS = {"percentile": "percentile", "bca": "BCa"}
+_BLOCK = 10_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval; NaN where it is undefined.
+
+    Parameters
+    ----------
+    estimate, low, high : float
+
+    Examples
+    --------
+    >>> Interval(0.6, 0.5, 0.7).high
+    0.7
+    """
+
+    estimate: float
+    low: float
+    high: float
+
+
+UNDEFINED = float("nan")
+
+
+def _check_options(level: float, resamples: int) -> None:
+    if not 0 < level < 1:
+        raise InputError(f"level must lie between 0 and 1, got {level}; 0.95 is usual")
+    if resamples < 1:
+        raise InputError(f"resamples must be >= 1, got {resamples}; 2000 is usual")
+
+
+def bootstrap_mean(
+    values: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0, method: str = "percentile"
+) -> Interval:
+    """Return the mean over prompts with its bootstrap interval.
+
+    Parameters
+    ----------
+    values : array-like, shape (P,)
+        One value a prompt; prompts are resampled, never pairs within them.
+    level : float
+        Confidence level, in (0, 1).
+    resamples : int
+        Bootstrap resamples, >= 1.
+    seed : int
+        Of the resampling.
+    method : {"percentile", "bca"}
+
+    Returns
+    -------
+    Interval
+        The bounds are NaN for a single prompt, and equal the mean where all values are equal.
+
+    Raises
+    ------
+    InputError
+        If a value is NaN or infinite, there is none, or an option is out of range.
+
+    References
+    ----------
+    scipy.stats.bootstrap.
+
+    Examples
+    --------
+    >>> bootstrap_mean([0.5, 0.5, 0.5])
+    Interval(estimate=0.5, low=0.5, high=0.5)
+    """
+    values = finite_array(values, "values", 1)
+    _check_options(level, resamples)
+    if method not in METHODS:
+        raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    estimate = float(values.mean())
+    if len(values) < 2:
+        return Interval(estimate, UNDEFINED, UNDEFINED)
+    if np.ptp(values) == 0:
+        return Interval(float(values[0]), float(values[0]), float(values[0]))
+    interval = bootstrap(
+        (values,),
+        np.mean,
+        confidence_level=level,
+        n_resamples=resamples,
+        batch=max(1, _BLOCK // len(values)),
+        method=METHODS[method],
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(estimate, float(interval.low), float(interval.high))
+
+
+def paired_difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    method: str = "percentile",
+) -> Interval:
+    """Return the mean of a − b over prompts with its bootstrap interval, paired by prompt.
+
+    Parameters
+    ----------
+    a, b : array-like, shape (P,)
+        One value a prompt, in the same order of prompts.
+    level, resamples, seed, method
+        As in `bootstrap_mean`.
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    InputError
+        As `bootstrap_mean`, or if the lengths differ.
+
+    Examples
+    --------
+    >>> paired_difference([0.75, 1.0], [0.25, 0.5])
+    Interval(estimate=0.5, low=0.5, high=0.5)
+    """
+    a, b = finite_array(a, "a", 1), finite_array(b, "b", 1)
+    if a.shape != b.shape:
+        raise InputError(f"paired values need the same prompts, got {len(a)} and {len(b)}")
+    return bootstrap_mean(a - b, level, resamples, seed, method)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The policies of one method over a range of strengths, measured on the same prompts.
+
+    Parameters
+    ----------
+    kl, win_rate : array-like, shape (S, P)
+        One row a policy, one column a prompt: its KL estimate in nats (of any sign) and its win rate.
+        Seeds of one strength are averaged before, or given as rows of their own.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> Curve([[0.1, 0.3]], [[0.6, 0.7]]).kl.shape
+    (1, 2)
+    """
+
+    kl: NDArray[np.float64]
+    win_rate: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kl", finite_array(self.kl, "curve kl", 2))
+        object.__setattr__(self, "win_rate", finite_array(self.win_rate, "curve win rate", 2))
+        if self.kl.shape != self.win_rate.shape:
+            raise InputError(
+                f"a curve's kl has shape {self.kl.shape}, its win rate {self.win_rate.shape}: they must agree"
+            )
+
+
+def value_at_kl(
+    curve: Curve, kl: float, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Return a curve's win rate interpolated at a KL, with its bootstrap interval over prompts.
+
+    Parameters
+    ----------
+    curve : Curve
+    kl : float
+        In nats, > 0.
+    level, resamples, seed
+        As in `bootstrap_mean`.
+
+    Returns
+    -------
+    Interval
+        Linear in √KL between the policies' means and the known point (0, ½); each resample
+        interpolates at its own mean KLs, so the KL's error is carried. NaN outside the range of the
+        policies; the bounds are NaN too where more than (1 − level)/2 of the resamples fall outside.
+
+    Raises
+    ------
+    InputError
+        If `kl` is not above 0 or an option is out of range.
+
+    Examples
+    --------
+    >>> value_at_kl(Curve([[0.25, 0.25]], [[0.75, 0.75]]), 0.0625)
+    Interval(estimate=0.625, low=0.625, high=0.625)
+    """
+    _check_options(level, resamples)
+    counts = _resample_counts(curve.kl.shape[1], resamples, seed)
+    return _interval(_at_kl(curve, kl, counts), level)
+
+
+def difference_at_kl(
+    curve_a: Curve, curve_b: Curve, kl: float, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Return the difference of two curves' win rates interpolated at one KL, prompts resampled jointly.
+
+    Parameters
+    ----------
+    curve_a, curve_b : Curve
+        Measured on the same prompts, in the same order.
+    kl : float
+        In nats, > 0.
+    level, resamples, seed
+        As in `bootstrap_mean`.
+
+    Returns
+    -------
+    Interval
+        Of a − b; NaN as in `value_at_kl`.
+
+    Raises
+    ------
+    InputError
+        If the numbers of prompts differ, `kl` is not above 0 or an option is out of range.
+
+    Examples
+    --------
+    >>> a, b = Curve([[0.25, 0.25]], [[0.75, 0.75]]), Curve([[0.25, 0.25]], [[0.5, 0.5]])
+    >>> difference_at_kl(a, b, 0.25)
+    Interval(estimate=0.25, low=0.25, high=0.25)
+    """
+    _check_options(level, resamples)
+    prompts = curve_a.kl.shape[1]
+    if curve_b.kl.shape[1] != prompts:
+        raise InputError(f"curves need the same prompts, got {prompts} and {curve_b.kl.shape[1]}")
+    counts = _resample_counts(prompts, resamples, seed)
+    return _interval(_at_kl(curve_a, kl, counts) - _at_kl(curve_b, kl, counts), level)
+
+
+def _resample_counts(prompts: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """Weights of the prompts, shape (1 + resamples, P): the sample itself, then its resamples."""
+    chances = np.full(prompts, 1 / prompts)
+    drawn = np.random.default_rng(seed).multinomial(prompts, chances, size=resamples)
+    return np.vstack([chances, drawn / prompts])
+
+
+def _at_kl(curve: Curve, kl: float, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The curve's value at a KL in each resample, NaN where it is out of range."""
+    target = np.sqrt(positive(kl, "kl"))
+    start = np.zeros((len(weights), 1))
+    roots = np.hstack([start, np.sqrt(np.maximum(weights @ curve.kl.T, 0.0))])
+    rates = np.hstack([start + 0.5, weights @ curve.win_rate.T])
+    order = np.argsort(roots, axis=1, kind="stable")
+    roots, rates = np.take_along_axis(roots, order, axis=1), np.take_along_axis(rates, order, axis=1)
+    right = np.sum(roots < target * (1 - 1e-12), axis=1)
+    inside = right < roots.shape[1]
+    right = np.minimum(right, roots.shape[1] - 1)
+    row = np.arange(len(weights))
+    left = right - 1
+    width = roots[row, right] - roots[row, left]
+    share = np.divide(target - roots[row, left], width, out=np.ones_like(width), where=width > 0)
+    value = rates[row, left] + np.minimum(share, 1.0) * (rates[row, right] - rates[row, left])
+    return np.where(inside, value, UNDEFINED)
+
+
+def _interval(values: NDArray[np.float64], level: float) -> Interval:
+    """The first value with the percentile interval of the others."""
+    estimate, resampled = float(values[0]), values[1:]
+    undefined = np.isnan(resampled)
+    if np.isnan(estimate) or undefined.mean() > (1 - level) / 2:
+        return Interval(estimate, UNDEFINED, UNDEFINED)
+    low, high = np.quantile(resampled[~undefined], [(1 - level) / 2, (1 + level) / 2])
+    return Interval(estimate, float(low), float(high))
+
+
+def power(effect: float, standard_error: float, level: float = 0.95) -> float:
+    """Return the chance that a two-sided interval excludes 0 when the true effect is `effect`.
+
+    Parameters
+    ----------
+    effect : float
+        The true difference.
+    standard_error : float
+        Of its estimate, > 0; the estimate is taken as normal.
+    level : float
+        Of the interval, in (0, 1).
+
+    Returns
+    -------
+    float
+        In [1 − level, 1].
+
+    Raises
+    ------
+    InputError
+        If the standard error is not above 0 or the level is out of range.
+
+    Examples
+    --------
+    >>> round(power(2.8, 1.0), 2), round(power(0.0, 1.0), 2)
+    (0.8, 0.05)
+    """
+    _check_options(level, 1)
+    standard_error = positive(standard_error, "standard error")
+    bound = norm.ppf((1 + level) / 2)
+    shift = effect / standard_error
+    return float(norm.sf(bound - shift) + norm.cdf(-bound - shift))

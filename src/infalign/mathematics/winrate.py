@@ -1,0 +1,234 @@
+"""Win rates through an inference-time procedure, exact over all size-N subsets of the samples."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import poisson
+
+from infalign.errors import InputError
+from infalign.mathematics.calibration import mid_ranks, tie_bounds
+from infalign.mathematics.checks import finite_array
+from infalign.mathematics.procedures import Procedure, min_samples, parse_procedure
+from infalign.mathematics.soft_selection import subset_weights
+
+
+def selection_weights(
+    select: ArrayLike, procedure: str | Procedure, quantiles: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Return the probability that each of m samples is what the procedure outputs.
+
+    Parameters
+    ----------
+    select : array-like, shape (m,)
+        The score the procedure selects by.
+    procedure : str or Procedure
+        It acts on a size-n subset of the samples, every subset alike.
+    quantiles : array-like, shape (m,), optional
+        For sbon: the quantile of each score under the reference policy; by default the mid-rank of
+        `select` among itself.
+
+    Returns
+    -------
+    ndarray, shape (m,)
+        Summing to 1; samples tied in `select` share alike (bon, won, bop).
+
+    Raises
+    ------
+    InputError
+        If a score is NaN or infinite, or the procedure needs more than m samples.
+
+    References
+    ----------
+    Order-statistic weights C(i − 1, n − 1) / C(m, n) over all subsets.
+
+    Examples
+    --------
+    >>> selection_weights([1.0, 2.0, 3.0], "bon(2)").round(12)
+    array([0.        , 0.33333333, 0.66666667])
+    >>> selection_weights([1.0, 1.0, 3.0], "won(2)").round(12)
+    array([0.5, 0.5, 0. ])
+    """
+    select, procedure = finite_array(select, "selection score", 1), parse_procedure(procedure)
+    _check_samples(len(select), procedure)
+    if procedure.name == "none":
+        return np.full(len(select), 1 / len(select))
+    if procedure.name == "sbon":
+        u = mid_ranks(select) if quantiles is None else finite_array(quantiles, "quantile", 1)
+        n, inverse_temperature = procedure.parameters
+        return subset_weights(u, int(n), float(inverse_temperature))
+    return _ordered_weights(select, _rank_weights(len(select), procedure))
+
+
+def _check_samples(m: int, procedure: Procedure) -> None:
+    needed = min_samples(procedure)
+    if needed > m:
+        tail = " (so that a larger draw has probability at most 1e-6)" if procedure.name == "bop" else ""
+        raise InputError(
+            f"{procedure.text} needs at least {needed} samples per prompt on each side{tail}, got {m}; "
+            "sample more responses or use a smaller procedure"
+        )
+
+
+def _rank_weights(m: int, procedure: Procedure) -> NDArray[np.float64]:
+    """The weight of the i-th smallest of m distinct scores under bon, won or bop."""
+    if procedure.name == "won":
+        return _best_of(m, int(procedure.parameters[0]))[::-1]
+    if procedure.name == "bon":
+        return _best_of(m, int(procedure.parameters[0]))
+    sizes = np.arange(1, m + 1)
+    chances = poisson.pmf(sizes - 1, procedure.parameters[0])
+    used = chances > 1e-18
+    mixture = sum(c * _best_of(m, int(n)) for n, c in zip(sizes[used], chances[used], strict=True))
+    return mixture / chances[used].sum()
+
+
+def _best_of(m: int, n: int) -> NDArray[np.float64]:
+    """C(i − 1, n − 1) / C(m, n) for i = 1..m, by the ratio (k − n)/k of C(k − 1, n) to C(k, n)."""
+    weights = np.zeros(m)
+    k = np.arange(m, n, -1)
+    shares = np.exp(np.concatenate([[0.0], np.cumsum(np.log1p(-n / k))]))
+    weights[n - 1 :] = shares[::-1] * n / np.arange(n, m + 1)
+    return weights
+
+
+def _ordered_weights(select: NDArray[np.float64], by_rank: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give each sample the weight of its rank, averaged over its ties."""
+    order = np.argsort(select, kind="stable")
+    first, last = (bounds[0] for bounds in tie_bounds(select[order][None]))
+    total = np.concatenate([[0.0], np.cumsum(by_rank)])
+    averaged = np.where(last - first == 1, by_rank, (total[last] - total[first]) / (last - first))
+    weights = np.empty_like(averaged)
+    weights[order] = averaged
+    return weights
+
+
+def weighted_win_rate(
+    judge: ArrayLike, weights: ArrayLike, other_judge: ArrayLike, other_weights: ArrayLike
+) -> float:
+    """Return the chance that a draw on one side beats an independent one on the other; ties count ½.
+
+    Parameters
+    ----------
+    judge, other_judge : array-like, shapes (m,) and (k,)
+        The judge's scores on the two sides.
+    weights, other_weights : array-like, shapes (m,) and (k,)
+        The probability of each response.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> weighted_win_rate([1.0, 2.0], [0.5, 0.5], [1.0], [1.0])
+    0.75
+    """
+    judge, other = np.asarray(judge, dtype=np.float64), np.asarray(other_judge, dtype=np.float64)
+    order = np.argsort(other, kind="stable")
+    total = np.concatenate([[0.0], np.cumsum(np.asarray(other_weights, dtype=np.float64)[order])])
+    below = total[np.searchsorted(other[order], judge, side="left")]
+    up_to = total[np.searchsorted(other[order], judge, side="right")]
+    return float(np.clip(np.asarray(weights) @ (below + up_to) / 2, 0.0, 1.0))
+
+
+def expected_win_rate(
+    policy_select: ArrayLike,
+    policy_judge: ArrayLike,
+    reference_select: ArrayLike,
+    reference_judge: ArrayLike,
+    procedure: str | Procedure,
+) -> float:
+    """Return one prompt's win rate through a procedure, over all size-n subsets on both sides.
+
+    Parameters
+    ----------
+    policy_select, policy_judge : array-like, shape (m,)
+        Of the policy's samples: the score the procedure selects by, and the judge's score.
+    reference_select, reference_judge : array-like, shape (k,)
+        The same for the reference policy's samples.
+    procedure : str or Procedure
+        Applied to both sides.
+
+    Returns
+    -------
+    float
+        In [0, 1]; the judge decides the winner, a tie counts ½.
+
+    Raises
+    ------
+    InputError
+        If a score is NaN or infinite, a side's columns differ in length, or a side has too few samples.
+
+    References
+    ----------
+    Balashankar et al. 2025, InfAlign, Definition 4.
+
+    Examples
+    --------
+    >>> expected_win_rate([1.0, 3.0], [1.0, 3.0], [0.0, 2.0], [0.0, 2.0], "none")
+    0.75
+    >>> expected_win_rate([1.0, 3.0], [1.0, 3.0], [0.0, 2.0], [0.0, 2.0], "bon(2)")
+    1.0
+    """
+    sides = [
+        _side(policy_select, policy_judge, "policy"),
+        _side(reference_select, reference_judge, "reference"),
+    ]
+    procedure = parse_procedure(procedure)
+    reference = np.sort(sides[1][0])
+    weights = [selection_weights(select, procedure, _quantiles(select, reference)) for select, _ in sides]
+    return weighted_win_rate(sides[0][1], weights[0], sides[1][1], weights[1])
+
+
+def _side(select: ArrayLike, judge: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    scores = finite_array(select, f"{name} selection score", 1), finite_array(judge, f"{name} judge score", 1)
+    if len(scores[0]) != len(scores[1]):
+        raise InputError(f"{name}: {len(scores[0])} selection scores but {len(scores[1])} judge scores")
+    return scores
+
+
+def _quantiles(select: NDArray[np.float64], ordered_reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mid-rank quantile of each score among the sorted reference scores, in [0, 1]."""
+    ends = [np.searchsorted(ordered_reference, select, side=side) for side in ("left", "right")]
+    return (ends[0] + ends[1]) / (2 * len(ordered_reference))
+
+
+def win_rate_by_prompt(
+    policy_select: Sequence[ArrayLike],
+    policy_judge: Sequence[ArrayLike],
+    reference_select: Sequence[ArrayLike],
+    reference_judge: Sequence[ArrayLike],
+    procedure: str | Procedure,
+) -> NDArray[np.float64]:
+    """Return the win rate of each prompt; the arguments hold one array a prompt, in the same order.
+
+    Parameters
+    ----------
+    policy_select, policy_judge, reference_select, reference_judge : sequences of P array-likes
+        As in `expected_win_rate`; lengths may vary by prompt.
+    procedure : str or Procedure
+
+    Returns
+    -------
+    ndarray, shape (P,)
+
+    Raises
+    ------
+    InputError
+        As `expected_win_rate`, or if there is no prompt or the numbers of prompts differ.
+
+    Examples
+    --------
+    >>> win_rate_by_prompt([[1.0, 3.0]], [[1.0, 3.0]], [[0.0, 2.0]], [[0.0, 2.0]], "none")
+    array([0.75])
+    """
+    columns = (policy_select, policy_judge, reference_select, reference_judge)
+    counts = {len(column) for column in columns}
+    if len(counts) != 1 or counts == {0}:
+        raise InputError(
+            f"all four columns need the same number of prompts, at least 1, got {sorted(counts)}"
+        )
+    procedure = parse_procedure(procedure)
+    return np.array([expected_win_rate(*row, procedure) for row in zip(*columns, strict=True)])
