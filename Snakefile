@@ -9,7 +9,7 @@ from dataclasses import asdict
 from snakemake.utils import min_version
 
 from infalign.errors import InputError
-from infalign.records.config import parse_config, policy_sampling, settings_json, task_folder
+from infalign.records.config import check_data, parse_config, policy_sampling, settings_json, task_folder
 from infalign.records.disk import check_disk
 from infalign.records.provenance import code_hash
 from infalign.records.sweep import policies, policy_folder
@@ -25,6 +25,7 @@ if not workflow.overwrite_configfiles:  # one file is one run: another file repl
 
 try:
     CONFIG = parse_config(config)
+    check_data(CONFIG)
     POLICIES = policies(CONFIG)
     check_disk(CONFIG, POLICIES, "results")
 except InputError as error:

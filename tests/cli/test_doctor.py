@@ -37,7 +37,7 @@ def config_with(tmp_path, corpus=None, base=None):
 
 
 HH = {
-    "source": "hh",
+    "source": "preferences",
     "name": "helpful-base",
     "n_train_prompts": 8,
     "n_evaluation_prompts": 8,

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from infalign.errors import InputError
-from infalign.records.config import parse_config, parse_config_json, task_folder
+from infalign.records.config import check_data, parse_config, parse_config_json, task_folder
 from infalign.records.disk import check_disk
 from infalign.records.sweep import policies, policy_folder
 
@@ -113,3 +113,15 @@ def test_too_little_disk_is_said_before_anything_runs(smoke, tmp_path, monkeypat
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000})())
     with pytest.raises(InputError, match=r"too little disk: run smoke is estimated to write 0\.\d+ GB"):
         check_disk(config, policies(config), tmp_path / "results")
+
+
+def test_real_data_that_is_not_there_is_named(tmp_path):
+    values = yaml.safe_load((ROOT / "config" / "examples" / "own_dataset.yaml").read_text())
+    with pytest.raises(InputError, match="data_root: task mine reads my_pairs, which is not on the hub"):
+        check_data(parse_config(values))
+    values["data_root"] = str(tmp_path)
+    with pytest.raises(InputError, match=r"data_root: task mine needs files .*my_pairs/\*\.jsonl\.gz, there are none"):
+        check_data(parse_config(values))
+    (tmp_path / "my_pairs").mkdir()
+    (tmp_path / "my_pairs" / "train.jsonl.gz").touch()
+    check_data(parse_config(values))

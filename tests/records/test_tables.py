@@ -1,6 +1,7 @@
 """Reading refuses what cannot be trusted; writing leaves nothing half done."""
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -81,7 +82,7 @@ def test_a_text_column_is_not_a_score(tmp_path):
 
 def test_a_full_disk_leaves_nothing_and_says_so(tmp_path, monkeypatch):
     def full(self, file, **options):
-        open(file, "wb").write(b"half")
+        Path(file).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pl.DataFrame, "write_parquet", full)

@@ -160,7 +160,7 @@ def test_a_missing_data_root_is_named(project):
     def real(values):
         values["data_root"] = "nowhere"
         values["tasks"]["helpful"]["corpus"] = {
-            "source": "hh", "name": "helpful-base", "n_train_prompts": 8, "n_evaluation_prompts": 8,
+            "source": "preferences", "name": "helpful-base", "n_train_prompts": 8, "n_evaluation_prompts": 8,
             "max_prompt_tokens": 64, "max_response_tokens": 32,
         }  # fmt: skip
 

@@ -51,11 +51,16 @@ class EmbeddedCorpus(Block):
     n_test_pairs: Count = Field(description="held-out pairs of each")
 
 
-class PreferenceCorpus(Block):
-    """Anthropic HH, from the hub or from a local folder (`data_root`)."""
+HH_SUBSETS = ("helpful-base", "harmless-base")
 
-    source: Literal["hh"]
-    name: Literal["helpful-base", "harmless-base"]
+
+class PreferenceCorpus(Block):
+    """Preference pairs in the form of Anthropic HH, from a local folder (`data_root`) or HH itself from the hub."""
+
+    source: Literal["preferences"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
+        description="folder below data_root with *.jsonl.gz; from the hub one of HH_SUBSETS"
+    )
     revision: str = Field(
         "main", description="revision of Anthropic/hh-rlhf on the hub; unused with data_root"
     )
@@ -272,21 +277,6 @@ class Config(Block):
         return self
 
     @model_validator(mode="after")
-    def _data_is_there(self) -> Config:
-        if self.data_root is None:
-            return self
-        for name, task in self.tasks.items():
-            if task.corpus.source == "embedded":
-                continue
-            folder = Path(self.data_root) / task.corpus.name
-            if not list(folder.glob("*.jsonl.gz")):
-                raise ValueError(
-                    f"data_root: task {name} needs files {folder}/*.jsonl.gz, there are none; "
-                    "give the folder that holds them, or leave data_root out to read the hub"
-                )
-        return self
-
-    @model_validator(mode="after")
     def _samples_suffice(self) -> Config:
         for name, task in self.tasks.items():
             available = min(task.samples.n_samples, task.rollouts.n_rollouts)
@@ -386,3 +376,30 @@ def policy_sampling(task: Task) -> Rollouts:
     """How the policies of a task are sampled for evaluation: as the rollouts, with `samples`' own numbers."""
     own = {"n_rollouts": task.samples.n_samples, "temperature": task.samples.temperature}
     return task.rollouts.model_copy(update=own)
+
+
+def check_data(config: Config) -> None:
+    """Raise InputError naming all real data that a run needs and does not find."""
+    problems = [problem for name in config.tasks if (problem := _missing_data(config, name))]
+    if problems:
+        raise InputError("; ".join(problems))
+
+
+def _missing_data(config: Config, name: str) -> str | None:
+    corpus = config.tasks[name].corpus
+    if isinstance(corpus, EmbeddedCorpus):
+        return None
+    if config.data_root is None:
+        if corpus.name in HH_SUBSETS:
+            return None
+        return (
+            f"data_root: task {name} reads {corpus.name}, which is not on the hub (it has {', '.join(HH_SUBSETS)}); "
+            "give the folder that holds it: --config data_root=DIR"
+        )
+    folder = Path(config.data_root) / corpus.name
+    if list(folder.glob("*.jsonl.gz")):
+        return None
+    return (
+        f"data_root: task {name} needs files {folder}/*.jsonl.gz, there are none; "
+        "give the folder that holds them, or leave data_root out to read the hub"
+    )
