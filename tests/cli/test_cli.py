@@ -43,7 +43,7 @@ def table(path, rows, **columns):
             "reward": [float(reward) for rewards in rows.values() for reward in rewards],
         }
     )
-    frame = frame.with_columns(judge=pl.col("reward"), **columns)
+    frame = frame.with_columns(**{"judge": pl.col("reward"), **columns})
     frame.write_parquet(path)
     return path
 

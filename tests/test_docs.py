@@ -1,0 +1,76 @@
+"""Every example of docs/commands.md gives the output that stands there; every link leads somewhere."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from infalign.cli import main
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ROOT / "docs" / "commands.md"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", COMMANDS.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def examples() -> list[tuple[str, list[str]]]:
+    """(command, expected lines) of the console blocks."""
+    found: list[tuple[str, list[str]]] = []
+    for line in "".join(blocks("console")).splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def numbers(line: str) -> dict:
+    """A line of output as named values: JSON, or the cells of a CSV line."""
+    if line.startswith("{"):
+        return json.loads(line)
+    return dict(enumerate(float(cell) if re.match(r"-?[\d.]", cell) else cell for cell in line.split(",")))
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks("python")
+    exec(compile(block, str(COMMANDS), "exec"), {})
+    return tmp_path
+
+
+@pytest.mark.parametrize(("command", "expected"), examples(), ids=lambda value: str(value)[:60])
+def test_example_gives_the_output_that_is_shown(command, expected, tables, capsys):
+    program, *arguments = shlex.split(command)
+    assert program == "infalign" and main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(expected)
+    for line, shown in zip(lines, expected, strict=True):
+        got, wanted = numbers(line), numbers(shown)
+        assert list(got) == list(wanted)
+        for key, value in wanted.items():
+            exact = not isinstance(value, float) or key == "residual"
+            if key not in ("residual", "iterations"):
+                assert got[key] == (value if exact else pytest.approx(value, rel=1e-7, abs=1e-9))
+    if "--out" in arguments:
+        assert (tables / arguments[arguments.index("--out") + 1]).exists()
+
+
+@pytest.mark.parametrize("command", "".join(blocks("bash")).splitlines())
+def test_commands_without_fixed_output_succeed(command, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    program, *arguments = shlex.split(command)
+    assert program == "infalign" and main(arguments) == 0
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
