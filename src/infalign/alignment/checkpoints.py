@@ -30,7 +30,7 @@ def save_checkpoint(
     path : of the checkpoint file; replaced if it is there.
     modules : name to module; all their parameters are saved.
     optimizer : AdamW over exactly these parameters, in this order.
-    average : running mean of the weights, by parameter name; may be empty.
+    average : running mean of the weights of the module `policy`, by name; may be empty.
     state : counters and log, as JSON takes them.
     """
     parameters = _named(modules)
@@ -73,7 +73,7 @@ def load_checkpoint(
                 optimizer.state[parameter] = {"step": torch.tensor(steps), **moments}
     prefix = "average/"
     average = {
-        name.removeprefix(prefix): tensor.to(parameters[name.removeprefix(prefix)].device)
+        name.removeprefix(prefix): tensor.to(parameters[f"policy/{name.removeprefix(prefix)}"].device)
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }

@@ -1,4 +1,4 @@
-"""What a policy is trained to maximise: a reward, raw or calibrated and transformed, and the weight of the KL."""
+"""What a policy is trained to maximise: a reward, raw or transformed, and the weight of the KL."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,9 @@ from infalign.mathematics.calibration import (
     fit_anchors,
     parse_calibrator,
 )
-from infalign.mathematics.frontier import OptimalSolution, beta_for_kl, optimal
+from infalign.mathematics.checks import finite_array, strength
+from infalign.mathematics.optimum import OptimalSolution, optimal
+from infalign.mathematics.tilting import beta_for_kl, tilt_kl
 from infalign.mathematics.transforms import Transform, parse_transform, scale, scaled
 
 
@@ -92,7 +94,7 @@ class Objective:
 
     def _transformed(self, calibrated: np.ndarray, n_rollouts: int) -> np.ndarray:
         if self.solution is not None:
-            return np.interp(calibrated, self.solution.u, self.solution.phi)
+            return self.solution.at(calibrated)
         return scaled(self.transform, calibrated, n_rollouts=self._log_rollouts(n_rollouts))
 
     def _log_rollouts(self, n_rollouts: int) -> int | None:
@@ -146,14 +148,15 @@ def build_objective(
 
     Examples
     --------
-    >>> table = pl.DataFrame({"prompt_id": ["a"] * 4, "sample_id": [0, 1, 2, 3], "reward": [1.0, 2.0, 3.0, 4.0]})
+    >>> table = pl.DataFrame(
+    ...     {"prompt_id": ["a"] * 4, "sample_id": range(4), "reward": [1.0, 2.0, 3.0, 4.0]}
+    ... )
     >>> objective = build_objective(table, "identity", beta=0.05)
     >>> objective.values(["a", "a"], np.array([2.5, 4.0])).tolist()
     [0.5, 0.875]
     """
     transform = parse_transform(reward)
-    if (kl is None) == (beta is None):
-        raise InputError(f"give exactly one of kl and beta as strength, got kl={kl}, beta={beta}")
+    strength(kl, beta)
     every = _rewards_by_prompt(scores)
     used = _first(every, n_rollouts)
     parsed = None if transform.name == "raw" else parse_calibrator(calibrator)
@@ -168,8 +171,12 @@ def build_objective(
 
 def _rewards_by_prompt(scores: pl.DataFrame) -> dict[str, np.ndarray]:
     if scores.is_empty():
-        raise InputError("the reference scores have no rows; score the rollouts of the training prompts first")
-    groups = scores.sort("sample_id").group_by("prompt_id", maintain_order=True).agg("reward").sort("prompt_id")
+        raise InputError(
+            "the reference scores have no rows; score the rollouts of the training prompts first"
+        )
+    groups = (
+        scores.sort("sample_id").group_by("prompt_id", maintain_order=True).agg("reward").sort("prompt_id")
+    )
     rewards = {
         prompt_id: np.asarray(values, dtype=float)
         for prompt_id, values in zip(groups["prompt_id"], groups["reward"].to_list(), strict=True)
@@ -179,9 +186,9 @@ def _rewards_by_prompt(scores: pl.DataFrame) -> dict[str, np.ndarray]:
         raise InputError(
             f"every prompt needs the same number of reference rollouts, got from {counts[0]} to {counts[-1]}"
         )
-    if not all(np.isfinite(values).all() for values in rewards.values()):
-        raise InputError("the reference rewards must be finite, got NaN or infinite ones; score the rollouts again")
-    return rewards
+    return {
+        prompt_id: finite_array(values, f"reward of {prompt_id}") for prompt_id, values in rewards.items()
+    }
 
 
 def _first(every: dict[str, np.ndarray], n_rollouts: int | None) -> dict[str, np.ndarray]:
@@ -201,8 +208,8 @@ def _center_and_spread(every: dict[str, np.ndarray], transform: Transform) -> tu
     spread = float(rewards.std())
     if transform.name == "raw" and spread == 0:
         raise InputError(
-            f"all {len(rewards)} reference rewards are equal ({rewards[0]}): nothing can be learnt from them; "
-            "check the reward model"
+            f"all {len(rewards)} reference rewards are equal ({rewards[0]}): "
+            "nothing can be learnt from them; check the reward model"
         )
     return float(rewards.mean()), spread
 
@@ -221,24 +228,10 @@ def _values_in_sample(draft: Objective, every: dict[str, np.ndarray]) -> np.ndar
     return draft._transformed(np.stack(rows), len(rows[0]))
 
 
-def _with_strength(
-    draft: Objective, values: np.ndarray, kl: float | None, beta: float | None
-) -> Objective:
-    log_unit = math.log(draft.spread) if draft.calibrator is None else scale(draft.transform)
-    used = beta_for_kl(values, kl) if kl is not None else beta / math.exp(log_unit)
-    if not used > 0:
-        raise InputError(f"beta must be > 0, got {beta}; give a positive number or a KL budget instead")
-    facts = {name: getattr(draft, name) for name in draft.__dataclass_fields__}
-    facts |= {"beta": used, "beta_paper": used * math.exp(log_unit), "kl": _tilt_kl(values, used)}
-    return Objective(**facts)
-
-
-def _tilt_kl(values: np.ndarray, beta: float) -> float:
-    """Mean over prompts of the KL in nats of the weights ∝ exp(values / β) to uniform ones."""
-    logits = values / beta
-    logits = logits - logits.max(axis=1, keepdims=True)
-    log_weights = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    return float((np.exp(log_weights) * (log_weights + math.log(values.shape[1]))).sum(axis=1).mean())
+def _with_strength(draft: Objective, values: np.ndarray, kl: float | None, beta: float | None) -> Objective:
+    unit = draft.spread if draft.calibrator is None else math.exp(scale(draft.transform))
+    used = beta_for_kl(values, kl) if beta is None else beta / unit
+    return replace(draft, beta=used, beta_paper=used * unit, kl=float(tilt_kl(values, used).mean()))
 
 
 def _rows_by_prompt(prompt_ids: Sequence[str]) -> dict[str, np.ndarray]:

@@ -252,7 +252,9 @@ def train_ppo(
     for step in bar:
         started = time.monotonic()
         batch = sample_batch(learner, tokenizer, prompts, objective, score_fn, seed, max_new_tokens)
-        measured = update_policy(learner, batch, objective.beta, np.random.default_rng([seed, step, 2]), checkpoint)
+        measured = update_policy(
+            learner, batch, objective.beta, np.random.default_rng([seed, step, 2]), checkpoint
+        )
         _average_weights(learner)
         log.append({"step": step, **measured, "seconds": time.monotonic() - started})
         learner.step = step + 1
@@ -320,7 +322,9 @@ def prompt_rows(n_prompts: int, size: int, seed: int, step: int) -> np.ndarray:
     [0, 1, 2, 3]
     """
     wanted = np.arange(step * size, (step + 1) * size)
-    passes = {int(k): np.random.default_rng([seed, int(k), 0]).permutation(n_prompts) for k in wanted // n_prompts}
+    passes = {
+        int(k): np.random.default_rng([seed, int(k), 0]).permutation(n_prompts) for k in wanted // n_prompts
+    }
     return np.array([passes[int(k)][i] for k, i in zip(wanted // n_prompts, wanted % n_prompts, strict=True)])
 
 
@@ -329,7 +333,7 @@ def _check_rewards(rewards: np.ndarray, ids: np.ndarray, step: int) -> None:
     if len(bad):
         raise InputError(
             f"the reward of {len(bad)} of {len(rewards)} responses at update {step} is not finite: got "
-            f"{rewards[bad[0]]} for prompt_id {ids[bad[0]]!r}; rewards must be finite numbers: check the reward model"
+            f"{rewards[bad[0]]} for prompt_id {ids[bad[0]]!r}; check the reward model"
         )
 
 
@@ -476,15 +480,32 @@ def update_policy(
     for _ in range(settings.epochs):
         order = rng.permutation(len(batch.prompts))
         for rows in np.array_split(order, settings.minibatches):
-            taken.append(_optimizer_step(learner, batch, rows, beta))
+            measured = accumulate_gradient(learner, batch, rows, beta)
+            taken.append({**measured, "gradient_norm": _clip_gradient(learner)})
             _check_finite(learner, taken[-1], batch, checkpoint)
             learner.optimizer.step()
     averages = {name: float(np.mean([step[name] for step in taken])) for name in taken[0]}
-    return _summary(batch, beta) | averages | {"ratio_deviation": taken[0]["ratio_deviation"], "learning_rate": rate}
+    return (
+        _summary(batch, beta)
+        | averages
+        | {"ratio_deviation": taken[0]["ratio_deviation"], "learning_rate": rate}
+    )
 
 
-def _optimizer_step(learner: Learner, batch: Batch, rows: np.ndarray, beta: float) -> dict[str, float]:
-    """Accumulate a minibatch's gradient and clip it; the step itself is left to the caller."""
+def accumulate_gradient(learner: Learner, batch: Batch, rows: np.ndarray, beta: float) -> dict[str, float]:
+    """Put the gradient of a minibatch's loss, a mean over its tokens, into the parameters.
+
+    Parameters
+    ----------
+    learner : its old gradient is dropped.
+    batch : with advantages.
+    rows : responses of the minibatch.
+    beta : weight of the KL in the objective's units.
+
+    Returns
+    -------
+    policy_loss, value_loss, clip_fraction, ratio_deviation.
+    """
     settings = learner.settings
     learner.optimizer.zero_grad(set_to_none=True)
     weight = 1.0 / (len(rows) * batch.lengths.mean())
@@ -498,9 +519,13 @@ def _optimizer_step(learner: Learner, batch: Batch, rows: np.ndarray, beta: floa
         totals["value_loss"] += value.item()
         totals["clip_fraction"] += (deviation > settings.clip).sum().item() / batch.lengths[rows].sum()
         totals["ratio_deviation"] = max(totals["ratio_deviation"], deviation.max().item())
+    return totals
+
+
+def _clip_gradient(learner: Learner) -> float:
+    """Scale the gradient down to the settings' norm; returns the norm it had."""
     parameters = [parameter for module in learner.modules.values() for parameter in module.parameters()]
-    norm = nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm)
-    return {**totals, "gradient_norm": norm.item()}
+    return nn.utils.clip_grad_norm_(parameters, learner.settings.max_gradient_norm).item()
 
 
 def _check_finite(learner: Learner, measured: dict[str, float], batch: Batch, checkpoint: Path) -> None:
@@ -511,9 +536,10 @@ def _check_finite(learner: Learner, measured: dict[str, float], batch: Batch, ch
     largest = float(np.abs(batch.values).max())
     saved = f"the last checkpoint is {checkpoint}" if checkpoint.exists() else "no checkpoint was made yet"
     raise TrainingDiverged(
-        f"PPO diverged at update {learner.step}: {', '.join(bad)} is not finite; {saved}. Likely cause: the "
-        f"learning rate ({learner.settings.learning_rate:g}) is too high or the objective too steep: the policy was "
-        f"{kl:.3g} nats from the reference, the largest |value| {largest:.3g}; lower ppo.learning_rate or the strength"
+        f"PPO diverged at update {learner.step}: {', '.join(bad)} is not finite; {saved}. Likely cause: "
+        f"the learning rate ({learner.settings.learning_rate:g}) is too high or the objective too steep: the "
+        f"policy was {kl:.3g} nats from the reference, the largest |value| {largest:.3g}; lower "
+        "ppo.learning_rate or the strength"
     )
 
 
