@@ -34,7 +34,7 @@ def tree_paths():
             yield folder + name
 
 
-@pytest.mark.parametrize("path", tree_paths())
+@pytest.mark.parametrize("path", list(tree_paths()))
 def test_tree_names_what_exists(path):
     assert (ROOT / path).is_dir() if path.endswith("/") else (ROOT / path).is_file()
 
@@ -56,25 +56,15 @@ def test_configs_of_the_commands_are_valid(line):
         parse_config(yaml.safe_load((ROOT / name).read_text(encoding="utf-8")))
 
 
-def test_snakemake_knows_the_commands_of_the_embedded_runs():
-    for line in SNAKEMAKE:
-        words = shlex.split(line)
-        if "data_root=DIR" in words or "config/hh.yaml" in words:
-            continue
-        command = [sys.executable, "-m", *words, "--dry-run", "--quiet", "--nolock"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-
-
-def test_real_data_commands_run_with_a_data_root(tmp_path):
-    (tmp_path / "mine").mkdir()
-    for line in SNAKEMAKE:
-        if "data_root=DIR" not in line:
-            continue
-        words = shlex.split(line.replace("data_root=DIR", f"data_root={tmp_path}"))
-        command = [sys.executable, "-m", *words, "--dry-run", "--quiet", "--nolock"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+@pytest.mark.parametrize("line", [line for line in SNAKEMAKE if "config/hh.yaml" not in line])
+def test_snakemake_plans_the_commands(line, tmp_path):
+    for name in ("my_pairs", "helpful-base", "harmless-base"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.jsonl.gz").touch()
+    words = shlex.split(line.replace("data_root=DIR", f"data_root={tmp_path}"))
+    command = [sys.executable, "-m", *words, "--dry-run", "--quiet", "--nolock"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
 def test_infalign_examples_run(capsys, monkeypatch):
