@@ -51,7 +51,7 @@ class Claim(BaseModel):
 class ClaimFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    claims: tuple[Claim, ...] = Field(min_length=1)
+    claims: tuple[Claim, ...]
 
 
 def load_claims(path: str | Path) -> tuple[Claim, ...]:
@@ -111,6 +111,8 @@ def _describe(item: Any, content: Any) -> str:
 
 
 def _contradictions(claims: Sequence[Claim]) -> list[str]:
+    if not claims:
+        return ["claims: the list is empty; give at least one claim"]
     names = [item.claim for item in claims]
     repeated = sorted({name for name in names if names.count(name) > 1})
     problems = [f"claim {name}: the name occurs {names.count(name)} times; rename one" for name in repeated]

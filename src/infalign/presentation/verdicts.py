@@ -131,7 +131,7 @@ def standard_error(interval: Interval) -> float:
     >>> round(standard_error(Interval(0.0, -1.96, 1.96)), 3)
     1.0
     """
-    return (interval.high - interval.low) / (2 * norm.ppf(0.5 + LEVEL / 2))
+    return float((interval.high - interval.low) / (2 * norm.ppf(0.5 + LEVEL / 2)))
 
 
 def power_to_see(effect: float, interval: Interval) -> float:
