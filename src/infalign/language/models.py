@@ -331,6 +331,28 @@ def load_reward_model(
     return _load(AutoModelForSequenceClassification, str(source), revision, seed, num_labels=1)
 
 
+def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Load a tokenizer from a local folder, or from the hub when `revision` is given.
+
+    Parameters
+    ----------
+    source, revision
+        As in `load_language_model`.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(str(source), revision=revision or "main", trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"tokenizer {source} (revision {revision or 'local'}) could not be loaded: {error}; check its name, "
+            "the network, or give a local folder with path:"
+        ) from error
+
+
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
     """Write a model (safetensors) and its tokenizer to a folder.
 

@@ -1,0 +1,143 @@
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from conftest import TEXTS, settings, sizes
+
+from infalign.errors import InputError
+from infalign.language.models import (
+    encode_prompts,
+    encode_responses,
+    load_language_model,
+    load_reward_model,
+    new_language_model,
+    reward_model_from,
+    save_model,
+    start_model,
+    train_reference,
+    train_reward_model,
+    train_tokenizer,
+)
+from infalign.language.scoring import pair_accuracy, reward_scores, sequence_statistics
+
+DEMONSTRATIONS = pl.DataFrame({"prompt": [TEXTS[0]] * 32, "response": TEXTS[1:] * 16})
+PAIRS = pl.DataFrame({"prompt": [TEXTS[0]] * 32, "chosen": [TEXTS[1]] * 32, "rejected": [TEXTS[2]] * 32})
+
+
+def test_tokenizer_round_trips_ascii_and_bytes():
+    small, full = train_tokenizer(TEXTS, 130), train_tokenizer([*TEXTS, "thé à la menthe"], 300)
+    text = 'Zebra {quick} "brown" 0-9 ~\n tea'
+    assert small.decode(small(text)["input_ids"]) == text
+    assert full.decode(full("thé — ça")["input_ids"]) == "thé — ça"
+    assert small("é")["input_ids"] == [small.unk_token_id] * 2  # two bytes, nothing dropped silently
+    assert len({small.pad_token_id, small.eos_token_id, small.bos_token_id}) == 3
+    with pytest.raises(InputError, match=r"vocabulary of at least 100 tokens .* vocabulary_size 50"):
+        train_tokenizer(TEXTS, 50)
+
+
+def test_responses_end_with_the_end_token_unless_cut(tokenizer):
+    whole, cut = encode_responses(tokenizer, ["tea", "tea"], [True, False])
+    assert whole == [*cut, tokenizer.eos_token_id]
+    assert tokenizer.eos_token_id not in encode_prompts(tokenizer, ["tea"])[0]
+
+
+def test_new_models_are_fixed_by_their_seed_and_leave_torchs_generator_alone(tokenizer):
+    before = torch.random.get_rng_state()
+    first, again, other = (new_language_model(sizes(), tokenizer, seed=s) for s in (0, 0, 1))
+    assert torch.equal(before, torch.random.get_rng_state())
+    weights = [model.get_input_embeddings().weight for model in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    with pytest.raises(InputError, match=r"multiple of 2 × n_heads = 6 .* got 16"):
+        new_language_model(sizes(n_heads=3), tokenizer, seed=0)
+
+
+def test_reference_learns_its_demonstrations_and_repeats_itself(tokenizer):
+    trained = []
+    for _ in range(2):
+        model = new_language_model(sizes(), tokenizer, seed=0)
+        prompts = encode_prompts(tokenizer, DEMONSTRATIONS["prompt"].to_list())
+        responses = encode_responses(tokenizer, DEMONSTRATIONS["response"].to_list())
+        before = sequence_statistics(model, model, prompts, responses).log_prob.mean()
+        train_reference(model, tokenizer, DEMONSTRATIONS, settings(epochs=3), seed=0)
+        trained.append(sequence_statistics(model, model, prompts, responses).log_prob.mean())
+    assert trained[0] > before + 10
+    assert trained[0] == trained[1]
+
+
+def test_reward_model_learns_its_pairs_and_starts_from_the_language_model(tokenizer):
+    language_model = new_language_model(sizes(), tokenizer, seed=0)
+    model = reward_model_from(language_model, tokenizer, seed=1)
+    weights = language_model.get_input_embeddings().weight.clone()
+    assert torch.equal(model.get_input_embeddings().weight, weights)
+    train_reward_model(model, tokenizer, PAIRS, settings(epochs=4), seed=0)
+    assert pair_accuracy(model, tokenizer, PAIRS) == 1.0
+    assert torch.equal(language_model.get_input_embeddings().weight, weights)
+    with pytest.raises(InputError, match="no preference pairs"):
+        train_reward_model(model, tokenizer, PAIRS[:0], settings(), seed=0)
+
+
+def test_reward_model_learns_prompt_offsets_from_pairs_across_prompts(tokenizer):
+    pairs = pl.DataFrame(
+        {
+            "prompt": ["Tea?\n"] * 64,
+            "chosen": TEXTS[1:] * 32,
+            "rejected": [TEXTS[1], TEXTS[1], TEXTS[2], TEXTS[2]] * 16,
+            "rejected_prompt": ["Please?\n"] * 64,
+        }
+    )
+    model = reward_model_from(new_language_model(sizes(), tokenizer, seed=0), tokenizer, seed=1)
+    train_reward_model(model, tokenizer, pairs, settings(epochs=4), seed=0)
+    rewards = reward_scores(model, tokenizer, ["Tea?\n", "Please?\n"], [TEXTS[1]] * 2)
+    assert rewards[0] > rewards[1] + 0.5
+
+
+def test_saved_models_come_back_as_they_were(tmp_path, language_model, reward_model, tokenizer):
+    save_model(language_model, tokenizer, tmp_path / "language")
+    save_model(reward_model, tokenizer, tmp_path / "reward")
+    assert sorted(p.suffix for p in tmp_path.rglob("*model*")) == [".safetensors", ".safetensors"]
+    loaded, its_tokenizer = load_language_model(tmp_path / "language")
+    tokens = encode_prompts(its_tokenizer, TEXTS)
+    assert tokens == encode_prompts(tokenizer, TEXTS)
+    both = sequence_statistics(loaded, language_model, [[4]] * 3, tokens)
+    np.testing.assert_array_equal(both.kl, 0.0)
+    again, _ = load_reward_model(tmp_path / "reward")
+    arguments = (tokenizer, TEXTS[:1] * 2, TEXTS[1:])
+    np.testing.assert_array_equal(reward_scores(again, *arguments), reward_scores(reward_model, *arguments))
+
+
+def test_start_model_follows_the_base_block(tmp_path, language_model, tokenizer):
+    save_model(language_model, tokenizer, tmp_path)
+    empty = {"from_config": None, "hub": None, "revision": "main", "path": None, "reference": False}
+    base = SimpleNamespace(**empty)
+    for given, options in (
+        ({"path": str(tmp_path)}, {}),
+        ({"reference": True}, {"reference": tmp_path}),
+        ({"from_config": sizes()}, {"tokenizer": tokenizer}),
+    ):
+        model, its_tokenizer = start_model(SimpleNamespace(**{**empty, **given}), seed=0, **options)
+        assert len(its_tokenizer) == model.config.vocab_size
+    with pytest.raises(InputError, match="reference: true needs the folder"):
+        start_model(SimpleNamespace(**{**empty, "reference": True}), seed=0)
+    base.from_config = sizes()
+    with pytest.raises(InputError, match="from_config needs a tokenizer"):
+        start_model(base, seed=0)
+
+
+def test_folders_without_safetensors_are_refused(tmp_path, language_model, tokenizer):
+    with pytest.raises(InputError, match=r"no folder .*missing; give a folder with config\.json"):
+        load_language_model(tmp_path / "missing")
+    save_model(language_model, tokenizer, tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"holds no config.json with \*.safetensors"):
+        load_language_model(tmp_path)
+
+
+def test_training_data_longer_than_the_context_is_refused(tokenizer):
+    model = new_language_model(sizes(context=16), tokenizer, seed=0)
+    with pytest.raises(InputError, match="exceeds the model's context of 16"):
+        train_reference(model, tokenizer, DEMONSTRATIONS, settings(), seed=0)
+    with pytest.raises(InputError, match="no demonstrations"):
+        train_reference(model, tokenizer, DEMONSTRATIONS[:0], settings(), seed=0)
