@@ -101,4 +101,7 @@ def strength(kl: float | None, beta: float | None) -> tuple[str, float]:
     """
     if (kl is None) == (beta is None):
         raise InputError(f"give exactly one of kl and beta, got kl={kl} and beta={beta}")
-    return ("kl", positive(kl, "kl")) if kl is not None else ("beta", positive(beta, "beta"))
+    if kl is not None:
+        return "kl", positive(kl, "kl")
+    assert beta is not None
+    return "beta", positive(beta, "beta")

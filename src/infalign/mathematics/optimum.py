@@ -22,8 +22,11 @@ from infalign.mathematics.tilting import solve_log
 TOLERANCE = 1e-9
 GRID_TOLERANCE = 1e-8
 SMALLEST_BETA = 1e-6
-_NEWTON_STEPS = 60
+_NEWTON_STEPS = 80
+_HALVINGS = 30
 _STARTS = 3
+_DEAD = -60.0
+_CONCAVE = ("none", "bon", "bop")
 _REFINEMENTS = 8
 _MOST_NODES = 1600
 
@@ -187,9 +190,16 @@ def _soft_kernel(procedure: Procedure, density: Density) -> NDArray[np.float64]:
 
 
 def _gap(procedure: Procedure, density: Density, beta: float) -> tuple[Density, NDArray[np.float64]]:
-    """The density the fixed-point map gives, and its log ratio to the present one."""
-    image = Density(density.panels, derivative(procedure, density) / beta)
-    return image, image.log_f - density.log_f
+    """The density, and the log ratio to it of what the fixed-point map makes of it.
+
+    Where both are below e^{−60} the density takes the map's value at once: no integral sees it there, and
+    the gap can be many thousands.
+    """
+    image = Density(density.panels, derivative(procedure, density) / beta).log_f
+    dead = (density.log_f < _DEAD) & (image < _DEAD)
+    if dead.any():
+        density = Density(density.panels, np.where(dead, image, density.log_f))
+    return density, image - density.log_f
 
 
 def _tolerance(density: Density) -> float:
@@ -201,45 +211,57 @@ def _objective(procedure: Procedure, density: Density, beta: float) -> float:
     return win_rate(density, procedure) - beta * density.kl
 
 
-def _newton(procedure: Procedure, density: Density, beta: float) -> tuple[Density, int, bool]:
-    """Newton's method, kept from straying by the objective (an ascent) or the residual (a descent)."""
-    image, gap = _gap(procedure, density, beta)
+def _newton(procedure: Procedure, density: Density, beta: float, climbing: bool) -> tuple[Density, int, bool]:
+    """Newton's method on the fixed-point equation, until the residual is at its rounding error.
+
+    Climbing keeps to an ascent of the objective; otherwise only the residual has to fall.
+    """
+    density, gap = _gap(procedure, density, beta)
+    size, reached = float(np.abs(gap).max()), False
     for step in range(_NEWTON_STEPS):
-        if float(np.abs(gap).max()) <= _tolerance(density):
-            return density, step, True
-        moved = _step(procedure, density, image, gap, beta)
+        moved = _step(procedure, density, gap, beta, climbing, 1 if reached else _HALVINGS)
         if moved is None:
-            return density, step + 1, False
-        density, image, gap = moved
-    return density, _NEWTON_STEPS, False
+            return density, step + 1, reached
+        if reached and np.abs(moved[1]).max() > size / 10:
+            return density, step + 1, True
+        density, gap = moved
+        size = float(np.abs(gap).max())
+        reached = size <= _tolerance(density)
+    return density, _NEWTON_STEPS, reached
 
 
 def _direction(
-    procedure: Procedure, density: Density, image: Density, gap: NDArray[np.float64], beta: float
-) -> NDArray[np.float64]:
-    """Solve the linearised fixed-point equation for the change of log f."""
+    procedure: Procedure, density: Density, gap: NDArray[np.float64], beta: float
+) -> NDArray[np.floating]:
+    """The change of log f that solves the fixed-point equation linearised at f."""
+    mass = density.panels.weights * density.f
     change = kernel(procedure, density) * (density.f / beta)
-    change -= (density.panels.weights * image.f) @ change
-    return np.linalg.solve(np.eye(len(gap)) - change, gap)
+    change -= mass @ change
+    return np.linalg.solve(np.eye(len(gap)) - change, gap - mass @ gap)
 
 
 def _step(
-    procedure: Procedure, density: Density, image: Density, gap: NDArray[np.float64], beta: float
-) -> tuple[Density, Density, NDArray[np.float64]] | None:
-    """The longest halved step that raises the objective or lowers the residual; None if there is none."""
-    direction = _direction(procedure, density, image, gap, beta)
+    procedure: Procedure,
+    density: Density,
+    gap: NDArray[np.float64],
+    beta: float,
+    climbing: bool,
+    most_halvings: int,
+) -> tuple[Density, NDArray[np.float64]] | None:
+    """The longest halved step that is accepted, or None."""
+    direction = _direction(procedure, density, gap, beta)
     mass = density.panels.weights * density.f
-    if mass @ (gap * direction) <= 0:
+    if climbing and mass @ (gap * direction) <= 0:
         direction = gap
     rise, size = beta * float(mass @ (gap * direction)), float(np.abs(gap).max())
     objective = _objective(procedure, density, beta)
-    for halvings in range(30):
+    for halvings in range(most_halvings):
         share = 0.5**halvings
-        trial = Density(density.panels, density.log_f + share * direction)
-        image, trial_gap = _gap(procedure, trial, beta)
-        gain = _objective(procedure, trial, beta) - objective
-        if np.abs(trial_gap).max() < (1 - 0.1 * share) * size or gain > max(1e-4 * share * rise, 1e-13):
-            return trial, image, trial_gap
+        trial, trial_gap = _gap(procedure, Density(density.panels, density.log_f + share * direction), beta)
+        falls = np.abs(trial_gap).max() < (1 - 0.1 * share) * size
+        gain = _objective(procedure, trial, beta) - objective if climbing else 0.0
+        if (falls and gain > -1e-13) or (climbing and gain > max(1e-4 * share * rise, 1e-13)):
+            return trial, trial_gap
     return None
 
 
@@ -276,23 +298,53 @@ def _panels(procedure: Procedure, beta: float) -> Panels:
     """Panels down to the widths at which the optimum can concentrate."""
     peak = _peak(procedure)
     upper = int(np.clip(np.log2(peak**2 / beta) + 6, 6, 110))
-    return Panels.graded(int(6 + np.log2(1 + peak)), upper, per_octave=0.5)
+    coarse = Panels.graded(int(6 + np.log2(1 + peak)), upper, per_octave=0.5)
+    if procedure.name != "won":
+        return coarse
+    return Panels(Panels.graded(int(4 + np.log2(1 + peak)), 1, per_octave=2).lower, coarse.upper)
+
+
+def _attempts(procedure: Procedure, start: Density, beta: float) -> list[tuple[Density, int, bool]]:
+    """Newton's method from one start: climbing, and where the win rate is not concave also freely."""
+    ways = (True,) if procedure.name in _CONCAVE else (False, True)
+    return [_newton(procedure, start, beta, climbing) for climbing in ways]
+
+
+def _polished(procedure: Procedure, start: Density, beta: float) -> tuple[Density, int, bool]:
+    """Newton's method from a start that is nearly a solution; climbing where it goes astray."""
+    density, steps, converged = _newton(procedure, start, beta, climbing=False)
+    if (
+        converged
+        and _objective(procedure, density, beta) > _objective(procedure, start, beta) - GRID_TOLERANCE
+    ):
+        return density, steps, True
+    density, more, converged = _newton(procedure, start, beta, climbing=True)
+    return density, steps + more, converged
+
+
+def _better(
+    found: list[tuple[Density, int, bool]], procedure: Procedure, beta: float
+) -> tuple[Density, int, bool]:
+    """The converged one with the best objective, with the steps of all."""
+    density, _, converged = max(found, key=lambda one: (one[2], _objective(procedure, one[0], beta)))
+    return density, sum(steps for _, steps, _ in found), converged
 
 
 def _best(procedure: Procedure, beta: float, near: Density | None) -> tuple[Density, int, bool]:
     """The converged solution with the best objective from several starts, on panels that resolve it."""
     panels = _panels(procedure, beta)
-    starts = _starts(procedure, panels, beta)
-    if near is not None:
-        starts = [Density(panels, near.panels.interpolate(near.log_f, panels)), *starts[:1]]
-    found = [_newton(procedure, start, beta) for start in starts]
-    steps = sum(n for _, n, _ in found)
-    density, _, converged = max(found, key=lambda one: (one[2], _objective(procedure, one[0], beta)))
+    concave = procedure.name in _CONCAVE
+    starts = _starts(procedure, panels, beta)[: 1 if concave or near is not None else _STARTS]
+    found = [] if near is None else [_polished(procedure, _carried(near, panels), beta)]
+    if not (found and found[0][2] and concave):
+        found += [attempt for start in starts for attempt in _attempts(procedure, start, beta)]
+    density, steps, converged = _better(found, procedure, beta)
     for _ in range(_REFINEMENTS):
         marked = _unresolved(density)
         if not (converged and marked.any()) or len(density.f) > _MOST_NODES:
             break
-        density, more, converged = _newton(procedure, _carried(density, density.panels.split(marked)), beta)
+        start = _carried(density, density.panels.split(marked))
+        density, more, converged = _polished(procedure, start, beta)
         steps += more
     return density, steps, converged
 
@@ -345,7 +397,7 @@ def _solution(procedure: Procedure, kind: str, value: float) -> tuple[OptimalSol
     beta = value if kind == "beta" else _beta_for_kl(procedure, value)
     density, steps, converged = _best(procedure, beta, None)
     doubled = _carried(density, density.panels.split(np.ones(len(density.panels.half_widths), dtype=bool)))
-    finer, more, finer_converged = _newton(procedure, doubled, beta)
+    finer, more, finer_converged = _polished(procedure, doubled, beta)
     rate, panels = win_rate(finer, procedure), finer.panels
     stable = abs(rate - win_rate(density, procedure)) <= GRID_TOLERANCE
     phi = derivative(procedure, finer)
@@ -371,8 +423,7 @@ def _beta_for_kl(procedure: Procedure, kl: float) -> float:
     known: list[Density] = []
 
     def achieved(beta: float) -> float:
-        if beta < SMALLEST_BETA:
-            raise InputError(_out_of_reach(procedure, kl, known))
+        beta = max(beta, SMALLEST_BETA)
         density, _, converged = _best(procedure, beta, known[-1] if known else None)
         if not converged:
             raise InputError(
@@ -380,19 +431,19 @@ def _beta_for_kl(procedure: Procedure, kl: float) -> float:
                 "use a smaller kl, or beta directly"
             )
         known.append(density)
+        if beta == SMALLEST_BETA and density.kl < kl:
+            raise InputError(
+                f"kl must be at most {density.kl:.4g} nats for optimal({procedure.text}), the largest it "
+                f"reaches (at beta {SMALLEST_BETA:g}), got {kl}"
+            )
         return density.kl
 
     beta = solve_log(achieved, kl, 1.0)
-    if abs(known[-1].kl - kl) > 1e-6 * max(kl, 1.0):
+    if abs(achieved(beta) - kl) > 1e-6 * max(kl, 1.0):
         raise InputError(
             f"optimal({procedure.text}) has no optimum with kl {kl}: its kl jumps past it at beta {beta}"
         )
     return beta
-
-
-def _out_of_reach(procedure: Procedure, kl: float, known: list[Density]) -> str:
-    largest = max((density.kl for density in known), default=0.0)
-    return f"kl must be at most {largest:.4g} nats for optimal({procedure.text}), the largest it reaches, got {kl}"
 
 
 def optimal(
