@@ -138,7 +138,7 @@ def evaluate_claims(
     claims : from `load_claims`.
     tables : the run's tables.
     scorer, select : take the place of the claims' own, e.g. scorer="gold".
-    bootstrap : level, resamples and seed of the intervals; verdicts are defined for level 0.95.
+    bootstrap : resamples and seed of the intervals, which are 95 % ones.
 
     Returns
     -------
@@ -175,15 +175,10 @@ def _note(item: Claim, measured: Measured, low: float | None) -> str:
     notes = [measured.note]
     if len(measured.intervals) > 1:
         notes.append(f"the least favourable of {len(measured.intervals)} comparisons")
-    range_ = item.expect.paper_range if item.expect else None
-    if (
-        range_
-        and range_[1] is not None
-        and low is not None
-        and item.expect.direction == "greater"
-        and low > range_[1]
-    ):
-        notes.append("above the paper's range")
+    if item.expect and low is not None and item.expect.direction == "greater":
+        highest = item.expect.paper_range[1] if item.expect.paper_range else None
+        if highest is not None and low > highest:
+            notes.append("above the paper's range")
     said = "; ".join(filter(None, notes))
     return f"[{said}]" if said else ""
 

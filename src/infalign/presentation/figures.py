@@ -58,25 +58,33 @@ def figure_transforms(ideal: pl.DataFrame) -> Figure:
 
     Parameters
     ----------
-    ideal : columns transform, procedure, kl (nats), win_rate (in [0, 1]); the procedures none, bon(2),
-        bon(4), won(2) and won(4) must be there.
+    ideal : columns transform, procedure, kl (nats), win_rate (in [0, 1]). Panels are none, bon(2), bon(4),
+        won(2) and won(4), those that the table has; a run evaluates them with N = 2 and 4.
 
     Raises
     ------
     InputError
-        A procedure of the figure is missing.
+        The table has none of these procedures.
 
     References
     ----------
     Balashankar et al., InfAlign (arXiv:2412.19792v1), section 4.3, figure 1.
     """
-    _require(ideal, "procedure", TRANSFORM_PANELS, "ideal table")
+    present = set(ideal["procedure"])
+    if present.isdisjoint(TRANSFORM_PANELS):
+        raise InputError(
+            f"ideal table: none of the procedures {', '.join(TRANSFORM_PANELS)}; it has "
+            f"{', '.join(sorted(present))}; evaluate N = 2 or 4"
+        )
     with print_style():
         figure = Figure(figsize=(7.6, 5.0), layout="constrained")
         axes = figure.subplots(2, 3).flatten()
-        places = (axes[0], axes[1], axes[2], axes[4], axes[5])
+        places = dict(zip(TRANSFORM_PANELS, (axes[0], axes[1], axes[2], axes[4], axes[5]), strict=True))
         handles: dict[str, Line2D] = {}
-        for axis, procedure in zip(places, TRANSFORM_PANELS, strict=True):
+        for procedure, axis in places.items():
+            if procedure not in present:
+                axis.axis("off")
+                continue
             handles |= _draw_frontiers(axis, ideal.filter(pl.col("procedure") == procedure))
             axis.set_title(procedure_name(procedure).capitalize())
             _format_axes(axis)
@@ -336,14 +344,9 @@ def figure_overview(
     Raises
     ------
     InputError
-        No policy of any goal has a share.
+        A goal has no policy.
     """
     parts = [_trained(metrics, task, procedure, select, "judge") for task, procedure in goals]
-    if all(part["share_of_limit"].drop_nulls().is_empty() for part in parts):
-        raise InputError(
-            "overview figure: share_of_limit is null for every policy of "
-            f"{', '.join(f'{t} {p}' for t, p in goals)}; it needs KL of at least 0.1"
-        )
     with print_style():
         figure = Figure(figsize=(4.1 * len(goals), 2.9), layout="constrained")
         axes = figure.subplots(1, len(goals), squeeze=False)[0]
@@ -372,9 +375,12 @@ def _draw_shares(axis: Axes, part: pl.DataFrame) -> None:
             edgecolors=look.color, facecolors=look.color if look.filled else "white", zorder=3,
         )  # fmt: skip
     axis.set_yticks(range(len(names)), [series.label for series in reversed(names)])
-    axis.set(xlabel="Share of the limit (marker grows with KL)", ylim=(-0.6, len(names) - 0.4))
+    axis.set(xlabel="Share of the limit (marker grows with KL)", ylim=(-0.6, max(len(names), 1) - 0.4))
     axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axis.set_xlim(min(0.0, *known["share_of_limit"]), max(1.05, *known["share_of_limit"]))
+    values = [0.0, 1.05, *known["share_of_limit"]]
+    axis.set_xlim(min(values), max(values))
+    if not names:
+        _say_empty(axis, "no policy has a share of the limit\n(raw reward, or KL below 0.1)")
 
 
 def figure_gold(comparison: pl.DataFrame) -> Figure:
@@ -383,20 +389,14 @@ def figure_gold(comparison: pl.DataFrame) -> Figure:
     Parameters
     ----------
     comparison : table of `claims.judge_and_gold`: claim, and ours, ci_low, ci_high, verdict of either scorer
-        with the suffix `_gold` for the second; differences are shares (0.03 is 3 points).
-
-    Raises
-    ------
-    InputError
-        The table has no rows (there is no gold scorer for these tasks).
+        with the suffix `_gold` for the second; differences are shares (0.03 is 3 points). Without rows
+        (policies that miss the KL of the comparisons) the figure says so.
     """
-    if comparison.is_empty():
-        raise InputError(
-            "gold figure: no claim was evaluated by both judge and gold; draw it for embedded tasks only"
-        )
     with print_style():
-        figure = Figure(figsize=(7.2, 0.30 * comparison.height + 1.5), layout="constrained")
+        figure = Figure(figsize=(7.2, 0.30 * max(comparison.height, 2) + 1.5), layout="constrained")
         axis = figure.subplots()
+        if comparison.is_empty():
+            _say_empty(axis, "no claim was evaluated by both the judge and the gold reward")
         axis.axvline(0.0, color=BLACK, linewidth=0.8)
         for suffix, shift, color, marker in (("", 0.14, "#0072B2", "o"), ("_gold", -0.14, "#D55E00", "D")):
             _draw_differences(axis, comparison, suffix, shift, color, marker)
@@ -405,7 +405,7 @@ def figure_gold(comparison: pl.DataFrame) -> Figure:
             for row in comparison.iter_rows(named=True)
         ]
         axis.set_yticks(range(comparison.height), labels)
-        axis.set_ylim(comparison.height - 0.4, -0.6)
+        axis.set_ylim(max(comparison.height, 1) - 0.4, -0.6)
         axis.set_xlabel("Measured difference in points, with its 95 % interval (* verdicts differ)")
         figure.legend(loc="outside lower center", ncols=2)
         figure.suptitle("The same comparisons scored by the judge and by the gold reward", fontsize=10.5)
@@ -469,9 +469,7 @@ def _rows(frame: pl.DataFrame, series: Series) -> pl.DataFrame:
 def _draw_panel(axis, trained, offline, ideal, drawn: Sequence[Series]) -> dict[str, Line2D]:
     handles = {}
     limit = ideal.filter(pl.col("transform").str.starts_with("optimal"))
-    if limit.is_empty():
-        limit = ideal.filter(pl.col("transform") == "identity")
-    edge = 1.08 * float(trained["kl_high"].max())
+    edge = 1.08 * float(trained.select(pl.max_horizontal("kl", "kl_high").max()).item())
     if not limit.is_empty():
         look = Look(BLACK, "", LIMIT_LINE, True)
         handles["limit (exact reward, optimal transform)"] = _draw_curve(axis, limit, look, edge, width=1.3)
@@ -496,16 +494,30 @@ def _draw_curve(axis: Axes, frame: pl.DataFrame, look: Look, edge: float, *, wid
 
 def _draw_points(axis: Axes, rows: pl.DataFrame, look: Look) -> Line2D:
     kl, win_rate = rows["kl"].to_numpy(), rows["win_rate"].to_numpy()
-    errors = {
-        "xerr": [kl - rows["kl_low"].to_numpy(), rows["kl_high"].to_numpy() - kl],
-        "yerr": [win_rate - rows["ci_low"].to_numpy(), rows["ci_high"].to_numpy() - win_rate],
-    }
-    face = look.color if look.filled else "white"
     drawn = axis.errorbar(
-        kl, win_rate, **errors, fmt=look.marker, color=look.color, markerfacecolor=face, markersize=5.5,
-        elinewidth=0.9, markeredgewidth=1.1, zorder=5,
-    )  # fmt: skip
+        kl,
+        win_rate,
+        xerr=_bars(kl, rows["kl_low"], rows["kl_high"]),
+        yerr=_bars(win_rate, rows["ci_low"], rows["ci_high"]),
+        fmt=look.marker,
+        color=look.color,
+        markerfacecolor=look.color if look.filled else "white",
+        markersize=5.5,
+        elinewidth=0.9,
+        markeredgewidth=1.1,
+        zorder=5,
+    )
     return drawn.lines[0]
+
+
+def _bars(values: np.ndarray, low: pl.Series, high: pl.Series) -> np.ndarray:
+    """Lengths of error bars, (2, n), never negative; NaN, not drawn, where the interval is undefined."""
+    ends = np.array([low.cast(pl.Float64).to_numpy(), high.cast(pl.Float64).to_numpy()])
+    return np.maximum(np.array([[-1.0], [1.0]]) * (ends - values), 0.0)
+
+
+def _say_empty(axis: Axes, text: str) -> None:
+    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color="#595959")
 
 
 def _panel_title(task: str, procedure: str, select: str, scorer: str) -> str:
@@ -527,12 +539,3 @@ def _share_legend(figure: Figure, handles: dict[str, Line2D]) -> None:
     curves = [label for label in handles if label.startswith(("limit", "offline"))]
     labels = [label for label in handles if label not in curves] + curves
     figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=3)
-
-
-def _require(frame: pl.DataFrame, column: str, values: Sequence[str], name: str) -> None:
-    missing = [value for value in values if value not in set(frame[column].unique())]
-    if missing:
-        raise InputError(
-            f"{name}: {column} {', '.join(missing)} missing; it has "
-            f"{', '.join(sorted(frame[column].unique()))}; add them to the run's theory"
-        )

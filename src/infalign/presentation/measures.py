@@ -18,6 +18,7 @@ from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.statistics import Curve, Interval, bootstrap_mean, difference_at_kl
 from infalign.mathematics.transforms import parse_transform
 from infalign.presentation.miscalibration import MAPS, errors_by_map
+from infalign.presentation.verdicts import LEVEL
 
 TransformText = Annotated[str, AfterValidator(lambda text: parse_transform(text).text)]
 ProcedureText = Annotated[str, AfterValidator(lambda text: parse_procedure(text).text)]
@@ -44,9 +45,15 @@ class Tables:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are made: percentile bootstrap over prompts."""
+    """How intervals are made: percentile bootstrap over prompts, at 95 % as the verdicts need.
 
-    level: float = 0.95
+    Parameters
+    ----------
+    table_level : level of the intervals that stand in the run's tables.
+    resamples, seed : of the bootstrap.
+    """
+
+    table_level: float = LEVEL
     resamples: int = 2000
     seed: int = 0
 
@@ -234,32 +241,33 @@ def offline_difference(item: OfflineDifference, tables: Tables, bootstrap: Boots
     if tables.offline is None:
         return Measured((), "no offline table")
     rows = _same(tables.offline, item, item.procedure)
-    values = [_offline_value(rows.filter(pl.col("transform") == text), item.kl) for text in (item.a, item.b)]
-    if None in values:
-        return Measured((), f"no offline frontier of {item.a} and {item.b} around KL {item.kl:g}")
-    (a, error_a), (b, error_b) = values
-    half = norm.ppf(0.5 + bootstrap.level / 2) * float(np.hypot(error_a, error_b))
-    return Measured((Interval(a - b, a - b - half, a - b + half),))
+    a, b = (_offline_value(rows.filter(pl.col("transform") == text), item.kl) for text in (item.a, item.b))
+    if a is None or b is None:
+        return Measured((), f"no offline frontier of {item.a} and {item.b} up to KL {item.kl:g}")
+    rescaled = norm.ppf(0.5 + LEVEL / 2) / norm.ppf(0.5 + bootstrap.table_level / 2)
+    gap, half = a[0] - b[0], float(np.hypot(a[1], b[1]) * rescaled)
+    return Measured((Interval(gap, gap - half, gap + half),))
 
 
 def _offline_value(rows: pl.DataFrame, kl: float) -> tuple[float, float] | None:
-    """Win rate at a KL and its standard error, from the table's 95 % intervals."""
+    """Win rate at a KL and half the width of its interval, both interpolated in the root of KL."""
     rows = rows.sort("kl")
     if rows.is_empty() or rows["kl"][-1] < kl * (1 - 1e-6):
         return None
     roots = np.r_[0.0, np.sqrt(rows["kl"].to_numpy())]
-    errors = (rows["ci_high"] - rows["ci_low"]).to_numpy() / (2 * norm.ppf(0.975))
+    halves = (rows["ci_high"] - rows["ci_low"]).to_numpy() / 2
     at = np.sqrt(kl)
     value = np.interp(at, roots, np.r_[0.5, rows["win_rate"].to_numpy()])
-    return float(value), float(np.interp(at, roots, np.r_[0.0, errors]))
+    return float(value), float(np.interp(at, roots, np.r_[0.0, halves]))
 
 
 def ideal_difference(item: IdealDifference, tables: Tables, bootstrap: Bootstrap) -> Measured:
     """Differences of ideal frontiers: exact up to interpolation between the table's KLs (below 1e-3)."""
     if tables.ideal is None:
         return Measured((), "no ideal table")
-    curves = {text: _ideal_curve(tables.ideal, item.procedure, text) for text in (item.a, *item.b)}
-    absent = [text for text, curve in curves.items() if curve is None]
+    found = {text: _ideal_curve(tables.ideal, item.procedure, text) for text in (item.a, *item.b)}
+    curves = {text: curve for text, curve in found.items() if curve is not None}
+    absent = [text for text in found if text not in curves]
     if absent:
         return Measured((), f"no ideal frontier of {', '.join(absent)} for {item.procedure}")
     reach = min(curve.x[-1] for curve in curves.values()) ** 2
@@ -304,7 +312,7 @@ def median_share(item: MedianShare, tables: Tables, bootstrap: Bootstrap) -> Mea
         return Measured((), f"no policy {item.series} on task {item.task} has a share of the limit")
     rng = np.random.default_rng(bootstrap.seed)
     medians = np.median(rng.choice(shares, size=(bootstrap.resamples, len(shares))), axis=1)
-    tail = (1 - bootstrap.level) / 2
+    tail = (1 - LEVEL) / 2
     low, high = np.quantile(medians, [tail, 1 - tail])
     return Measured((Interval(float(np.median(shares)), float(low), float(high)),), f"{len(shares)} policies")
 
@@ -380,13 +388,11 @@ def _difference(a: Curve, b: Curve, kl: float, bootstrap: Bootstrap) -> Interval
             f"prompt metrics: compared policies have {a.kl.shape[1]} and {b.kl.shape[1]} prompts; "
             "evaluate all policies on the same prompts"
         )
-    return difference_at_kl(
-        a, b, kl, level=bootstrap.level, resamples=bootstrap.resamples, seed=bootstrap.seed
-    )
+    return difference_at_kl(a, b, kl, level=LEVEL, resamples=bootstrap.resamples, seed=bootstrap.seed)
 
 
 def _bootstrap(values: np.ndarray, bootstrap: Bootstrap) -> Interval:
-    return bootstrap_mean(values, level=bootstrap.level, resamples=bootstrap.resamples, seed=bootstrap.seed)
+    return bootstrap_mean(values, level=LEVEL, resamples=bootstrap.resamples, seed=bootstrap.seed)
 
 
 def _undefined(interval: Interval) -> bool:
@@ -401,5 +407,7 @@ def _range_note(
     """Which curves stop short of the KL of the comparison; nothing is extrapolated."""
     short = [f"{series} reaches KL {curve.kl.mean(axis=1).max():.2f}" for series, curve in curves]
     return (
-        f"KL {kl:g} outside the trained range: {', '.join(short)}" if any(map(_undefined, intervals)) else ""
+        f"KL {kl:g} not well within the trained range: {', '.join(short)}"
+        if any(map(_undefined, intervals))
+        else ""
     )

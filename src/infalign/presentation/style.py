@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
@@ -16,7 +17,8 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 )  # fmt: skip
 GREY = "#8C8C8C"
 
-TRANSFORM_LOOKS: dict[str, tuple[str, str, str]] = {
+Line = str | tuple[int, tuple[float, ...]]
+TRANSFORM_LOOKS: dict[str, tuple[str, str, Line]] = {
     "raw": ("#595959", "X", "-"),
     "identity": (BLUE, "o", "-"),
     "log": (SKY, "D", (0, (5, 1.5))),
@@ -36,7 +38,7 @@ METHOD_MARKERS = {
 }
 OTHER_LOOKS = (("#882255", "p", "-"), ("#44AA99", "h", "-"), ("#999933", "8", "-"), ("#332288", "*", "-"))
 
-CALIBRATION_LOOKS: dict[str, tuple[str, str]] = {
+CALIBRATION_LOOKS: dict[str, tuple[str, Line]] = {
     "identity": (BLACK, "-"),
     "square root": (SKY, (0, (4, 1.5))),
     "square": (ORANGE, (0, (1, 1))),
@@ -44,7 +46,7 @@ CALIBRATION_LOOKS: dict[str, tuple[str, str]] = {
     "quantile": (GREEN, "-"),
 }
 
-PRINT_SETTINGS = {
+PRINT_SETTINGS: dict[str, Any] = {
     "font.size": 9.0,
     "axes.labelsize": 9.0,
     "axes.titlesize": 9.5,
@@ -72,7 +74,7 @@ class Look:
 
     color: str
     marker: str
-    line: str | tuple[int, tuple[float, ...]]
+    line: Line
     filled: bool
 
 
@@ -120,7 +122,7 @@ class Series:
         return Look(color, METHOD_MARKERS.get(self.method, marker), line, filled)
 
 
-def transform_look(transform: str) -> tuple[str, str, str | tuple]:
+def transform_look(transform: str) -> tuple[str, str, Line]:
     """Colour, marker and line style of a transform; a fixed one for each text form."""
     if transform.startswith("optimal"):
         return BLACK, "*", (0, (1.2, 1.2))
@@ -143,4 +145,5 @@ def procedure_name(procedure: str) -> str:
 
 def print_style() -> AbstractContextManager:
     """Settings of every figure, in force inside a `with` block only."""
-    return mpl.rc_context({**sns.axes_style("ticks"), **PRINT_SETTINGS})
+    settings: Any = {**sns.axes_style("ticks"), **PRINT_SETTINGS}
+    return mpl.rc_context(settings)

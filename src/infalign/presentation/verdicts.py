@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.stats import norm
 
-from infalign.mathematics.statistics import Interval
+from infalign.mathematics.statistics import Interval, power
 
 VERDICTS = ("reproduced", "partly", "not reproduced", "underpowered", "not run")
 POWER_NEEDED = 0.8
@@ -51,6 +51,11 @@ class Expectation(BaseModel):
         ):
             raise ValueError(f"direction {self.direction} needs margin, and neither paper_range nor effect")
         return self
+
+    @property
+    def tolerance(self) -> float:
+        """The margin; 0 for a claim of direction, which has none."""
+        return self.margin or 0.0
 
     @property
     def nearest_end(self) -> float | None:
@@ -101,7 +106,7 @@ def _directional(interval: Interval, expectation: Expectation) -> str:
     ends = sign * (interval.low - expectation.reference), sign * (interval.high - expectation.reference)
     low, high = min(ends), max(ends)
     target = expectation.nearest_end
-    wanted = expectation.effect if target is None else sign * (target - expectation.reference)
+    wanted = expectation.effect or 0.0 if target is None else sign * (target - expectation.reference)
     if low > 0:
         return "reproduced" if target is None or high >= wanted else "partly"
     if high < 0 or power_to_see(wanted, interval) >= POWER_NEEDED:
@@ -113,7 +118,7 @@ def _within_margin(interval: Interval, expectation: Expectation) -> str:
     estimate, low, high = (
         value - expectation.reference for value in (interval.estimate, interval.low, interval.high)
     )
-    margin, two_sided = expectation.margin, expectation.direction == "equivalent"
+    margin, two_sided = expectation.tolerance, expectation.direction == "equivalent"
     if low >= -margin and (high <= margin or not two_sided):
         return "reproduced"
     if high < -margin or (two_sided and low > margin):
@@ -143,7 +148,7 @@ def power_to_see(effect: float, interval: Interval) -> float:
     0.8
     """
     error = standard_error(interval)
-    return 1.0 if error == 0 else float(norm.cdf(effect / error - norm.ppf(0.5 + LEVEL / 2)))
+    return 1.0 if error == 0 else power(effect, error, LEVEL)
 
 
 def power_to_bound(margin: float, interval: Interval, two_sided: bool) -> float:
