@@ -45,6 +45,14 @@ def test_same_seed_same_corpus_other_seed_another(task, written):
         assert not getattr(written, name).equals(getattr(other, name))
 
 
+def test_a_larger_part_leaves_the_other_parts_as_they_are(task, written):
+    larger = corpus(task, 0, **{**SIZES, "n_demonstrations": 1600, "n_pairs": 1600})
+    assert larger.prompts.equals(written.prompts)
+    held_out = pl.col("split").is_in(["reward_test", "judge_test"])
+    assert larger.pairs.filter(held_out).equals(written.pairs.filter(held_out))
+    assert larger.demonstrations["prompt"].to_list() != written.demonstrations["prompt"].to_list()
+
+
 def test_sizes_and_columns(written):
     assert written.demonstrations.columns == ["prompt", "response"]
     assert written.pairs.columns == ["prompt", "chosen", "rejected", "rejected_prompt", "split"]

@@ -358,34 +358,41 @@ def corpus(
     InputError
         If the task is unknown or more prompts are asked for than the grammar writes.
     """
-    rng = np.random.default_rng([seed, list(LEXICONS).index(task) if task in LEXICONS else 0])
-    groups = _split_prompts(task, rng)
+    lexicon(task)  # names an unknown task
+    rng = np.random.default_rng([seed, list(LEXICONS).index(task)])
+    split_rng, demonstration_rng, pair_rng = rng.spawn(3)
+    groups = _split_prompts(task, split_rng)
     _check_sizes(groups, n_train_prompts, n_evaluation_prompts)
-    chosen = [
-        *((prompt, "train") for prompt in groups["demonstrations"][:n_train_prompts]),
-        *((prompt, "evaluation") for prompt in groups["evaluation"][:n_evaluation_prompts]),
+    asked = demonstration_rng.choice(groups["demonstrations"], n_demonstrations).tolist()
+    responses = [write_response(task, prompt, demonstration_rng) for prompt in asked]
+    return Corpus(
+        demonstrations=pl.DataFrame({"prompt": asked, "response": responses}),
+        pairs=_write_splits(task, groups, n_pairs, n_test_pairs, null, pair_rng),
+        prompts=_prompts_frame(groups, n_train_prompts, n_evaluation_prompts),
+    )
+
+
+def _prompts_frame(groups: dict[str, list[str]], n_train: int, n_evaluation: int) -> pl.DataFrame:
+    train, evaluation = groups["demonstrations"][:n_train], groups["evaluation"][:n_evaluation]
+    return pl.DataFrame(
+        {
+            "prompt_id": [_prompt_id(prompt) for prompt in train + evaluation],
+            "prompt": train + evaluation,
+            "split": ["train"] * len(train) + ["evaluation"] * len(evaluation),
+        }
+    )
+
+
+def _write_splits(
+    task: str, groups: dict[str, list[str]], n_train: int, n_test: int, null: bool, rng: np.random.Generator
+) -> pl.DataFrame:
+    """Write the pairs of the reward model and of the judge; the number in one split leaves the others as they are."""
+    sizes = {"reward_train": n_train, "reward_test": n_test, "judge_train": n_train, "judge_test": n_test}
+    frames = [
+        _write_pairs(task, groups[split], n, null, child).with_columns(split=pl.lit(split))
+        for (split, n), child in zip(sizes.items(), rng.spawn(len(sizes)), strict=True)
     ]
-    prompts = pl.DataFrame(
-        [(_prompt_id(prompt), prompt, split) for prompt, split in chosen],
-        schema=["prompt_id", "prompt", "split"],
-        orient="row",
-    )
-    asked = rng.choice(groups["demonstrations"], n_demonstrations).tolist()
-    demonstrations = pl.DataFrame(
-        {"prompt": asked, "response": [write_response(task, p, rng) for p in asked]}
-    )
-    counts = {
-        f"{who}_{part}": n
-        for who in ("reward", "judge")
-        for part, n in (("train", n_pairs), ("test", n_test_pairs))
-    }
-    pairs = pl.concat(
-        [
-            _write_pairs(task, groups[split], n, null, rng).with_columns(split=pl.lit(split))
-            for split, n in counts.items()
-        ]
-    )
-    return Corpus(demonstrations, pairs, prompts)
+    return pl.concat(frames)
 
 
 def _prompt_id(prompt: str) -> str:
