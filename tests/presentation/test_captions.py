@@ -1,0 +1,40 @@
+"""Captions of the report: every figure and table has one that renders."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from docutils.core import publish_parts
+from jinja2 import Environment
+
+REPORT = Path(__file__).parents[2] / "workflow" / "report"
+KINDS = {
+    "transforms": "Ideal frontiers",
+    "calibration_helpful": "task helpful",
+    "standard": "Standard win rate",
+    "inference_time": "Inference-time win rate",
+    "scaling": "Little and much",
+    "overview": "Share of the attainable gain",
+    "gold": "Judge and gold",
+}
+
+
+def render(name, figure=None):
+    snakemake = SimpleNamespace(wildcards=SimpleNamespace(figure=figure), config={"run": "default"})
+    text = Environment().from_string((REPORT / name).read_text(encoding="utf-8")).render(snakemake=snakemake)
+    return publish_parts(text, writer="html", settings_overrides={"halt_level": 2})["body"]
+
+
+@pytest.mark.parametrize(("figure", "said"), KINDS.items())
+def test_every_figure_has_its_caption(figure, said):
+    assert said in render("figure.rst", figure)
+
+
+def test_captions_name_the_selector():
+    assert "selects by the reward model" in render("figure.rst", "standard")
+    assert "selects by the judge" in render("figure.rst", "scaling_by_judge")
+
+
+@pytest.mark.parametrize("name", ["claims.rst", "metrics.rst", "workflow.rst"])
+def test_tables_and_workflow_have_captions(name):
+    assert len(render(name)) > 200
