@@ -476,6 +476,13 @@ def test_bad_interval_options(run, policy, reference, option, text):
     assert text in bad(run, "winrate", policy, reference, "--procedure", "none", *option)
 
 
+def test_output_that_cannot_be_written(run, tmp_path, reference):
+    out = tmp_path / "folder"
+    (out / "inside").mkdir(parents=True)
+    message = bad(run, "calibrate", reference, reference, "--out", out)
+    assert str(out) in message and list(tmp_path.glob(".*")) == []
+
+
 def test_failed_calibration_keeps_an_older_output(run, tmp_path, reference):
     out = tmp_path / "out.parquet"
     run("calibrate", reference, reference, "--out", out)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tyro
 
@@ -14,7 +15,7 @@ from infalign.cli.tables import calibrate, frontier, winrate
 from infalign.cli.theory import ideal, optimal, procedure
 from infalign.errors import InputError
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "ideal": ideal,
     "optimal": optimal,
     "procedure": procedure,
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _one_line
         try:
             _check_repeated(words)
-            code = tyro.extras.subcommand_cli_from_dict(
+            code: int = tyro.extras.subcommand_cli_from_dict(
                 COMMANDS, prog="infalign", description=DESCRIPTION, args=words
             )
             sys.stdout.flush()
@@ -64,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # whoever read standard output has enough, as in `infalign ideal … | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
+        except OSError as error:  # a path that cannot be read or written; the system's text names it
+            print(f"error: {error}; check the path and its permissions", file=sys.stderr)
+            return 2
     return code or 0
 
 

@@ -16,6 +16,7 @@ import tyro
 
 from infalign.errors import InputError
 
+Status = Literal["ok", "absent", "missing"]
 OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 OPTIONAL = {"moocore": ">=0.3,<0.4", "vllm": ">=0.28,<=0.31.0"}
 GPU_WEIGHTS = "a hub or local model trains in hours to days without one"
@@ -26,7 +27,7 @@ class Check:
     """One line of the table: `status` is ok, absent (optional) or missing (required)."""
 
     check: str
-    status: Literal["ok", "absent", "missing"]
+    status: Status
     found: str
     needed: str = ""
 
@@ -135,7 +136,7 @@ def _configuration(path: Path, data_root: Path | None) -> Iterator[Check]:
         for role in ("reference", "reward_model", "judge"):
             yield from _base(f"{name} {role}", getattr(task, role).base)
     needed, free = needed_bytes(run, policies(run), "results"), shutil.disk_usage(Path.cwd()).free
-    status = "ok" if free >= needed else "missing"
+    status: Status = "ok" if free >= needed else "missing"
     yield Check("disk for the run", status, f"{free / 1e9:.2f} GB", f"{needed / 1e9:.2f} GB (estimated)")
 
 
@@ -166,7 +167,7 @@ def _data(name: str, task, data_root: str | None) -> Iterator[Check]:
     else:
         pattern = f"{corpus.name}/*.jsonl.gz"
         files = sorted(Path(data_root).glob(pattern))
-        status = "ok" if files else "missing"
+        status: Status = "ok" if files else "missing"
         yield Check(f"{name} data", status, f"{len(files)} files", f"{Path(data_root) / pattern}")
 
 
@@ -175,7 +176,7 @@ def _base(name: str, base) -> Iterator[Check]:
         yield _hub_check(name, base.hub)
     if base.path is not None:
         weights = sorted(Path(base.path).glob("*.safetensors"))
-        status = "ok" if weights else "missing"
+        status: Status = "ok" if weights else "missing"
         yield Check(name, status, f"{len(weights)} files", f"{base.path}/*.safetensors")
     if base.hub is not None or base.path is not None:
         import torch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -152,11 +151,10 @@ def frontier(
     return 0
 
 
-def _interval(values: Sequence[float], level: float, resamples: int, seed: int) -> dict[str, object]:
+def _interval(values: np.ndarray, level: float, resamples: int, seed: int) -> dict[str, object]:
     """Bootstrap interval over prompts; undefined, so null, for a single prompt."""
     from infalign.mathematics.statistics import bootstrap_mean
 
-    values = np.asarray(values)
     low = high = None
     if len(values) > 1:
         interval = bootstrap_mean(values, level=level, resamples=resamples, seed=seed)

@@ -112,8 +112,12 @@ class _Limits:
     def apply(self, frame: pl.DataFrame, table: str, policy: TooLong, counts: dict[str, int]) -> pl.DataFrame:
         """Return the rows of one table that fit, shortened where `policy` says so."""
         tally: Counter[str] = Counter()
-        columns = [name for name in ("prompt", "response", "chosen", "rejected") if name in frame.columns]
-        cut = {name: self._cut_column(frame[name].to_list(), name, table, policy, tally) for name in columns}
+        columns: list[str] = [
+            name for name in ("prompt", "response", "chosen", "rejected") if name in frame.columns
+        ]
+        cut: dict[str, list[str | None]] = {
+            name: self._cut_column(frame[name].to_list(), name, table, policy, tally) for name in columns
+        }
         if "rejected_prompt" in frame.columns:
             cut["rejected_prompt"] = cut["prompt"]
         shorter = frame.with_columns(pl.Series(name, texts, dtype=pl.String) for name, texts in cut.items())

@@ -255,10 +255,11 @@ def _parse(line: str, path: Path, number: int) -> object:
 
 
 def _row(row: object, path: Path, number: int) -> tuple[str, str]:
+    texts = row if isinstance(row, dict) else {}
     for key in ("chosen", "rejected"):
-        if not isinstance(row, dict) or not isinstance(row.get(key), str):
-            got = sorted(row) if isinstance(row, dict) else type(row).__name__
+        if not isinstance(texts.get(key), str):
+            got = sorted(texts) if isinstance(row, dict) else type(row).__name__
             raise InputError(
                 f"{path}: line {number} needs a text {key}, got {got}; every row holds chosen and rejected"
             )
-    return row["chosen"], row["rejected"]
+    return texts["chosen"], texts["rejected"]

@@ -49,7 +49,9 @@ def read_scores(path: str | Path, columns: Sequence[str], *, samples: bool = Fal
     return frame
 
 
-def check_same_prompts(first: pl.DataFrame, second: pl.DataFrame, paths: Sequence[str | Path]) -> None:
+def check_same_prompts(
+    first: pl.DataFrame, second: pl.DataFrame, paths: tuple[str | Path, str | Path]
+) -> None:
     """Raise InputError naming a prompt that only one of two tables has.
 
     Examples
@@ -62,7 +64,8 @@ def check_same_prompts(first: pl.DataFrame, second: pl.DataFrame, paths: Sequenc
             f"prompt_id is {first.schema['prompt_id']} in {paths[0]} and {second.schema['prompt_id']} in "
             f"{paths[1]}; give both tables the same type"
         )
-    for here, there, path, other in ((first, second, *paths), (second, first, *reversed(paths))):
+    sides = [(first, second, paths[0], paths[1]), (second, first, paths[1], paths[0])]
+    for here, there, path, other in sides:
         only = here.filter(~pl.col("prompt_id").is_in(there["prompt_id"].unique().implode()))
         if not only.is_empty():
             raise InputError(
@@ -74,7 +77,7 @@ def check_same_prompts(first: pl.DataFrame, second: pl.DataFrame, paths: Sequenc
 def check_untied(frame: pl.DataFrame, column: str, path: str | Path) -> None:
     """Raise InputError when within every prompt all values of `column` are equal, though it has several."""
     spread = frame.group_by("prompt_id").agg(values=pl.col(column).n_unique(), responses=pl.len())
-    if spread["values"].max() == 1 and spread["responses"].max() > 1:
+    if (spread["values"] == 1).all() and (spread["responses"] > 1).any():
         raise InputError(
             f"{path}: all values of {column} are tied within every prompt, so they rank nothing; "
             "score the responses again"
@@ -145,15 +148,22 @@ def paired_scores(
     InputError
         As `read_scores`; prompts differ; too few samples; all values of `select` tied.
     """
-    frames = [read_scores(path, ["reward", "judge"]) for path in (policy, reference)]
-    check_same_prompts(*frames, (policy, reference))
-    for frame, path in zip(frames, (policy, reference), strict=True):
+    ours, theirs = (read_scores(path, ["reward", "judge"]) for path in (policy, reference))
+    check_same_prompts(ours, theirs, (policy, reference))
+    for frame, path in ((ours, policy), (theirs, reference)):
         for procedure in procedures:
             check_rollouts(frame, min_samples(procedure), procedure.text, path)
     if any(procedure.name != "none" for procedure in procedures):
-        both = pl.concat([frame.select("prompt_id", pl.col(select).cast(pl.Float64)) for frame in frames])
+        both = pl.concat(
+            [frame.select("prompt_id", pl.col(select).cast(pl.Float64)) for frame in (ours, theirs)]
+        )
         check_untied(both, select, f"{policy} and {reference}")
-    return tuple(_grouped(frame, column) for frame in frames for column in (select, "judge"))
+    return (
+        _grouped(ours, select),
+        _grouped(ours, "judge"),
+        _grouped(theirs, select),
+        _grouped(theirs, "judge"),
+    )
 
 
 def calibrated_table(
@@ -195,12 +205,12 @@ def calibrated_table(
     check_rollouts(rollouts, max(fewest, 1 + leave_one_out), calibrator.text, reference)
     check_untied(rollouts, "reward", reference)
     own = _own_rollouts(frame, rollouts, (scores, reference)) if leave_one_out else np.full(frame.height, -1)
-    offset, rewards = float(rollouts["reward"].mean()), frame["reward"].to_numpy()
+    offset, rewards = float(np.mean(rollouts["reward"].to_numpy())), frame["reward"].to_numpy()
     references = _by_prompt(rollouts, "reward")
     calibrated = np.empty(frame.height)
     for prompt, rows in _rows_by_prompt(frame).items():
         data = (rewards[rows], references[prompt], own[rows])
-        if calibrator.name == "empirical":
+        if calibrator.p is None:
             calibrated[rows] = empirical_calibration(data[0], data[1], ties=ties, own=data[2] >= 0)
         else:
             calibrated[rows] = _anchored(*data, offset, calibrator.p)
@@ -223,7 +233,7 @@ def _own_rollouts(
     frame: pl.DataFrame, rollouts: pl.DataFrame, paths: tuple[str | Path, str | Path]
 ) -> np.ndarray:
     """Position of each response among its prompt's rollouts by sample_id, -1 where it is not there."""
-    key = ["prompt_id", pl.col("sample_id").cast(pl.String)]
+    key = pl.col("prompt_id"), pl.col("sample_id").cast(pl.String)
     places = rollouts.select(*key, own=pl.int_range(pl.len()).over("prompt_id"), rollout="reward")
     joined = frame.select(*key, "reward").join(
         places, on=["prompt_id", "sample_id"], how="left", maintain_order="left"
