@@ -1,12 +1,13 @@
 """One file is one run: what it may say, and what it means for the policies."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from infalign.errors import InputError
-from infalign.records.config import check_data, parse_config, parse_config_json, task_folder
+from infalign.records.config import Config, check_data, parse_config, parse_config_json, task_folder
 from infalign.records.disk import check_disk
 from infalign.records.sweep import policies, policy_folder
 
@@ -30,6 +31,11 @@ def test_every_shipped_configuration_is_valid(path):
     config = parse_config(yaml.safe_load(path.read_text()))
     assert policies(config)
     assert parse_config_json(config.model_dump_json()) == config
+
+
+def test_the_schema_is_in_step_with_the_models():
+    written = json.loads((ROOT / "config" / "schema.json").read_text(encoding="utf-8"))
+    assert written == Config.model_json_schema(), "run: python scripts/write_schema.py config/schema.json"
 
 
 def test_all_errors_come_at_once(smoke):

@@ -1,0 +1,23 @@
+"""Write the JSON schema of the configuration, for editors and readers."""
+
+import json
+from pathlib import Path
+
+from infalign.records.command import run_command
+from infalign.records.config import Config
+from infalign.records.tables import write_atomically
+
+
+def write_schema(out: Path, /) -> None:
+    """Write the schema.
+
+    Parameters
+    ----------
+    out : file to write, e.g. config/schema.json.
+    """
+    text = json.dumps(Config.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+    write_atomically(out, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    run_command(write_schema)
