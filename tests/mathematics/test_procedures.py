@@ -40,7 +40,9 @@ def test_text_forms_round_trip(text, canonical):
 
 @pytest.mark.parametrize("text", ["best(4)", "", "bon(4", "BON(4)", "beam"])
 def test_unknown_procedure_lists_the_valid_ones(text):
-    with pytest.raises(InputError, match=r"valid forms: none, bon\(n\), won\(n\), sbon\(n, lambda\), bop\(mu\)"):
+    with pytest.raises(
+        InputError, match=r"valid forms: none, bon\(n\), won\(n\), sbon\(n, lambda\), bop\(mu\)"
+    ):
         parse_procedure(text)
 
 
@@ -78,7 +80,9 @@ def test_divergence_and_mean_are_those_of_the_density(text):
         return float(density(text, u))
 
     assert quad(lambda u: u * f(u), 0, 1)[0] == pytest.approx(mean_quantile(text), abs=1e-10)
-    assert quad(lambda u: f(u) * np.log(f(u)) if f(u) > 0 else 0.0, 0, 1)[0] == pytest.approx(kl(text), abs=1e-8)
+    assert quad(lambda u: f(u) * np.log(f(u)) if f(u) > 0 else 0.0, 0, 1)[0] == pytest.approx(
+        kl(text), abs=1e-8
+    )
 
 
 @given(st.integers(1, 1024))
@@ -139,7 +143,9 @@ def test_soft_best_of_n_by_sampling():
     assert abs(means.mean() - mean_quantile("sbon(4, 5)")) < 5 * error
 
 
-@pytest.mark.parametrize("text", ["none", "bon(1)", "bon(2)", "bon(5)", "won(1)", "won(2)", "won(5)", "bop(3.5)"])
+@pytest.mark.parametrize(
+    "text", ["none", "bon(1)", "bon(2)", "bon(5)", "won(1)", "won(2)", "won(5)", "bop(3.5)"]
+)
 def test_slope_and_bend_of_the_curve(text):
     p, step = np.linspace(0.1, 0.9, 9), 1e-5
     procedure = parse_procedure(text)

@@ -79,7 +79,8 @@ def test_log_of_zero_says_what_to_do():
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("raw", "not a function of the calibrated reward"), ("optimal(bon(4))", "solve it first")]
+    ("text", "reason"),
+    [("raw", "not a function of the calibrated reward"), ("optimal(bon(4))", "solve it first")],
 )
 def test_transforms_without_closed_form(text, reason):
     with pytest.raises(InputError, match=reason):

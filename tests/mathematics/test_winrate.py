@@ -65,9 +65,13 @@ def test_best_of_poisson_weights_are_the_mixture_by_enumeration():
 def test_win_rate_by_enumeration_of_both_sides(data, procedure):
     """Selection by one score, the winner by another, both with ties."""
     columns = [np.array(data.draw(scores)) for _ in range(2)]
-    judges = [np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(c), max_size=len(c)))) for c in columns]
+    judges = [
+        np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(c), max_size=len(c)))) for c in columns
+    ]
     if procedure.startswith("sbon"):
-        quantiles = [np.mean((columns[1] < c[:, None]) + 0.5 * (columns[1] == c[:, None]), axis=1) for c in columns]
+        quantiles = [
+            np.mean((columns[1] < c[:, None]) + 0.5 * (columns[1] == c[:, None]), axis=1) for c in columns
+        ]
         weights = [enumerated_weights(c, "sbon", 2, q, 3.0) for c, q in zip(columns, quantiles, strict=True)]
     else:
         weights = [selection_weights(c, procedure) for c in columns]

@@ -217,7 +217,8 @@ def _newton(procedure: Procedure, density: Density, beta: float, climbing: bool)
     Climbing keeps to an ascent of the objective; otherwise only the residual has to fall.
     """
     density, gap = _gap(procedure, density, beta)
-    size, reached = float(np.abs(gap).max()), False
+    size = float(np.abs(gap).max())
+    reached = size <= _tolerance(density)
     for step in range(_NEWTON_STEPS):
         moved = _step(procedure, density, gap, beta, climbing, 1 if reached else _HALVINGS)
         if moved is None:
