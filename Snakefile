@@ -38,6 +38,9 @@ FOLDER_OF = {name: task_folder(CONFIG, name) for name in CONFIG.tasks}
 TASKS = {folder: name for name, folder in FOLDER_OF.items()}
 POLICY_AT = {policy_folder(CONFIG, policy): policy for policy in POLICIES}
 
+report: "workflow/report/workflow.rst"
+
+
 shell.prefix(
     "set -euo pipefail; export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "
     f"TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_TELEMETRY=1 PATH={os.path.dirname(sys.executable)}:$PATH; "

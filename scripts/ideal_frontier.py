@@ -1,17 +1,19 @@
 """Ideal frontiers of a run's transforms under its procedures (Theorem 3), before any training."""
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
 import polars as pl
 from tqdm import tqdm
 
-from infalign.mathematics.frontier import ideal, optimal
+from infalign.mathematics.frontier import OptimalSolution, ideal, optimal
 from infalign.records.command import run_command
 from infalign.records.config import read_config
 from infalign.records.metrics import procedures
 from infalign.records.tables import write_table
 
+SATURATED = 0.999  # win rate from which a larger KL buys nothing, and soon cannot be spent
 SCHEMA = {
     "transform": pl.String,
     "procedure": pl.String,
@@ -35,9 +37,19 @@ def ideal_frontier(config: Path, /, *, out: Path) -> None:
         points = [
             ideal(name, procedure.text, kl=kl) for name, kl in product(run.theory.transforms, run.theory.kl)
         ]
-        points += [optimal(procedure.text, kl=kl) for kl in run.theory.kl]
+        points += optimal_points(procedure.text, run.theory.kl)
         rows += [{name: getattr(point, name) for name in SCHEMA} for point in points]
     write_table(pl.DataFrame(rows, schema=SCHEMA), out, {"run": run.run})
+
+
+def optimal_points(procedure: str, budgets: Sequence[float]) -> list[OptimalSolution]:
+    """Points of the optimal transform by rising KL, up to the first that wins almost always."""
+    points = []
+    for kl in sorted(budgets):
+        points.append(optimal(procedure, kl=kl))
+        if points[-1].win_rate > SATURATED:
+            break
+    return points
 
 
 if __name__ == "__main__":
