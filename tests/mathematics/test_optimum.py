@@ -1,5 +1,7 @@
 """The optimal transformation: fixed point, closed laws, and optimality."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -8,7 +10,15 @@ from scipy.optimize import brentq
 from infalign.errors import InputError
 from infalign.mathematics.continuous import Density, win_rate
 from infalign.mathematics.frontier import ideal
-from infalign.mathematics.optimum import derivative, kernel, optimal, optimal_density
+from infalign.mathematics.optimum import (
+    _newton,
+    _panels,
+    _starts,
+    derivative,
+    kernel,
+    optimal,
+    optimal_density,
+)
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.quadrature import Panels
 
@@ -186,3 +196,21 @@ def test_budget_out_of_reach_names_the_largest():
 def test_beta_must_be_positive(beta):
     with pytest.raises(InputError, match="beta must be a finite number > 0"):
         optimal("bon(4)", beta=beta)
+
+
+def test_a_solution_that_did_not_converge_is_not_used():
+    solution = replace(optimal("bon(4)", beta=0.2), converged=False, residual=0.5)
+    with pytest.raises(
+        InputError, match=r"optimal\(bon\(4\)\) did not converge at beta 0.2: the residual is 0.5"
+    ):
+        solution.at([0.5])
+
+
+@pytest.mark.parametrize("n", [2, 4, 32])
+def test_worst_of_n_has_one_solution_whatever_the_start(n):
+    """Every mass S(v) above 1 − v that solves the equation is a rescaling of one function: starts agree."""
+    procedure = parse_procedure(f"won({n})")
+    panels = _panels(procedure, 0.05)
+    ends = [_newton(procedure, start, 0.05, climbing=False) for start in _starts(procedure, panels, 0.05)]
+    assert all(converged for _, _, converged in ends)
+    assert np.ptp([end.kl for end, _, _ in ends]) < 1e-9

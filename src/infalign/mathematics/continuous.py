@@ -88,9 +88,14 @@ def win_rate(density: Density, procedure: Procedure) -> float:
         n, inverse_temperature = int(procedure.parameters[0]), float(procedure.parameters[1])
         masses = panels.weights * np.stack([density.f, np.ones_like(density.f)])
         picks = independent_weights(masses, panels.u, n, inverse_temperature)
-        return float(picks[0] @ panels.from_zero(picks[1] / panels.weights))
+        return _rate(picks[0] @ panels.from_zero(picks[1] / panels.weights))
     below, reference = density_levels(density, procedure)
-    return 1.0 - panels.integrate(below * reference)
+    return _rate(1.0 - panels.integrate(below * reference))
+
+
+def _rate(value: float) -> float:
+    """A win rate without the rounding that carries it past its bounds."""
+    return float(np.clip(value, 0.0, 1.0))
 
 
 def density_levels(density: Density, procedure: Procedure) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

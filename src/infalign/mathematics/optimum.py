@@ -71,9 +71,18 @@ class OptimalSolution:
     phi: NDArray[np.float64]
 
     def at(self, u: ArrayLike) -> NDArray[np.float64]:
-        """Φ at quantiles u in [0, 1], any shape, by a cubic spline through the grid."""
+        """Φ at quantiles u in [0, 1], any shape, by a cubic spline; an InputError if not converged."""
+        self.require_converged()
         nodes, first = np.unique(self.u, return_index=True)
         return CubicSpline(nodes, self.phi[first])(np.asarray(u, dtype=np.float64))
+
+    def require_converged(self) -> None:
+        """Raise an InputError that says what was reached, unless the solution converged."""
+        if not self.converged:
+            raise InputError(
+                f"{self.transform} did not converge at beta {self.beta:.6g}: the residual is "
+                f"{self.residual:.3g} after {self.iterations} steps; use a larger beta or a smaller kl"
+            )
 
 
 def derivative(procedure: Procedure, density: Density) -> NDArray[np.float64]:
@@ -281,7 +290,7 @@ def _starts(procedure: Procedure, panels: Panels, beta: float) -> list[Density]:
                 for w in widths
             ]
     for depth in 4.0 ** np.arange(0, 3 + np.log2(1 + peak / beta) / 2):
-        logits += [-depth * np.exp(-rate * panels.u) for rate in {1.0, peak}]
+        logits += [-depth * np.exp(-rate * panels.u) for rate in dict.fromkeys((1.0, peak))]
     densities = [Density(panels, values) for values in logits]
     order = np.argsort([-_objective(procedure, density, beta) for density in densities])
     return [densities[i] for i in order[:_STARTS]]
@@ -298,7 +307,8 @@ def _peak(procedure: Procedure) -> float:
 def _panels(procedure: Procedure, beta: float) -> Panels:
     """Panels down to the widths at which the optimum can concentrate."""
     peak = _peak(procedure)
-    upper = int(np.clip(np.log2(peak**2 / beta) + 6, 6, 110))
+    steepest = peak**2 + (procedure.parameters[1] if procedure.name == "sbon" else 0.0)
+    upper = int(np.clip(np.log2(steepest / beta) + 6, 6, 110))
     coarse = Panels.graded(int(6 + np.log2(1 + peak)), upper, per_octave=0.5)
     if procedure.name != "won":
         return coarse
