@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import datasets
 import polars as pl
 import pytest
 
@@ -141,6 +142,31 @@ def test_demonstrations_are_every_assistant_turn(tmp_path):
         (f"\n\nHuman: One {turn}?\n\nAssistant:", " First."),
         (start + "\n\nAssistant:", " A."),
     ]
+
+
+def test_from_the_hub(monkeypatch):
+    asked = []
+
+    def load_dataset(path, **options):
+        asked.append((path, options))
+        part = datasets.Dataset.from_list(list(rows(40)))
+        return datasets.DatasetDict({"train": part, "test": part.select(range(5))})
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    _, counts = read_preferences("helpful-base", revision="abc")
+    assert asked == [("Anthropic/hh-rlhf", {"data_dir": "helpful-base", "revision": "abc"})]
+    assert (counts["read"], counts["kept"], counts["duplicates"]) == (45, 40, 5)
+
+
+def test_hub_that_cannot_be_reached(monkeypatch):
+    def load_dataset(path, **options):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(
+        InputError, match=r"Anthropic/hh-rlhf \(helpful-base, revision main\) cannot be read .* no route"
+    ):
+        read_preferences("helpful-base")
 
 
 def test_missing_data_root(tmp_path):

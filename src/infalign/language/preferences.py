@@ -213,7 +213,14 @@ def _digest(text: str) -> str:
 def _hub_rows(name: str, revision: str) -> Iterator[tuple[str, str]]:
     from datasets import load_dataset
 
-    for part in load_dataset(HUB_DATASET, data_dir=name, revision=revision).values():
+    try:
+        parts = load_dataset(HUB_DATASET, data_dir=name, revision=revision)
+    except OSError as error:  # no network, offline mode, or no such revision or folder
+        raise InputError(
+            f"{HUB_DATASET} ({name}, revision {revision}) cannot be read from the hub: {error}; check the "
+            "network and the revision, or give a local copy (snakemake --config data_root=DIR)"
+        ) from error
+    for part in parts.values():
         yield from ((row["chosen"], row["rejected"]) for row in part)
 
 
