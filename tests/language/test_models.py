@@ -1,3 +1,4 @@
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -133,6 +134,15 @@ def test_folders_without_safetensors_are_refused(tmp_path, language_model, token
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"holds no config.json with \*.safetensors"):
         load_language_model(tmp_path)
+
+
+def test_padding_differs_from_the_end_token_in_loaded_models(tmp_path, language_model, tokenizer):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.pad_token = tokenizer.eos_token
+    save_model(language_model, tokenizer, tmp_path)
+    model, loaded = load_reward_model(tmp_path)
+    assert loaded.pad_token_id != loaded.eos_token_id
+    assert model.config.pad_token_id == loaded.pad_token_id < model.get_input_embeddings().num_embeddings
 
 
 def test_training_data_longer_than_the_context_is_refused(tokenizer):

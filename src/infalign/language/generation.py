@@ -122,7 +122,7 @@ def _batches(prompts: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.n
     lengths = np.array([len(prompt) for prompt in prompts])
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        rows = np.array(sorted(rows, key=lambda row: tuple(prompts[row])))
+        rows = np.array(sorted(rows, key=lambda row: tuple(prompts[int(row)])))
         for start in range(0, len(rows), batch_size):
             yield rows[start : start + batch_size]
 

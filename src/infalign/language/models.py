@@ -238,7 +238,8 @@ def new_language_model(
         pad_token_id=tokenizer.pad_token_id,
     )
     with _seeded(seed):
-        return LlamaForCausalLM(config).to(default_device())
+        model: Any = LlamaForCausalLM(config)
+    return model.to(default_device())
 
 
 def _check_folder(source: str, kind: str) -> None:
@@ -268,7 +269,11 @@ def _load(auto: Any, source: str, revision: str | None, seed: int, **options: An
             f"model {source} (revision {revision or 'local'}) could not be loaded: {error}; check its name, "
             "the network, or give a local folder with path:"
         ) from error
-    if tokenizer.pad_token_id is None:
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"model {source}: its tokenizer has no end-of-sequence token; set eos_token in its files"
+        )
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
         _add_padding(tokenizer, model)
     return model.to(default_device()), tokenizer
 
@@ -276,7 +281,8 @@ def _load(auto: Any, source: str, revision: str | None, seed: int, **options: An
 def _add_padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
     """Give a padding token that differs from the end token, since rewards are read at the latter."""
     tokenizer.add_special_tokens({"pad_token": PAD})
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    embeddings: Any = model.get_input_embeddings()
+    if len(tokenizer) > embeddings.num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
 
@@ -345,7 +351,9 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
         If there is none.
     """
     try:
-        return AutoTokenizer.from_pretrained(str(source), revision=revision or "main", trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(
+            str(source), revision=revision or "main", trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         raise InputError(
             f"tokenizer {source} (revision {revision or 'local'}) could not be loaded: {error}; check its name, "
@@ -402,7 +410,7 @@ def start_model(
         if reference is None:
             raise InputError("base.reference: true needs the folder of the reference policy; give it")
         return load_language_model(reference, seed=seed)
-    if tokenizer is None:
+    if tokenizer is None or base.from_config is None:
         raise InputError("base.from_config needs a tokenizer; train one with train_tokenizer first")
     return new_language_model(base.from_config, tokenizer, seed=seed), tokenizer
 
