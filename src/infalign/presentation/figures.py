@@ -478,7 +478,7 @@ def _draw_panel(axis, trained, offline, ideal, drawn: Sequence[Series]) -> dict[
         if not curve.is_empty():
             color, _, line = transform_look(transform)
             _draw_curve(axis, curve, Look(color, "", line, True), edge, width=1.2)
-            handles["offline frontier (in the reward's colour)"] = Line2D([], [], color=GREY, linewidth=1.2)
+            handles["offline frontier (reward's colour)"] = Line2D([], [], color=GREY, linewidth=1.2)
     for series in drawn:
         handles[series.label] = _draw_points(axis, _rows(trained, series), series.look)
     axis.set_xlim(0, edge)
@@ -538,4 +538,5 @@ def _share_legend(figure: Figure, handles: dict[str, Line2D]) -> None:
     """Put one legend below all panels: policies first, curves last."""
     curves = [label for label in handles if label.startswith(("limit", "offline"))]
     labels = [label for label in handles if label not in curves] + curves
-    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=3)
+    columns = 3 if figure.get_figwidth() > 7.5 else 2
+    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=columns)
