@@ -103,7 +103,21 @@ def ideal(
     """
     transform, procedure = parse_transform(transform), parse_procedure(procedure)
     density, paper_beta = _ideal_density(transform, kl, beta)
-    return FrontierPoint(transform.text, procedure.text, paper_beta, density.kl, win_rate(density, procedure))
+    return FrontierPoint(
+        transform.text,
+        procedure.text,
+        paper_beta,
+        density.kl,
+        win_rate(_resolving(density, procedure), procedure),
+    )
+
+
+def _resolving(density: Density, procedure: Procedure) -> Density:
+    """The density on panels that also resolve the softmax of soft best-of-n, whose steps are 1/λ wide."""
+    if procedure.name != "sbon":
+        return density
+    panels = density.panels.limited(4 / max(float(procedure.parameters[1]), 8.0))
+    return Density(panels, density.panels.interpolate(density.log_f, panels))
 
 
 @lru_cache(maxsize=256)

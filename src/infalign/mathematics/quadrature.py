@@ -104,6 +104,13 @@ class Panels:
         n_lower = len(self.lower) - 1
         return Panels(_halved(self.lower, marked[:n_lower]), _halved(self.upper, marked[n_lower:][::-1]))
 
+    def limited(self, width: float) -> "Panels":
+        """The panels, halved until none is wider than `width`."""
+        panels = self
+        while (wide := 2 * panels.half_widths > width).any():
+            panels = panels.split(wide)
+        return panels
+
     def interpolate(self, values: NDArray[np.float64], target: "Panels") -> NDArray[np.float64]:
         """A function given at these nodes, evaluated at the nodes of other panels."""
         lower, upper = target.u < 0.5, target.u >= 0.5
