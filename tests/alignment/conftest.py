@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from infalign.alignment.objectives import build_objective
 
@@ -18,7 +18,7 @@ LONGEST = 3
 
 @dataclass
 class Toy:
-    reference: LlamaForCausalLM
+    reference: GPT2LMHeadModel
     tokenizer: PreTrainedTokenizerFast
     prompts: pl.DataFrame
     responses: list[list[int]]  # all 40
@@ -61,17 +61,28 @@ def toy() -> Toy:
         clean_up_tokenization_spaces=False,
     )
     torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=4, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=8, initializer_range=0.3,
-        bos_token_id=END, eos_token_id=END, pad_token_id=END,
-    )  # fmt: skip
+    config = GPT2Config(
+        vocab_size=4,
+        n_embd=32,
+        n_layer=1,
+        n_head=2,
+        n_positions=8,
+        initializer_range=0.1,
+        bos_token_id=END,
+        eos_token_id=END,
+        pad_token_id=END,
+    )
     prompts = pl.DataFrame({"prompt_id": ["id-a", "id-b b"], "prompt": ["a", "b b"]})
     responses = list_responses()
+    texts = tokenizer.batch_decode(responses, skip_special_tokens=True)
     rng = np.random.default_rng(3)
-    texts = sorted(set(tokenizer.batch_decode(responses, skip_special_tokens=True)))
-    rewards = {f"{p}|{text}": float(rng.normal()) for p in prompts["prompt"] for text in texts}
-    return Toy(LlamaForCausalLM(config).eval(), tokenizer, prompts, responses, rewards)
+    rewards = {}
+    for prompt in prompts["prompt"]:
+        worth = rng.normal(size=(LONGEST, END))  # of each word at each position
+        for text in texts:
+            words = ["abc".index(word) for word in text.split()]
+            rewards[f"{prompt}|{text}"] = float(worth[np.arange(len(words)), words].sum())
+    return Toy(GPT2LMHeadModel(config).eval(), tokenizer, prompts, responses, rewards)
 
 
 def _word_tokenizer() -> Tokenizer:

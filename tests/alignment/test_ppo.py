@@ -18,7 +18,7 @@ FAST = {
     "samples_per_prompt": 128,
     "epochs": 1,
     "minibatches": 2,
-    "learning_rate": 0.01,
+    "learning_rate": 0.003,
     "adam_epsilon": 1e-8,
     "gae_lambda": 1.0,
     "checkpoint_every": 3,
@@ -66,8 +66,8 @@ def test_policy_approaches_the_tilt_of_its_reward(toy, toy_objective, tmp_path, 
     train(toy, toy_objective, tmp_path, **settings)
     policy = AutoModelForCausalLM.from_pretrained(tmp_path / "run")
     distance, share = distance_and_share(toy, toy_objective, policy)
-    assert share > 0.9
-    assert distance < 0.05
+    assert share > 0.95
+    assert distance < 0.02
 
 
 def test_before_the_first_update_ratio_is_one_and_kl_zero(toy, toy_objective, tmp_path):
@@ -76,7 +76,7 @@ def test_before_the_first_update_ratio_is_one_and_kl_zero(toy, toy_objective, tm
     assert log["kl"][0] == 0.0 and log["kl_sampled"][0] == 0.0
     assert log["kl"][1] > 0.0
     assert log["objective"][0] == log["value"][0]
-    assert log["learning_rate"].to_list() == [0.01, 0.005]
+    assert log["learning_rate"].to_list() == [0.003, 0.0015]
 
 
 def test_first_gradient_is_the_exact_gradient_of_the_objective(toy, toy_objective):
@@ -165,12 +165,16 @@ def test_checkpoint_of_another_run_is_not_continued(toy, toy_objective, tmp_path
     assert log["step"].to_list() == list(range(6)) and log["kl"][0] == 0.0
 
 
-def test_batch_size_of_a_chunk_changes_nothing(toy, toy_objective, tmp_path):
-    settings = EXACT | {"updates": 3, "samples_per_prompt": 8}
-    train(toy, toy_objective, tmp_path, "small", **settings | {"chunk_size": 3})
-    train(toy, toy_objective, tmp_path, "large", **settings | {"chunk_size": 64})
-    one, other = weights(tmp_path / "small"), weights(tmp_path / "large")
-    assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one)
+def test_chunk_size_does_not_change_the_gradient(toy, toy_objective):
+    gradients = []
+    for size in (3, 64):
+        settings = PPOSettings(**EXACT | {"samples_per_prompt": 8, "chunk_size": size})
+        learner = ppo.new_learner(toy.reference, settings)
+        batch = ppo.sample_batch(learner, toy.tokenizer, toy.prompts, toy_objective, toy.score, 0, 3)
+        ppo.set_advantages(batch, toy_objective.beta, settings, learner.device)
+        ppo.accumulate_gradient(learner, batch, np.arange(16), toy_objective.beta)
+        gradients.append([parameter.grad for parameter in learner.policy.parameters()])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*gradients, strict=True))
 
 
 def test_every_pass_visits_every_prompt_once():
@@ -183,7 +187,7 @@ def test_policy_is_saved_without_pickle(toy, toy_objective, tmp_path):
     train(toy, toy_objective, tmp_path, **EXACT | {"updates": 1, "samples_per_prompt": 2})
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert "model.safetensors" in names and not {n for n in names if n.endswith((".bin", ".pt", ".pkl"))}
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["model_type"] == "llama"
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["model_type"] == "gpt2"
 
 
 def test_reward_that_is_not_finite_is_named(toy, toy_objective, tmp_path):
