@@ -159,14 +159,24 @@ def build_objective(
     strength(kl, beta)
     every = _rewards_by_prompt(scores)
     used = _first(every, n_rollouts)
-    parsed = None if transform.name == "raw" else parse_calibrator(calibrator)
+    parsed = _calibrator(transform, calibrator)
     center, spread = _center_and_spread(every, transform)
     curves = {}
-    if parsed is not None and parsed.name == "anchors":
+    if parsed is not None and parsed.p is not None:
         curves = {prompt_id: fit_anchors(rewards, center, parsed.p) for prompt_id, rewards in used.items()}
-    solution = optimal(transform.procedure, kl=kl, beta=beta) if transform.name == "optimal" else None
+    solution = None if transform.procedure is None else optimal(transform.procedure, kl=kl, beta=beta)
     draft = Objective(transform, parsed, ties, used, center, spread, curves, solution)
     return _with_strength(draft, _values_in_sample(draft, every), kl, beta)
+
+
+def _calibrator(transform: Transform, text: str | None) -> Calibrator | None:
+    if transform.name == "raw":
+        return None
+    if text is None:
+        raise InputError(
+            f"{transform.text} acts on a calibrated reward, got no calibrator; give empirical or anchors(p)"
+        )
+    return parse_calibrator(text)
 
 
 def _rewards_by_prompt(scores: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -230,7 +240,8 @@ def _values_in_sample(draft: Objective, every: dict[str, np.ndarray]) -> np.ndar
 
 def _with_strength(draft: Objective, values: np.ndarray, kl: float | None, beta: float | None) -> Objective:
     unit = draft.spread if draft.calibrator is None else math.exp(scale(draft.transform))
-    used = beta_for_kl(values, kl) if beta is None else beta / unit
+    kind, amount = strength(kl, beta)
+    used = beta_for_kl(values, amount) if kind == "kl" else amount / unit
     return replace(draft, beta=used, beta_paper=used * unit, kl=float(tilt_kl(values, used).mean()))
 
 

@@ -279,8 +279,9 @@ def sample_batch(
     The rows are grouped by prompt. Raises InputError if a reward is not finite.
     """
     settings = learner.settings
-    chosen = prompt_rows(prompts.height, settings.prompts_per_update, seed, learner.step)
-    chosen = np.repeat(chosen, settings.samples_per_prompt)
+    chosen = np.repeat(
+        prompt_rows(prompts.height, settings.prompts_per_update, seed, learner.step), settings.samples_per_prompt
+    )
     texts, ids = (np.array(prompts[name].to_list(), dtype=object)[chosen] for name in ("prompt", "prompt_id"))
     encoded = encode_prompts(tokenizer, list(texts))
     rng = np.random.default_rng([seed, learner.step, 1])
@@ -346,10 +347,10 @@ def chunks(batch: Batch, rows: np.ndarray, size: int, device: torch.device) -> I
     order = rows[np.argsort(-totals, kind="stable")]
     for start in range(0, len(order), size):
         part = order[start : start + size]
-        sequences = [batch.prompts[row] + batch.responses[row] for row in part]
-        padded = np.zeros((len(part), len(sequences[0])), dtype=np.int64)
-        for i, sequence in enumerate(sequences):
-            padded[i, : len(sequence)] = sequence
+        texts = [batch.prompts[row] + batch.responses[row] for row in part]
+        padded = np.zeros((len(part), len(texts[0])), dtype=np.int64)
+        for i, text in enumerate(texts):
+            padded[i, : len(text)] = text
         lengths = batch.lengths[part]
         within = np.concatenate([np.arange(length) for length in lengths])
         sequence = np.repeat(np.arange(len(part)), lengths)

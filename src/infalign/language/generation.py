@@ -1,4 +1,4 @@
-"""Sampling responses from a causal language model, reproducibly and without padding."""
+"""Sampling responses from a causal language model, reproducibly in any batch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sample_tokens(
 ) -> TokenSamples:
     """Draw one response per row by inverting each step's distribution function at a given uniform number.
 
-    Rows are grouped by prompt length, so nothing is padded, and finished rows leave the batch; a row's
+    Rows are sorted by prompt length, padded on the left, and finished rows leave the batch; a row's
     response depends on its prompt and its uniforms only (up to rounding of the model's arithmetic).
 
     Parameters
@@ -118,18 +118,16 @@ def _check_sampling(
 
 
 def _batches(prompts: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndarray]:
-    """Rows of equal prompt length, at most batch_size at once, equal prompts side by side."""
-    lengths = np.array([len(prompt) for prompt in prompts])
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        rows = np.array(sorted(rows, key=lambda row: tuple(prompts[int(row)])))
-        for start in range(0, len(rows), batch_size):
-            yield rows[start : start + batch_size]
+    """Rows sorted by prompt length, at most batch_size at once, equal prompts side by side."""
+    order = sorted(range(len(prompts)), key=lambda row: (len(prompts[row]), tuple(prompts[row])))
+    rows = np.array(order, dtype=np.int64)
+    for start in range(0, len(rows), batch_size):
+        yield rows[start : start + batch_size]
 
 
 def _steps(model, prompts, rows: np.ndarray, draws: torch.Tensor, eos_id: int, temperature: float):
     """Yield (step, rows still alive, their tokens, their log-probabilities) until all have finished."""
-    cache, logits = _read_prompts(model, [tuple(prompts[row]) for row in rows])
+    cache, logits, padding = _read_prompts(model, [tuple(prompts[row]) for row in rows])
     alive = torch.arange(len(rows), device=draws.device)  # batch position of each cache row
     open_rows = torch.ones(len(rows), dtype=torch.bool, device=draws.device)  # of the cache rows
     for step in range(draws.shape[1]):
@@ -149,20 +147,41 @@ def _steps(model, prompts, rows: np.ndarray, draws: torch.Tensor, eos_id: int, t
             keep = open_rows.nonzero()[:, 0]
             cache.batch_select_indices(keep)
             alive, token, open_rows = alive[keep], token[keep], open_rows[keep]
-        logits = model(input_ids=token[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
+        logits = _read(model, token[:, None], cache, padding[alive])
 
 
 def _read_prompts(
     model: PreTrainedModel, prompts: list[tuple[int, ...]]
-) -> tuple[DynamicCache, torch.Tensor]:
-    """Cache and next-token logits of every row, reading each distinct prompt once."""
+) -> tuple[DynamicCache, torch.Tensor, torch.Tensor]:
+    """Cache, next-token logits and left padding of every row, reading each distinct prompt once."""
     distinct = {prompt: position for position, prompt in enumerate(dict.fromkeys(prompts))}
     rows = torch.tensor([distinct[prompt] for prompt in prompts], device=model.device)
     cache = DynamicCache(config=model.config)
-    inputs = torch.tensor(list(distinct), device=model.device)
-    logits = model(input_ids=inputs, past_key_values=cache, use_cache=True).logits[:, -1]
+    longest = max(map(len, distinct))
+    padding = torch.tensor([longest - len(prompt) for prompt in distinct], device=model.device)
+    inputs = torch.tensor(
+        [(0,) * (longest - len(prompt)) + prompt for prompt in distinct], device=model.device
+    )
+    logits = _read(model, inputs, cache, padding)
     cache.batch_select_indices(rows)
-    return cache, logits[rows]
+    return cache, logits[rows], padding[rows]
+
+
+def _read(
+    model: PreTrainedModel, inputs: torch.Tensor, cache: DynamicCache, padding: torch.Tensor
+) -> torch.Tensor:
+    """Next-token logits after more tokens; the first `padding` positions of a row are not attended to."""
+    if not padding.any():
+        return model(input_ids=inputs, past_key_values=cache, use_cache=True).logits[:, -1]
+    start = cache.get_seq_length()
+    places = torch.arange(start + inputs.shape[1], device=inputs.device)[None, :] - padding[:, None]
+    return model(
+        input_ids=inputs,
+        attention_mask=(places >= 0).long(),
+        position_ids=places[:, start:].clamp(min=0),
+        past_key_values=cache,
+        use_cache=True,
+    ).logits[:, -1]
 
 
 def _invert(log_p: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
