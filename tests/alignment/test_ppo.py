@@ -227,3 +227,13 @@ def test_log_is_a_table_of_numbers(toy, toy_objective, tmp_path):
     log = train(toy, toy_objective, tmp_path, **EXACT | {"updates": 2, "samples_per_prompt": 4})
     assert log.height == 2 and all(dtype.is_numeric() for dtype in log.dtypes)
     assert log.select(pl.all().is_finite().all()).row(0) == (True,) * log.width
+
+
+def test_averaged_weights_are_the_mean_over_the_last_updates(toy, toy_objective, tmp_path):
+    settings = EXACT | {"samples_per_prompt": 4, "schedule": "constant"}
+    for updates in (1, 2):
+        train(toy, toy_objective, tmp_path, f"after{updates}", **settings | {"updates": updates})
+    train(toy, toy_objective, tmp_path, "mean", **settings | {"updates": 2, "weight_average": 1.0})
+    one, two, mean = (weights(tmp_path / name) for name in ("after1", "after2", "mean"))
+    assert all(torch.allclose((one[name] + two[name]) / 2, mean[name], atol=1e-7) for name in mean)
+    assert any(not torch.equal(one[name], two[name]) for name in mean)
