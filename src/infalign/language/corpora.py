@@ -32,7 +32,7 @@ import polars as pl
 from infalign.errors import InputError
 from infalign.language.lexicon import LEXICONS, Lexicon
 
-ON_TOPIC, OFF_TOPIC = 0.4, -1.4  # value of a noun that is, or is not, to the point
+ON_TOPIC, OFF_TOPIC = 0.2, -0.8  # value of a noun that is, or is not, to the point
 SECOND = 0.5  # weight of the second piece of advice against the first
 MISSING = -1.0  # value of an opening, verb, manner or closing that the grammar does not know
 P_ON_TOPIC, P_REASON, P_SECOND = 0.8, 0.35, 0.4  # in demonstrations and pairs; never both extensions
