@@ -10,7 +10,7 @@ from infalign.language.models import (
     reward_model_from,
     save_model,
     start_model,
-    train_reference,
+    train_language_model,
     train_reward_model,
 )
 from infalign.language.scoring import pair_accuracy
@@ -50,7 +50,7 @@ def train_preference_model(
     start, encoder = start_model(block.base, tokenizer=encoder, reference=reference, seed=seed)
     if block.pretraining is not None:
         texts = read_table(demonstrations, ["prompt", "response"])
-        train_reference(start, encoder, texts, block.pretraining, seed=seed)
+        train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
     model = reward_model_from(start, encoder, seed=seed)
     if block.training is not None:
         chosen = rows.filter(pl.col("split") == f"{split}_train")

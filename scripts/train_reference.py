@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from infalign.language.models import load_tokenizer, save_model, start_model
-from infalign.language.models import train_reference as train
+from infalign.language.models import load_tokenizer, save_model, start_model, train_language_model
 from infalign.records.command import run_command
 from infalign.records.config import LanguageModel, parse_block
 from infalign.records.tables import read_table, write_folder
@@ -22,8 +21,11 @@ def train_reference(demonstrations: Path, /, *, tokenizer: Path, settings: str, 
     """
     block = parse_block(LanguageModel, settings)
     model, encoder = start_model(block.base, tokenizer=load_tokenizer(tokenizer), seed=seed)
+    texts = read_table(demonstrations, ["prompt", "response"])
+    if block.pretraining is not None:
+        train_language_model(model, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
     if block.training is not None:
-        train(model, encoder, read_table(demonstrations, ["prompt", "response"]), block.training, seed=seed)
+        train_language_model(model, encoder, texts, block.training, seed=seed)
     facts = {"seed": seed, "settings": block.model_dump()}
     write_folder(out, lambda partial: save_model(model, encoder, partial), facts)
 

@@ -17,7 +17,7 @@ from infalign.language.models import (
     reward_model_from,
     save_model,
     start_model,
-    train_reference,
+    train_language_model,
     train_reward_model,
     train_tokenizer,
 )
@@ -62,7 +62,7 @@ def test_reference_learns_its_demonstrations_and_repeats_itself(tokenizer):
         prompts = encode_prompts(tokenizer, DEMONSTRATIONS["prompt"].to_list())
         responses = encode_responses(tokenizer, DEMONSTRATIONS["response"].to_list())
         before = sequence_statistics(model, model, prompts, responses).log_prob.mean()
-        train_reference(model, tokenizer, DEMONSTRATIONS, settings(epochs=3), seed=0)
+        train_language_model(model, tokenizer, DEMONSTRATIONS, settings(epochs=3), seed=0)
         trained.append(sequence_statistics(model, model, prompts, responses).log_prob.mean())
     assert trained[0] > before + 10
     assert trained[0] == trained[1]
@@ -148,6 +148,6 @@ def test_padding_differs_from_the_end_token_in_loaded_models(tmp_path, language_
 def test_training_data_longer_than_the_context_is_refused(tokenizer):
     model = new_language_model(sizes(context=16), tokenizer, seed=0)
     with pytest.raises(InputError, match="exceeds the model's context of 16"):
-        train_reference(model, tokenizer, DEMONSTRATIONS, settings(), seed=0)
+        train_language_model(model, tokenizer, DEMONSTRATIONS, settings(), seed=0)
     with pytest.raises(InputError, match="no demonstrations"):
-        train_reference(model, tokenizer, DEMONSTRATIONS[:0], settings(), seed=0)
+        train_language_model(model, tokenizer, DEMONSTRATIONS[:0], settings(), seed=0)

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 import torch
@@ -467,15 +467,16 @@ def _arguments(training: Training, seed: int, folder: str) -> dict[str, Any]:
     }
 
 
-def train_reference(
+def train_language_model(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     demonstrations: pl.DataFrame,
     training: Training,
     *,
     seed: int,
+    loss_on: Literal["responses", "texts"] = "responses",
 ) -> PreTrainedModel:
-    """Finetune a language model on demonstrations with TRL's SFTTrainer; the loss is on responses only.
+    """Train a language model on demonstrations with TRL's SFTTrainer.
 
     Parameters
     ----------
@@ -488,6 +489,8 @@ def train_reference(
         learning_rate, epochs, batch_size, warmup_ratio, weight_decay.
     seed : int
         Order of the data.
+    loss_on : str
+        responses: supervised finetuning, prompts are read without a loss; texts: pretraining, every token counts.
 
     Returns
     -------
@@ -507,7 +510,7 @@ def train_reference(
     prompts = encode_prompts(tokenizer, demonstrations["prompt"].to_list())
     responses = encode_responses(tokenizer, demonstrations["response"].to_list())
     rows = [
-        {"input_ids": prompt + response, "labels": [IGNORED] * len(prompt) + response}
+        {"input_ids": prompt + response, "labels": _prompt_labels(prompt, loss_on) + response}
         for prompt, response in zip(prompts, responses, strict=True)
     ]
     check_context(model, [row["input_ids"] for row in rows], 0)
@@ -521,6 +524,10 @@ def train_reference(
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return model
+
+
+def _prompt_labels(prompt: list[int], loss_on: str) -> list[int]:
+    return prompt if loss_on == "texts" else [IGNORED] * len(prompt)
 
 
 def train_reward_model(

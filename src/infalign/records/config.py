@@ -114,6 +114,9 @@ class LanguageModel(Block):
     """The reference policy."""
 
     base: Base
+    pretraining: Training | None = Field(
+        None, description="language modelling of prompts and responses first"
+    )
     training: Training | None = Field(None, description="supervised finetuning; null: taken as it is")
 
 
@@ -121,7 +124,9 @@ class PreferenceModel(Block):
     """A reward model or a judge."""
 
     base: Base
-    pretraining: Training | None = Field(None, description="language modelling of the demonstrations first")
+    pretraining: Training | None = Field(
+        None, description="language modelling of prompts and responses first"
+    )
     training: Training | None = Field(None, description="Bradley-Terry training; null: taken as it is")
 
 

@@ -127,18 +127,22 @@ def policy_metrics(
     if [prompt.prompt_id for prompt in ours] != [prompt.prompt_id for prompt in theirs]:
         raise InputError(f"{policy.slug}: its samples and the reference rollouts have different prompts")
     kl = np.array([prompt["kl"].mean() for prompt in ours])
+    kl_interval = _interval(kl, evaluation)
     facts = {
         **policy.row(),
         "beta": beta,
         "temperature": temperature,
         "split": "evaluation",
-        **_named_interval("kl", _interval(kl, evaluation)),
+        "kl": float(kl.mean()),
+        "kl_low": kl_interval.low,
+        "kl_high": kl_interval.high,
         "n_prompts": len(ours),
         "n_samples": len(ours[0]["reward"]),
         "distinct_bigrams": distinct_bigrams(scores["tokens"].to_list()),
     }
     limits = {
-        p.text: share_of_limit(policy.reward, p, ours, theirs, facts["kl"]) for p in procedures(evaluation)
+        p.text: share_of_limit(policy.reward, p, ours, theirs, float(kl.mean()))
+        for p in procedures(evaluation)
     }
     rows, prompt_rows = [], []
     for procedure, select, scorer, rates, means in _measured(ours, theirs, evaluation):
@@ -147,7 +151,9 @@ def policy_metrics(
         gain = {"win_rate": interval.estimate, "ci_low": interval.low, "ci_high": interval.high}
         shares = {
             "share_of_limit": limits[procedure.text],
-            "share_of_offline": share_of_offline(policy.reward, key, facts["kl"], interval.estimate, offline),
+            "share_of_offline": share_of_offline(
+                policy.reward, key, float(kl.mean()), interval.estimate, offline
+            ),
         }
         rows.append({**facts, **key, "n": procedure.n, **gain, **shares, **means})
         prompt_rows += [
@@ -247,7 +253,3 @@ def distinct_bigrams(responses: Sequence[Sequence[int]]) -> float:
 
 def _interval(values: np.ndarray, evaluation: Evaluation) -> Interval:
     return bootstrap_mean(values, evaluation.level, evaluation.resamples, evaluation.seed)
-
-
-def _named_interval(name: str, interval: Interval) -> dict[str, float | None]:
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
