@@ -127,7 +127,10 @@ def test_optimal_transform_is_the_solution_at_the_budget(scores):
     [
         ({"reward": "square", "kl": 0.5}, "unknown transform 'square'; valid forms: raw, identity, log, exp"),
         ({"reward": "exp(10)", "calibrator": "quantile", "kl": 0.5}, "unknown calibrator"),
-        ({"reward": "log", "calibrator": None, "kl": 0.5}, "log acts on a calibrated reward, got no calibrator"),
+        (
+            {"reward": "log", "calibrator": None, "kl": 0.5},
+            "log acts on a calibrated reward, got no calibrator",
+        ),
         ({"reward": "identity"}, "give exactly one of kl and beta"),
         ({"reward": "identity", "kl": 0.5, "beta": 0.1}, "give exactly one of kl and beta"),
         ({"reward": "identity", "beta": 0.0}, "beta must be a finite number > 0, got 0.0"),

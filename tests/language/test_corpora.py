@@ -85,7 +85,7 @@ def test_texts_are_short_and_plain(written):
     prompts = encode_prompts(tokenizer, written.demonstrations["prompt"].to_list())
     responses = encode_responses(tokenizer, written.demonstrations["response"].to_list())
     assert all(text.isascii() for text in texts)
-    assert max(map(len, prompts)) <= 24
+    assert max(map(len, prompts)) <= 26
     assert max(map(len, responses)) <= 40
     assert np.mean([len(r) for r in responses]) < 26
     assert written.demonstrations["response"].n_unique() > 0.99 * len(texts)

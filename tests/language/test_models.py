@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from conftest import TEXTS, settings, sizes
+from tiny_models import TEXTS, settings, sizes
 
 from infalign.errors import InputError
 from infalign.language.models import (

@@ -126,7 +126,9 @@ def test_real_data_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match="data_root: task mine reads my_pairs, which is not on the hub"):
         check_data(parse_config(values))
     values["data_root"] = str(tmp_path)
-    with pytest.raises(InputError, match=r"data_root: task mine needs files .*my_pairs/\*\.jsonl\.gz, there are none"):
+    with pytest.raises(
+        InputError, match=r"data_root: task mine needs files .*my_pairs/\*\.jsonl\.gz, there are none"
+    ):
         check_data(parse_config(values))
     (tmp_path / "my_pairs").mkdir()
     (tmp_path / "my_pairs" / "train.jsonl.gz").touch()

@@ -15,7 +15,7 @@ The gold reward of response y to prompt x is::
 
 `quality` adds the values of the response's choices (`infalign.language.lexicon`), standardised; its
 directions are the same for every prompt, except that nouns must be to the point. The prompt's words give the rest:
-its tone the scale and part of the offset, its topic the other part, its form the skew.
+its tone the scale, part of the offset and the register of the answers, its topic the other part, its form the skew.
 """
 
 from __future__ import annotations
@@ -30,12 +30,18 @@ import numpy as np
 import polars as pl
 
 from infalign.errors import InputError
-from infalign.language.lexicon import LEXICONS, Lexicon
+from infalign.language.lexicon import HIGH, LEXICONS, LOW, MIDDLE, Lexicon
 
 ON_TOPIC, OFF_TOPIC = 0.2, -0.8  # value of a noun that is, or is not, to the point
 SECOND = 0.5  # weight of the second piece of advice against the first
 MISSING = -1.0  # value of an opening, verb, manner or closing that the grammar does not know
 P_ON_TOPIC, P_REASON, P_SECOND = 0.8, 0.35, 0.4  # in demonstrations and pairs; never both extensions
+REGISTERS = {
+    LOW: -1,
+    MIDDLE: 0,
+    HIGH: 1,
+}  # a tone that means more to the asker is answered in another register
+REGISTER_ODDS = 3.0
 LIMIT = 3.0  # qualities are held to this many standard deviations
 CROSS_PROMPT = 0.3  # share of pairs whose rejected response answers another prompt
 SHARES = {  # of all prompts
@@ -70,8 +76,12 @@ class Corpus:
 
 @dataclass(frozen=True)
 class PromptTraits:
-    """What a prompt's words say: the shape of its reward, and the nouns that are to the point."""
+    """What a prompt's words say: the shape of its reward, the register and the nouns of its answers.
 
+    `register` is -1 for a calm, 0 for an ordinary and 1 for a pressing tone.
+    """
+
+    register: int
     scale: float
     offset: float
     skew: float
@@ -108,7 +118,7 @@ def _traits(task: str) -> dict[str, PromptTraits]:
     choices = itertools.product(words.tones.items(), words.asks.items(), words.topics.items(), words.tails)
     for (tone, (scale, tone_offset)), (ask, skew), (topic, (topic_offset, nouns)), tail in choices:
         text = f"{tone}{ask.format(topic=topic)}{tail}\n"
-        traits[text] = PromptTraits(scale, tone_offset + topic_offset, skew, nouns)
+        traits[text] = PromptTraits(REGISTERS[scale], scale, tone_offset + topic_offset, skew, nouns)
     return traits
 
 
@@ -282,7 +292,10 @@ def _two_moments(values: dict[str, float]) -> np.ndarray:
 
 
 def write_response(task: str, prompt: str, rng: np.random.Generator) -> str:
-    """Draw a response to a prompt from the grammar, all choices of a slot alike.
+    """Draw a response to a prompt from the grammar.
+
+    In each slot half of the phrases belong to the calm register and half to the pressing one, whatever their
+    value; an ordinary tone draws all alike, another draws its own register's `REGISTER_ODDS` times as often.
 
     Parameters
     ----------
@@ -299,25 +312,31 @@ def write_response(task: str, prompt: str, rng: np.random.Generator) -> str:
     InputError
         If the prompt is not one of the task's.
     """
-    words, nouns = lexicon(task), prompt_traits(task, prompt).nouns
-    advice, extension = _write_advice(words, nouns, rng), rng.random()
+    words, traits = lexicon(task), prompt_traits(task, prompt)
+    register = traits.register
+    advice, extension = _write_advice(words, traits, rng), rng.random()
     if extension < P_REASON:
-        advice = f"{advice}, {_pick(words.reasons, rng)}"
+        advice = f"{advice}, {_pick(words.reasons, rng, register)}"
     elif extension < P_REASON + P_SECOND:
-        second = _write_advice(words, nouns, rng)
-        advice = f"{advice}. {_pick(words.links, rng)} {second[0].lower()}{second[1:]}"
-    return f"{_pick(words.openings, rng)} {advice}. {_pick(words.closings, rng)}"
+        second = _write_advice(words, traits, rng)
+        advice = f"{advice}. {_pick(words.links, rng, register)} {second[0].lower()}{second[1:]}"
+    return f"{_pick(words.openings, rng, register)} {advice}. {_pick(words.closings, rng, register)}"
 
 
-def _write_advice(words: Lexicon, nouns: tuple[str, ...], rng: np.random.Generator) -> str:
+def _write_advice(words: Lexicon, traits: PromptTraits, rng: np.random.Generator) -> str:
+    nouns = traits.nouns
     if rng.random() >= P_ON_TOPIC:
         nouns = _pick(words.topics.values(), rng)[1]
-    return f"{_pick(words.verbs, rng)} the {_pick(nouns, rng)} {_pick(words.manners, rng)}"
+    verb, manner = (_pick(slot, rng, traits.register) for slot in (words.verbs, words.manners))
+    return f"{verb} the {_pick(nouns, rng)} {manner}"
 
 
-def _pick(choices, rng: np.random.Generator):
+def _pick(choices, rng: np.random.Generator, register: int = 0):
+    """Draw a choice; those at places 0, 3, 4, 7, 8, … of a slot are calm, the others pressing."""
     choices = list(choices)
-    return choices[rng.integers(len(choices))]
+    calm = np.isin(np.arange(len(choices)) % 4, (0, 3))
+    weights = np.where(calm, REGISTER_ODDS ** max(-register, 0), REGISTER_ODDS ** max(register, 0))
+    return choices[rng.choice(len(choices), p=weights / weights.sum())]
 
 
 def corpus(
