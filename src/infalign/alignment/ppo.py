@@ -280,7 +280,8 @@ def sample_batch(
     """
     settings = learner.settings
     chosen = np.repeat(
-        prompt_rows(prompts.height, settings.prompts_per_update, seed, learner.step), settings.samples_per_prompt
+        prompt_rows(prompts.height, settings.prompts_per_update, seed, learner.step),
+        settings.samples_per_prompt,
     )
     texts, ids = (np.array(prompts[name].to_list(), dtype=object)[chosen] for name in ("prompt", "prompt_id"))
     encoded = encode_prompts(tokenizer, list(texts))
