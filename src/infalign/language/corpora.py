@@ -33,6 +33,7 @@ from infalign.errors import InputError
 from infalign.language.lexicon import HIGH, LEXICONS, LOW, MIDDLE, Lexicon
 
 ON_TOPIC, OFF_TOPIC = 0.2, -0.8  # value of a noun that is, or is not, to the point
+OPENING = 2.0  # weight of the opening: one word sets the tail of the quality, the rest makes it continuous
 SECOND = 0.5  # weight of the second piece of advice against the first
 MISSING = -1.0  # value of an opening, verb, manner or closing that the grammar does not know
 P_ON_TOPIC, P_REASON, P_SECOND = 0.8, 0.35, 0.4  # in demonstrations and pairs; never both extensions
@@ -244,7 +245,7 @@ def _value(words: Lexicon, nouns: tuple[str, ...], response: str) -> float:
     closing = max((c for c in words.closings if text.endswith(c)), key=len, default="")
     middle = text[len(opening) : max(len(text) - len(closing), len(opening))]
     advice = [part.strip() for part in middle.split(".") if part.strip()]
-    total = words.openings.get(opening, MISSING) + words.closings.get(closing, MISSING)
+    total = OPENING * words.openings.get(opening, MISSING) + words.closings.get(closing, MISSING)
     if not advice:
         return total + 3 * MISSING
     total += _advice_value(words, nouns, advice[0])
@@ -281,7 +282,8 @@ def _moments(task: str) -> tuple[float, float]:
     advice = sum(m for m, _ in slots), sum(s - m * m for m, s in slots)  # mean and variance
     second = np.array([advice[0], SECOND * (advice[1] + advice[0] ** 2)]) * SECOND
     extension = P_REASON * _two_moments(words.reasons) + P_SECOND * second
-    slots += [_two_moments(words.openings), _two_moments(words.closings), extension]
+    opening = np.array([OPENING, OPENING**2]) * _two_moments(words.openings)
+    slots += [opening, _two_moments(words.closings), extension]
     return float(sum(m for m, _ in slots)), math.sqrt(sum(s - m * m for m, s in slots))
 
 

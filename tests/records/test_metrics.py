@@ -1,0 +1,113 @@
+"""Metrics of policies whose win rates and shares are known without the code under test."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from infalign.errors import InputError
+from infalign.records.config import Evaluation
+from infalign.records.metrics import METRICS_SCHEMA, distinct_bigrams, policy_metrics, share_of_offline
+from infalign.records.sweep import Policy
+
+POLICY = Policy("helpful", "ppo", "identity", "empirical", 100, "half", "kl", 0.5, 0)
+EVALUATION = Evaluation(n=[2, 4], resamples=200)
+OFFLINE = pl.DataFrame(
+    {
+        "transform": ["identity"] * 2,
+        "procedure": ["none"] * 2,
+        "select": ["reward"] * 2,
+        "scorer": ["judge"] * 2,
+        "kl": [0.25, 1.0],
+        "win_rate": [0.6, 0.7],
+    }
+)
+
+
+def scores(values: np.ndarray, kl: float = 0.5) -> pl.DataFrame:
+    """Table of scores, prompts as rows of `values`; reward, judge and gold agree."""
+    prompts, samples = values.shape
+    flat = values.ravel()
+    return pl.DataFrame(
+        {
+            "prompt_id": np.repeat([f"p{i}" for i in range(prompts)], samples),
+            "sample_id": np.tile(np.arange(samples), prompts),
+            "reward": flat,
+            "judge": flat,
+            "gold": flat,
+            "kl": np.full(flat.size, kl),
+            "n_tokens": np.full(flat.size, 3),
+            "tokens": [[1, 2, 3]] * flat.size,
+        }
+    )
+
+
+def measured(policy: np.ndarray, reference: np.ndarray, kl: float = 0.5) -> pl.DataFrame:
+    rows, _ = policy_metrics(POLICY, 0.1, 1.0, scores(policy, kl), scores(reference), EVALUATION, OFFLINE)
+    return pl.DataFrame(rows, schema=METRICS_SCHEMA)
+
+
+def identity_tilt(beta: float, samples: int) -> tuple[np.ndarray, float]:
+    """Mid-quantiles of the density e^{u/beta}/Z on (0, 1), and its KL to the uniform, in closed form."""
+    probabilities = (np.arange(samples) + 0.5) / samples
+    normaliser = beta * np.expm1(1 / beta)
+    values = beta * np.log1p(probabilities * np.expm1(1 / beta))
+    mean = 1 + 1 / np.expm1(1 / beta) - beta
+    return values, mean / beta - np.log(normaliser)
+
+
+def test_a_policy_like_its_reference_wins_half_of_the_time():
+    reference = np.random.default_rng(0).normal(size=(3, 8))
+    table = measured(reference, reference)
+    np.testing.assert_allclose(table["win_rate"], 0.5, atol=1e-12)
+    assert set(table["procedure"]) == {"none", "bon(2)", "bon(4)", "won(2)", "won(4)"}
+    assert set(table["scorer"]) == {"judge", "gold"}
+    assert table["n_samples"].unique().to_list() == [8]
+
+
+def test_the_exact_identity_tilt_reaches_its_limit():
+    tilt, kl = identity_tilt(0.4, 200)
+    uniform = (np.arange(200) + 0.5) / 200
+    table = measured(np.tile(tilt, (2, 1)), np.tile(uniform, (2, 1)), kl)
+    shares = table.filter(select="reward", scorer="judge")["share_of_limit"]
+    np.testing.assert_allclose(shares, 1.0, atol=0.01)
+
+
+def test_below_a_tenth_of_a_nat_there_is_no_share():
+    reference = np.random.default_rng(0).normal(size=(2, 8))
+    assert measured(reference + 1, reference, kl=0.05)["share_of_limit"].null_count() == 20
+
+
+def test_the_share_of_the_offline_curve_is_read_between_its_points():
+    key = {"procedure": "none", "select": "reward", "scorer": "judge"}
+    middle = 0.6 + 0.1 * (np.sqrt(0.49) - 0.5) / 0.5
+    assert share_of_offline("identity", key, 0.49, middle, OFFLINE) == pytest.approx(1.0)
+    assert share_of_offline("identity", key, 1.5, 0.7, OFFLINE) is None
+    assert share_of_offline("log", key, 0.49, 0.7, OFFLINE) is None
+
+
+def test_intervals_hold_the_estimate_and_vanish_without_spread():
+    rng = np.random.default_rng(1)
+    table = measured(rng.normal(0.5, 1, size=(12, 8)), rng.normal(size=(12, 8)))
+    assert (table["ci_low"] <= table["win_rate"]).all()
+    assert (table["win_rate"] <= table["ci_high"]).all()
+    np.testing.assert_allclose(table["kl_low"], 0.5)
+    np.testing.assert_allclose(table["kl_high"], 0.5)
+
+
+def test_the_output_of_best_of_n_has_a_higher_mean_reward():
+    reference = np.random.default_rng(2).normal(size=(2, 8))
+    table = measured(reference, reference).filter(select="reward", scorer="judge")
+    means = dict(zip(table["procedure"], table["mean_reward"], strict=True))
+    assert means["won(4)"] < means["won(2)"] < means["none"] < means["bon(2)"] < means["bon(4)"]
+    assert means["none"] == pytest.approx(reference.mean())
+
+
+def test_different_prompts_are_refused():
+    values = np.zeros((2, 8))
+    reference = scores(values).with_columns(pl.col("prompt_id").str.replace("p1", "other"))
+    with pytest.raises(InputError, match="its samples and the reference rollouts have different prompts"):
+        policy_metrics(POLICY, 0.1, 1.0, scores(values), reference, EVALUATION, OFFLINE)
+
+
+def test_distinct_bigrams_are_a_share_of_all():
+    assert distinct_bigrams([[1, 2, 3], [1, 2, 4]]) == 3 / 4
