@@ -57,9 +57,10 @@ class Project:
         }
 
 
-def copy_of(source: Path, target: Path) -> Project:
-    """Copy a project with its results and Snakemake's record of them, times included."""
-    for part in (*PARTS, "results", ".snakemake"):
+def copy_of(source: Path, target: Path, *, results: bool = True) -> Project:
+    """Copy a project, with its results and Snakemake's record of them or without; times are kept."""
+    for part in (*PARTS, "results", ".snakemake") if results else PARTS:
+        target.mkdir(parents=True, exist_ok=True)
         if (source / part).is_dir():
             shutil.copytree(source / part, target / part, symlinks=True)
         elif (source / part).is_file():
@@ -69,12 +70,7 @@ def copy_of(source: Path, target: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
-    target = tmp_path_factory.mktemp("finished")
-    for part in PARTS:
-        source = ROOT / part
-        copy = shutil.copytree if source.is_dir() else shutil.copy2
-        copy(source, target / part)
-    project = Project(target)
+    project = copy_of(ROOT, tmp_path_factory.mktemp("finished"), results=False)
     project.snakemake("--cores", "2")
     return project
 

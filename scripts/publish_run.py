@@ -1,0 +1,42 @@
+"""Put a finished run's figures, claims and metrics under reports/, with its date and commit."""
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+
+from infalign.presentation.report import write_summary
+from infalign.records.command import run_command
+from infalign.records.tables import read_table
+
+ROUNDED = pl.selectors.float().round(4)
+
+
+def publish_run(run: Path, /, *, out: Path, date: str, commit: str, notes: Path | None = None) -> None:
+    """Publish a run: numbers and figures only, no text of any dataset.
+
+    Parameters
+    ----------
+    run : folder of the run, e.g. results/default.
+    out : folder to write, e.g. reports/default.
+    date : when the run was made, e.g. 2026-11-21.
+    commit : of the code that made it.
+    notes : Markdown to put before the claims: minutes, machine, counts, what surprised.
+    """
+    gold = run / "gold.parquet"
+    write_summary(
+        out,
+        read_table(run / "claims.parquet", ["claim", "verdict"]),
+        run=run.name,
+        date=date,
+        commit=commit,
+        gold=pl.read_parquet(gold) if gold.is_file() else None,
+        notes=notes.read_text(encoding="utf-8") if notes else "",
+    )
+    read_table(run / "metrics.parquet").with_columns(ROUNDED).write_csv(out / "metrics.csv")
+    for figure in sorted((run / "figures").glob("*.png")):
+        shutil.copy2(figure, out / figure.name)
+
+
+if __name__ == "__main__":
+    run_command(publish_run)
