@@ -1,12 +1,15 @@
 """Score responses with the reward model, the judge and, where it exists, the gold reward."""
 
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from infalign.language.corpora import gold_reward
 from infalign.language.models import encode_prompts, load_language_model, load_reward_model
 from infalign.language.scoring import reward_scores, sequence_statistics
+from infalign.mathematics.statistics import pairwise_agreement
 from infalign.records.command import run_command
 from infalign.records.config import Corpus, EmbeddedCorpus, parse_block
 from infalign.records.tables import read_table, weights_sha256, write_table
@@ -52,7 +55,8 @@ def score(
     frame = frame.with_columns(pl.Series("gold", gold, pl.Float64))
     if policy is not None and reference is not None:
         frame = frame.with_columns(divergence(frame, policy, reference, temperature))
-    facts = {"reward_model_sha256": weights_sha256(reward_model), "judge_sha256": weights_sha256(judge)}
+    facts = {"agreement": agreements(frame)}
+    facts |= {"reward_model_sha256": weights_sha256(reward_model), "judge_sha256": weights_sha256(judge)}
     write_table(frame.drop("prompt"), out, facts)
 
 
@@ -62,6 +66,14 @@ def gold_scores(corpus: Corpus, prompts: list[str], responses: list[str]) -> lis
         return [None] * len(prompts)
     null = corpus.variant == "null"
     return [gold_reward(corpus.name, *texts, null=null) for texts in zip(prompts, responses, strict=True)]
+
+
+def agreements(frame: pl.DataFrame) -> dict[str, float]:
+    """How often two scorers order two responses to a prompt alike, for every pair of scorers."""
+    scorers = [name for name in ("reward", "judge", "gold") if frame[name].null_count() == 0]
+    groups = frame.group_by("prompt_id", maintain_order=True).agg(scorers)
+    arrays = {name: np.array(groups[name].to_list()) for name in scorers}
+    return {f"{a}_{b}": pairwise_agreement(arrays[a], arrays[b]) for a, b in combinations(scorers, 2)}
 
 
 def divergence(frame: pl.DataFrame, policy: Path, reference: Path, temperature: float) -> list[pl.Series]:

@@ -9,6 +9,7 @@ from infalign.mathematics.statistics import (
     bootstrap_mean,
     difference_at_kl,
     paired_difference,
+    pairwise_agreement,
     power,
     value_at_kl,
 )
@@ -140,3 +141,17 @@ def test_options_and_shapes_out_of_range():
         value_at_kl(Curve([[0.1, 0.2]], [[0.5, 0.6]]), 0)
     with pytest.raises(InputError, match="standard error must be a finite number > 0"):
         power(0.1, 0.0)
+
+
+def test_agreement_counts_pairs_and_halves_ties():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 4, (2, 5, 6)).astype(float)
+    counts = []
+    for a, b in zip(first, second, strict=True):
+        for i in range(6):
+            for j in range(i):
+                tied = a[i] == a[j] or b[i] == b[j]
+                counts.append(0.5 if tied else float((a[i] > a[j]) == (b[i] > b[j])))
+    assert pairwise_agreement(first, second) == pytest.approx(np.mean(counts))
+    with pytest.raises(InputError, match="agreement needs two arrays"):
+        pairwise_agreement(first, second[0])
