@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from infalign.mathematics.statistics import bootstrap_mean
 from tqdm import tqdm
 
 from infalign.mathematics.frontier import offline
+from infalign.mathematics.statistics import bootstrap_mean
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config, task_folder
 from infalign.records.metrics import group_scores, procedures
