@@ -35,19 +35,21 @@ def ideal_frontier(config: Path, /, *, out: Path) -> None:
     rows = []
     for procedure in tqdm(procedures(run.evaluation), desc="procedures", disable=None):
         points = [
-            ideal(name, procedure.text, kl=kl) for name, kl in product(run.theory.transforms, run.theory.kl)
+            (kl, ideal(name, procedure.text, kl=kl))
+            for name, kl in product(run.theory.transforms, run.theory.kl)
         ]
         points += optimal_points(procedure.text, run.theory.kl)
-        rows += [{name: getattr(point, name) for name in SCHEMA} for point in points]
+        # the budget, not the KL that the solver reached, which differs from it by rounding
+        rows += [{**{name: getattr(point, name) for name in SCHEMA}, "kl": kl} for kl, point in points]
     write_table(pl.DataFrame(rows, schema=SCHEMA), out, {"run": run.run})
 
 
-def optimal_points(procedure: str, budgets: Sequence[float]) -> list[OptimalSolution]:
-    """Points of the optimal transform by rising KL, up to the first that wins almost always."""
-    points = []
+def optimal_points(procedure: str, budgets: Sequence[float]) -> list[tuple[float, OptimalSolution]]:
+    """Budgets and points of the optimal transform by rising KL, up to the first that wins almost always."""
+    points: list[tuple[float, OptimalSolution]] = []
     for kl in sorted(budgets):
-        points.append(optimal(procedure, kl=kl))
-        if points[-1].win_rate > SATURATED:
+        points.append((kl, optimal(procedure, kl=kl)))
+        if points[-1][1].win_rate > SATURATED:
             break
     return points
 

@@ -5,11 +5,8 @@ GOLD = any(task.corpus.source == "embedded" for task in CONFIG.tasks.values())
 FIGURE_TABLES = {
     "transforms": [f"{RUN}/ideal.parquet"],
     **{f"calibration_{name}": [f"{SHARED}/{folder}/scores/train.parquet"] for name, folder in FOLDER_OF.items()},
-    **{
-        kind + suffix: WIN_RATE_TABLES
-        for kind in ("standard", "inference_time", "scaling")
-        for suffix in ("", "_by_judge")
-    },
+    "standard": WIN_RATE_TABLES,  # nothing is selected, so there is no version by the judge
+    **{kind + suffix: WIN_RATE_TABLES for kind in ("inference_time", "scaling") for suffix in ("", "_by_judge")},
     "overview": [f"{RUN}/metrics.parquet"],
     **({"gold": [f"{RUN}/gold.parquet"]} if GOLD else {}),
 }
