@@ -17,10 +17,10 @@ from infalign.records.sweep import policies, policy_folder
 min_version("9.27")
 
 
-if not workflow.overwrite_configfiles:  # one file is one run: another file replaces the default, not merges
+# One file is one run: another file replaces the default instead of being merged into it.
+if not workflow.overwrite_configfiles:
 
     configfile: "config/default.yaml"
-
 
 
 try:
@@ -37,6 +37,7 @@ RUN = f"results/{CONFIG.run}"
 FOLDER_OF = {name: task_folder(CONFIG, name) for name in CONFIG.tasks}
 TASKS = {folder: name for name, folder in FOLDER_OF.items()}
 POLICY_AT = {policy_folder(CONFIG, policy): policy for policy in POLICIES}
+
 
 report: "workflow/report/workflow.rst"
 

@@ -17,15 +17,15 @@ rule prepare_data:
         pairs=f"{SHARED}/{{task}}/data/pairs.parquet",
         prompts=f"{SHARED}/{{task}}/data/prompts.parquet",
         tokenizer=directory(f"{SHARED}/{{task}}/data/tokenizer"),
+    log:
+        "logs/{task}/prepare_data.log",
+    conda:
+        "../../envs/cpu.yaml"
     params:
         task=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]]),
         folder=lambda w: f"{SHARED}/{w.task}/data",
         root=f"--data-root {CONFIG.data_root}" if CONFIG.data_root else "",
         code=code_hash("scripts/prepare_data.py"),
-    log:
-        "logs/{task}/prepare_data.log",
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         "python scripts/prepare_data.py --task {params.task:q} {params.root}"
         " --out {params.folder} 2> {log}"

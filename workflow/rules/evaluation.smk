@@ -10,13 +10,13 @@ rule evaluate:
     output:
         metrics=f"{RUN}/metrics.parquet",
         prompts=f"{RUN}/prompt_metrics.parquet",
-    params:
-        tasks=SHARED,
-        code=code_hash("scripts/evaluate.py"),
     log:
         f"logs/{CONFIG.run}/evaluate.log",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        tasks=SHARED,
+        code=code_hash("scripts/evaluate.py"),
     shell:
         "python scripts/evaluate.py {input.config} --offline {input.offline} --tasks {params.tasks}"
         " --out {output.metrics} --prompts-out {output.prompts} 2> {log}"

@@ -4,9 +4,16 @@ WIN_RATE_TABLES = [f"{RUN}/{name}.parquet" for name in ("metrics", "offline", "i
 GOLD = any(task.corpus.source == "embedded" for task in CONFIG.tasks.values())
 FIGURE_TABLES = {
     "transforms": [f"{RUN}/ideal.parquet"],
-    **{f"calibration_{name}": [f"{SHARED}/{folder}/scores/train.parquet"] for name, folder in FOLDER_OF.items()},
+    **{
+        f"calibration_{name}": [f"{SHARED}/{folder}/scores/train.parquet"]
+        for name, folder in FOLDER_OF.items()
+    },
     "standard": WIN_RATE_TABLES,  # nothing is selected, so there is no version by the judge
-    **{kind + suffix: WIN_RATE_TABLES for kind in ("inference_time", "scaling") for suffix in ("", "_by_judge")},
+    **{
+        kind + suffix: WIN_RATE_TABLES
+        for kind in ("inference_time", "scaling")
+        for suffix in ("", "_by_judge")
+    },
     "overview": [f"{RUN}/metrics.parquet"],
     **({"gold": [f"{RUN}/gold.parquet"]} if GOLD else {}),
 }
@@ -25,15 +32,15 @@ rule draw_figure:
             labels={"figure": "{figure}"},
         ),
         png=f"{RUN}/figures/{{figure}}.png",
+    log:
+        f"logs/{CONFIG.run}/figure_{{figure}}.log",
+    wildcard_constraints:
+        figure="|".join(FIGURE_TABLES),
+    conda:
+        "../../envs/cpu.yaml"
     params:
         run=RUN,
         tasks=SHARED,
         code=code_hash("scripts/draw_figure.py"),
-    wildcard_constraints:
-        figure="|".join(FIGURE_TABLES),
-    log:
-        f"logs/{CONFIG.run}/figure_{{figure}}.log",
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         "python scripts/draw_figure.py {wildcards.figure} --run {params.run} --tasks {params.tasks} 2> {log}"

@@ -9,14 +9,14 @@ rule train_reference:
         tokenizer=rules.prepare_data.output.tokenizer,
     output:
         model=directory(f"{MODELS}/reference"),
-    params:
-        settings=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]].reference),
-        seed=lambda w: CONFIG.tasks[TASKS[w.task]].seed,
-        code=code_hash("scripts/train_reference.py"),
     log:
         "logs/{task}/train_reference.log",
     conda:
         "../../envs/gpu.yaml"
+    params:
+        settings=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]].reference),
+        seed=lambda w: CONFIG.tasks[TASKS[w.task]].seed,
+        code=code_hash("scripts/train_reference.py"),
     shell:
         "python scripts/train_reference.py {input.demonstrations} --tokenizer {input.tokenizer}"
         " --settings {params.settings:q} --seed {params.seed} --out {output.model} 2> {log}"
@@ -30,15 +30,15 @@ rule train_preference_model:
         reference=rules.train_reference.output.model,
     output:
         model=directory(f"{MODELS}/{{model}}"),
+    log:
+        "logs/{task}/train_{model}.log",
+    conda:
+        "../../envs/gpu.yaml"
     params:
         settings=lambda w: settings_json(getattr(CONFIG.tasks[TASKS[w.task]], w.model)),
         split=lambda w: w.model.removesuffix("_model"),
         seed=lambda w: CONFIG.tasks[TASKS[w.task]].seed,
         code=code_hash("scripts/train_preference_model.py"),
-    log:
-        "logs/{task}/train_{model}.log",
-    conda:
-        "../../envs/gpu.yaml"
     shell:
         "python scripts/train_preference_model.py {input.pairs} --split {params.split}"
         " --demonstrations {input.demonstrations} --tokenizer {input.tokenizer}"

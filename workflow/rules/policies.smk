@@ -26,16 +26,16 @@ rule train_policy:
     output:
         model=directory(f"{SHARED}/{{at}}/model"),
         log=f"{SHARED}/{{at}}/training.parquet",
+    log:
+        "logs/{at}/train_policy.log",
+    conda:
+        "../../envs/gpu.yaml"
     params:
         policy=lambda w: json.dumps(asdict(policy_of(w)), sort_keys=True),
         settings=lambda w: settings_json(getattr(CONFIG.methods, policy_of(w).method)),
         rollouts=lambda w: settings_json(task_of(w).rollouts),
         scratch=lambda w: f"results/scratch/{w.at}",
         code=code_hash("scripts/train_policy.py"),
-    log:
-        "logs/{at}/train_policy.log",
-    conda:
-        "../../envs/gpu.yaml"
     shell:
         "python scripts/train_policy.py --policy {params.policy:q} --settings {params.settings:q}"
         " --rollouts {params.rollouts:q} --reference {input.reference} --reward-model {input.reward}"
@@ -49,14 +49,14 @@ rule sample_policy:
         prompts=shared("data/prompts.parquet"),
     output:
         f"{SHARED}/{{at}}/samples.parquet",
-    params:
-        settings=lambda w: settings_json(policy_sampling(task_of(w))),
-        seed=lambda w: task_of(w).seed + 1,  # shared by all policies, never by the reference's own rollouts
-        code=code_hash("scripts/sample.py"),
     log:
         "logs/{at}/sample_policy.log",
     conda:
         "../../envs/gpu.yaml"
+    params:
+        settings=lambda w: settings_json(policy_sampling(task_of(w))),
+        seed=lambda w: task_of(w).seed + 1,  # shared by all policies, never by the reference's own rollouts
+        code=code_hash("scripts/sample.py"),
     shell:
         "python scripts/sample.py {input.model} {input.prompts} --split evaluation"
         " --settings {params.settings:q} --seed {params.seed} --out {output} 2> {log}"
@@ -72,14 +72,14 @@ rule score_policy:
         judge=shared("models/judge"),
     output:
         f"{SHARED}/{{at}}/scores.parquet",
-    params:
-        corpus=lambda w: settings_json(task_of(w).corpus),
-        temperature=lambda w: task_of(w).samples.temperature,
-        code=code_hash("scripts/score.py"),
     log:
         "logs/{at}/score_policy.log",
     conda:
         "../../envs/gpu.yaml"
+    params:
+        corpus=lambda w: settings_json(task_of(w).corpus),
+        temperature=lambda w: task_of(w).samples.temperature,
+        code=code_hash("scripts/score.py"),
     shell:
         "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"
         " --judge {input.judge} --corpus {params.corpus:q} --policy {input.model}"

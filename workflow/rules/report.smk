@@ -15,14 +15,14 @@ rule judge_claims:
         gold=f"{RUN}/gold.parquet",
         html=report(f"{RUN}/claims.html", caption="../report/claims.rst", category="Claims"),
         metrics=report(f"{RUN}/metrics.html", caption="../report/metrics.rst", category="Metrics"),
-    params:
-        run=RUN,
-        tasks=SHARED,
-        code=code_hash("scripts/judge_claims.py"),
     log:
         f"logs/{CONFIG.run}/judge_claims.log",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        run=RUN,
+        tasks=SHARED,
+        code=code_hash("scripts/judge_claims.py"),
     shell:
         "python scripts/judge_claims.py {input.claims} --run {params.run} --tasks {params.tasks} 2> {log}"
 

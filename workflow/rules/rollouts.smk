@@ -7,14 +7,14 @@ rule sample_rollouts:
         prompts=rules.prepare_data.output.prompts,
     output:
         f"{SHARED}/{{task}}/rollouts/{{split}}.parquet",
-    params:
-        settings=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]].rollouts),
-        seed=lambda w: CONFIG.tasks[TASKS[w.task]].seed,
-        code=code_hash("scripts/sample.py"),
     log:
         "logs/{task}/sample_rollouts_{split}.log",
     conda:
         "../../envs/gpu.yaml"
+    params:
+        settings=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]].rollouts),
+        seed=lambda w: CONFIG.tasks[TASKS[w.task]].seed,
+        code=code_hash("scripts/sample.py"),
     shell:
         "python scripts/sample.py {input.model} {input.prompts} --split {wildcards.split}"
         " --settings {params.settings:q} --seed {params.seed} --out {output} 2> {log}"
@@ -28,13 +28,13 @@ rule score_rollouts:
         judge=f"{MODELS}/judge",
     output:
         f"{SHARED}/{{task}}/scores/{{split}}.parquet",
-    params:
-        corpus=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]].corpus),
-        code=code_hash("scripts/score.py"),
     log:
         "logs/{task}/score_rollouts_{split}.log",
     conda:
         "../../envs/gpu.yaml"
+    params:
+        corpus=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]].corpus),
+        code=code_hash("scripts/score.py"),
     shell:
         "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"
         " --judge {input.judge} --corpus {params.corpus:q} --out {output} 2> {log}"

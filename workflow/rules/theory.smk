@@ -4,13 +4,13 @@
 rule record_config:
     output:
         f"{RUN}/config.json",
-    params:
-        config=CONFIG.model_dump_json(),
-        code=code_hash("scripts/record_config.py"),
     log:
         f"logs/{CONFIG.run}/record_config.log",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        config=CONFIG.model_dump_json(),
+        code=code_hash("scripts/record_config.py"),
     shell:
         "python scripts/record_config.py {params.config:q} --out {output} 2> {log}"
 
@@ -20,12 +20,12 @@ rule ideal_frontier:
         config=rules.record_config.output,
     output:
         f"{RUN}/ideal.parquet",
-    params:
-        code=code_hash("scripts/ideal_frontier.py"),
     log:
         f"logs/{CONFIG.run}/ideal_frontier.log",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        code=code_hash("scripts/ideal_frontier.py"),
     shell:
         "python scripts/ideal_frontier.py {input.config} --out {output} 2> {log}"
 
@@ -36,13 +36,13 @@ rule offline_frontier:
         scores=lambda w: f"{SHARED}/{FOLDER_OF[w.name]}/scores/evaluation.parquet",
     output:
         f"{RUN}/offline/{{name}}.parquet",
-    params:
-        tasks=SHARED,
-        code=code_hash("scripts/offline_frontier.py"),
     log:
         f"logs/{CONFIG.run}/offline_frontier_{{name}}.log",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        tasks=SHARED,
+        code=code_hash("scripts/offline_frontier.py"),
     shell:
         "python scripts/offline_frontier.py {input.config} --task {wildcards.name}"
         " --tasks {params.tasks} --out {output} 2> {log}"
@@ -53,11 +53,11 @@ rule collect_offline:
         expand(rules.offline_frontier.output, name=CONFIG.tasks),
     output:
         f"{RUN}/offline.parquet",
-    params:
-        code=code_hash("scripts/collect.py"),
     log:
         f"logs/{CONFIG.run}/collect_offline.log",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        code=code_hash("scripts/collect.py"),
     shell:
         "python scripts/collect.py {input} --out {output} 2> {log}"
