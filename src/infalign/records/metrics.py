@@ -127,15 +127,12 @@ def policy_metrics(
     if [prompt.prompt_id for prompt in ours] != [prompt.prompt_id for prompt in theirs]:
         raise InputError(f"{policy.slug}: its samples and the reference rollouts have different prompts")
     kl = np.array([prompt["kl"].mean() for prompt in ours])
-    kl_interval = _interval(kl, evaluation)
     facts = {
         **policy.row(),
         "beta": beta,
         "temperature": temperature,
         "split": "evaluation",
-        "kl": float(kl.mean()),
-        "kl_low": kl_interval.low,
-        "kl_high": kl_interval.high,
+        **_divergence(kl, evaluation),
         "n_prompts": len(ours),
         "n_samples": len(ours[0]["reward"]),
         "distinct_bigrams": distinct_bigrams(scores["tokens"].to_list()),
@@ -253,3 +250,8 @@ def distinct_bigrams(responses: Sequence[Sequence[int]]) -> float:
 
 def _interval(values: np.ndarray, evaluation: Evaluation) -> Interval:
     return bootstrap_mean(values, evaluation.level, evaluation.resamples, evaluation.seed)
+
+
+def _divergence(kl: np.ndarray, evaluation: Evaluation) -> dict[str, float]:
+    interval = _interval(kl, evaluation)
+    return {"kl": float(kl.mean()), "kl_low": interval.low, "kl_high": interval.high}
