@@ -12,7 +12,7 @@ from infalign.language.scoring import reward_scores, sequence_statistics
 from infalign.mathematics.statistics import pairwise_agreement
 from infalign.records.command import run_command
 from infalign.records.config import Corpus, EmbeddedCorpus, parse_block
-from infalign.records.tables import read_table, weights_sha256, write_table
+from infalign.records.tables import read_manifest, read_table, weights_sha256, write_table
 
 
 def score(
@@ -56,6 +56,7 @@ def score(
     if policy is not None and reference is not None:
         frame = frame.with_columns(divergence(frame, policy, reference, temperature))
     facts = {"agreement": agreements(frame)}
+    facts |= {"model_sha256": read_manifest(responses)["model_sha256"]}
     facts |= {"reward_model_sha256": weights_sha256(reward_model), "judge_sha256": weights_sha256(judge)}
     write_table(frame.drop("prompt"), out, facts)
 

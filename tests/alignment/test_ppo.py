@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from infalign.alignment import ppo
+from infalign.alignment.training import TrainingDiverged
 from infalign.errors import InputError
 from infalign.records.methods import PPOSettings
 
@@ -202,10 +203,10 @@ def test_reward_that_is_not_finite_is_named(toy, toy_objective, tmp_path):
 
 
 def test_divergence_names_update_checkpoint_and_cause(toy, toy_objective, tmp_path):
-    with pytest.raises(ppo.TrainingDiverged) as caught:
+    with pytest.raises(TrainingDiverged) as caught:
         train(toy, toy_objective, tmp_path, **EXACT | {"learning_rate": 1e30, "samples_per_prompt": 4})
     message = str(caught.value)
-    assert "PPO diverged at update" in message and "is not finite" in message
+    assert "ppo diverged at update" in message and "is not finite" in message
     assert "no checkpoint was made yet" in message
     assert "learning rate (1e+30) is too high" in message and "lower ppo.learning_rate" in message
 

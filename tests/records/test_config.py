@@ -85,7 +85,7 @@ def test_a_policy_that_is_listed_twice(smoke):
 
 def test_strengths_are_given_once(smoke):
     smoke["policies"][0]["beta"] = [0.05]
-    assert "either as kl: [...] or as beta: [...]" in refused(smoke)
+    assert "one of kl: [...], beta: [...], n: [...]" in refused(smoke)
 
 
 def test_slugs_are_unique_and_readable():

@@ -13,6 +13,18 @@ def policy_of(w):
     return POLICY_AT[w.at]
 
 
+TRAINERS = {
+    **dict.fromkeys(["ppo", "vbon"], "scripts/train_ppo.py"),
+    **dict.fromkeys(["bond", "jbond"], "scripts/train_bond.py"),
+    "rloo": "scripts/train_rloo.py",
+    **dict.fromkeys(["dpo", "ipo", "bonbon", "bon_sft", "regression"], "scripts/train_offline.py"),
+}
+
+
+def method_of(w):
+    return CONFIG.methods[policy_of(w).method]
+
+
 def task_of(w):
     return CONFIG.tasks[POLICY_AT[w.at].task]
 
@@ -22,6 +34,7 @@ rule train_policy:
         reference=shared("models/reference"),
         reward=shared("models/reward_model"),
         prompts=shared("data/prompts.parquet"),
+        pairs=shared("data/pairs.parquet"),
         scores=shared("scores/train.parquet"),
     output:
         model=directory(f"{SHARED}/{{at}}/model"),
@@ -32,14 +45,15 @@ rule train_policy:
         "../../envs/gpu.yaml"
     params:
         policy=lambda w: json.dumps(asdict(policy_of(w)), sort_keys=True),
-        settings=lambda w: settings_json(getattr(CONFIG.methods, policy_of(w).method)),
+        settings=lambda w: settings_json(method_of(w)),
         rollouts=lambda w: settings_json(task_of(w).rollouts),
         scratch=lambda w: f"results/scratch/{w.at}",
-        code=code_hash("scripts/train_policy.py"),
+        script=lambda w: TRAINERS[method_of(w).kind],
+        code=lambda w: code_hash(TRAINERS[method_of(w).kind]),
     shell:
-        "python scripts/train_policy.py --policy {params.policy:q} --settings {params.settings:q}"
+        "python {params.script} --policy {params.policy:q} --settings {params.settings:q}"
         " --rollouts {params.rollouts:q} --reference {input.reference} --reward-model {input.reward}"
-        " --prompts {input.prompts} --scores {input.scores} --scratch {params.scratch}"
+        " --prompts {input.prompts} --pairs {input.pairs} --scores {input.scores} --scratch {params.scratch}"
         " --out {output.model} --log {output.log} 2> {log}"
 
 

@@ -56,13 +56,16 @@ class Objective:
     beta_paper: float = math.nan
     kl: float = math.nan
 
-    def values(self, prompt_ids: Sequence[str], rewards: np.ndarray) -> np.ndarray:
+    def values(
+        self, prompt_ids: Sequence[str], rewards: np.ndarray, reference_log_probs: np.ndarray | None = None
+    ) -> np.ndarray:
         """Turn rewards into what is maximised.
 
         Parameters
         ----------
         prompt_ids : n prompts, all among the reference rollouts.
         rewards : (n,), finite.
+        reference_log_probs : unused; other objectives need them.
 
         Returns
         -------

@@ -1,26 +1,21 @@
-"""Proximal policy optimisation of a language model against an `Objective`, with checkpoints."""
+"""Proximal policy optimisation of a language model against an objective."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 import torch
 from torch import nn
-from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infalign.alignment.advantages import generalised_advantages, token_rewards
-from infalign.alignment.checkpoints import load_checkpoint, save_checkpoint
-from infalign.alignment.objectives import Objective
+from infalign.alignment.sequences import Chunk, Sequences, chunks, token_distributions, token_features
+from infalign.alignment.training import Learner, run_fingerprint, run_updates, starting_policy
 from infalign.errors import InputError
 from infalign.language.generation import sample_tokens
 from infalign.language.models import encode_prompts
@@ -30,8 +25,17 @@ ScoreFunction = Callable[[Sequence[str], Sequence[str], Sequence[bool]], np.ndar
 STREAMS = {"prompts": 0, "sampling": 1, "minibatches": 2}  # independent generators of one step
 
 
-class TrainingDiverged(RuntimeError):
-    """A loss or gradient is no longer a number; the message says when, why perhaps, and what to do."""
+class Maximised(Protocol):
+    """What PPO maximises: E[values] − beta·KL(policy ‖ reference); see `objectives`."""
+
+    beta: float
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def values(
+        self, prompt_ids: Sequence[str], rewards: np.ndarray, reference_log_probs: np.ndarray | None = None
+    ) -> np.ndarray: ...
 
 
 def clipped_policy_loss(
@@ -90,36 +94,14 @@ def clipped_value_loss(
     return 0.5 * error
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Some rows of a batch as one right-padded tensor, and where their response tokens stand in it."""
-
-    rows: np.ndarray  # (n,) rows of the batch
-    input_ids: torch.Tensor  # (n, L)
-    sequence: torch.Tensor  # (m,) row of input_ids
-    position: torch.Tensor  # (m,) column whose output predicts the token
-    targets: torch.Tensor  # (m,) the token
-    flat: torch.Tensor  # (m,) its place in the batch's token arrays
-
-
 @dataclass
-class Batch:
+class Batch(Sequences):
     """Sampled responses with what was known when they were sampled; token arrays are flat, (tokens,)."""
 
-    prompts: list[list[int]]
-    responses: list[list[int]]
     finished: np.ndarray  # (n,) bool
     rewards: np.ndarray  # (n,) of the reward model
-    values: np.ndarray  # (n,) the objective's transform of them
-    offsets: np.ndarray = field(init=False)  # (n + 1,) of each response in the token arrays
+    values: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (n,) what the objective makes of them
     tokens: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.offsets = np.concatenate([[0], np.cumsum([len(response) for response in self.responses])])
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
 
     def padded(self, name: str) -> np.ndarray:
         """A token array as (n, T) float64, 0 past the end."""
@@ -133,33 +115,9 @@ class Batch:
         return torch.tensor(padded[present], dtype=torch.float32, device=device)
 
 
-@dataclass
-class Learner:
-    """The policy in training and what trains it."""
-
-    policy: PreTrainedModel
-    reference: PreTrainedModel
-    value_head: nn.Linear
-    optimizer: torch.optim.AdamW
-    settings: PPOSettings
-    temperature: float
-    average: dict[str, torch.Tensor] = field(default_factory=dict)
-    step: int = 0
-
-    @property
-    def device(self) -> torch.device:
-        return self.policy.device
-
-    @property
-    def modules(self) -> dict[str, nn.Module]:
-        return {"policy": self.policy, "value_head": self.value_head}
-
-    def autocast(self):
-        enabled = self.settings.precision == "bfloat16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
-def new_learner(reference: PreTrainedModel, settings: PPOSettings, temperature: float = 1.0) -> Learner:
+def new_learner(
+    reference: PreTrainedModel, settings: PPOSettings, temperature: float = 1.0
+) -> Learner[PPOSettings]:
     """Start from the reference: same weights, a value head of zeros, a fresh AdamW.
 
     Parameters
@@ -168,26 +126,18 @@ def new_learner(reference: PreTrainedModel, settings: PPOSettings, temperature: 
     settings : of the training.
     temperature : of sampling, above 0; the policy is the distribution at this temperature.
     """
-    policy = copy.deepcopy(reference).eval().requires_grad_(True)
-    reference = reference.eval().requires_grad_(False)
+    policy = starting_policy(reference)
     value_head = nn.Linear(policy.config.hidden_size, 1, device=policy.device, dtype=torch.float32)
     nn.init.zeros_(value_head.weight)
     nn.init.zeros_(value_head.bias)
-    optimizer = torch.optim.AdamW(
-        [*policy.parameters(), *value_head.parameters()],
-        lr=settings.learning_rate,
-        betas=settings.adam_betas,
-        eps=settings.adam_epsilon,
-        weight_decay=settings.weight_decay,
-    )
-    return Learner(policy, reference, value_head, optimizer, settings, temperature)
+    return Learner(policy, reference, settings, temperature, trained={"value_head": value_head})
 
 
 def train_ppo(
     reference: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: pl.DataFrame,
-    objective: Objective,
+    objective: Maximised,
     score_fn: ScoreFunction,
     settings: PPOSettings,
     *,
@@ -239,37 +189,30 @@ def train_ppo(
     """
     if prompts.is_empty():
         raise InputError("PPO needs at least one training prompt, got none; check the split")
-    learner = new_learner(reference, settings, temperature)
-    name = _fingerprint(reference, prompts, objective, settings, seed, max_new_tokens, temperature)
-    checkpoint = Path(scratch_dir) / f"ppo-{name}.safetensors"
-    log = _resume(learner, checkpoint)
-    bar = tqdm(
-        range(learner.step, settings.updates),
-        initial=learner.step,
-        total=settings.updates,
-        disable=None if progress else True,
-    )
-    for step in bar:
-        started = time.monotonic()
+
+    def update(learner: Learner[PPOSettings]) -> dict[str, float]:
         batch = sample_batch(learner, tokenizer, prompts, objective, score_fn, seed, max_new_tokens)
-        measured = update_policy(
-            learner, batch, objective.beta, np.random.default_rng([seed, step, 2]), checkpoint
-        )
-        _average_weights(learner)
-        log.append({"step": step, **measured, "seconds": time.monotonic() - started})
-        learner.step = step + 1
-        if learner.step % settings.checkpoint_every == 0 and learner.step < settings.updates:
-            _checkpoint(learner, checkpoint, log)
-    _save_policy(learner, tokenizer, Path(output_dir))
-    checkpoint.unlink(missing_ok=True)
-    return pl.DataFrame(log)
+        rng = np.random.default_rng([seed, learner.step, STREAMS["minibatches"]])
+        return update_policy(learner, batch, objective.beta, rng)
+
+    facts = [objective.fingerprint, seed, max_new_tokens, temperature]
+    texts = [prompts["prompt_id"].to_list(), prompts["prompt"].to_list()]
+    return run_updates(
+        new_learner(reference, settings, temperature),
+        update,
+        tokenizer,
+        fingerprint=run_fingerprint(reference, settings, *facts, *texts),
+        output_dir=output_dir,
+        scratch_dir=scratch_dir,
+        progress=progress,
+    )
 
 
 def sample_batch(
-    learner: Learner,
+    learner: Learner[PPOSettings],
     tokenizer: PreTrainedTokenizerBase,
     prompts: pl.DataFrame,
-    objective: Objective,
+    objective: Maximised,
     score_fn: ScoreFunction,
     seed: int,
     max_new_tokens: int,
@@ -285,7 +228,7 @@ def sample_batch(
     )
     texts, ids = (np.array(prompts[name].to_list(), dtype=object)[chosen] for name in ("prompt", "prompt_id"))
     encoded = encode_prompts(tokenizer, list(texts))
-    rng = np.random.default_rng([seed, learner.step, 1])
+    rng = np.random.default_rng([seed, learner.step, STREAMS["sampling"]])
     with learner.autocast():
         samples = sample_tokens(
             learner.policy,
@@ -300,8 +243,10 @@ def sample_batch(
     )
     rewards = np.asarray(score_fn(list(texts), responses, list(samples.finished)), dtype=float)
     _check_rewards(rewards, ids, learner.step)
-    batch = Batch(encoded, samples.tokens, samples.finished, rewards, objective.values(list(ids), rewards))
+    batch = Batch(encoded, samples.tokens, samples.finished, rewards)
     batch.tokens = measure_tokens(learner, batch)
+    reference_log_probs = batch.padded("reference_log_probs").sum(axis=1)
+    batch.values = objective.values(list(ids), rewards, reference_log_probs)
     return batch
 
 
@@ -339,42 +284,8 @@ def _check_rewards(rewards: np.ndarray, ids: np.ndarray, step: int) -> None:
         )
 
 
-def chunks(batch: Batch, rows: np.ndarray, size: int, device: torch.device) -> Iterator[Chunk]:
-    """Cut rows of a batch into right-padded chunks of like lengths, longest first.
-
-    The model is causal, so what stands right of a token cannot change its output: no mask is needed.
-    """
-    totals = np.array([len(batch.prompts[row]) + len(batch.responses[row]) for row in rows])
-    order = rows[np.argsort(-totals, kind="stable")]
-    for start in range(0, len(order), size):
-        part = order[start : start + size]
-        texts = [batch.prompts[row] + batch.responses[row] for row in part]
-        padded = np.zeros((len(part), len(texts[0])), dtype=np.int64)
-        for i, text in enumerate(texts):
-            padded[i, : len(text)] = text
-        lengths = batch.lengths[part]
-        within = np.concatenate([np.arange(length) for length in lengths])
-        sequence = np.repeat(np.arange(len(part)), lengths)
-        position = within + np.repeat([len(batch.prompts[row]) - 1 for row in part], lengths)
-        flat = within + np.repeat(batch.offsets[part], lengths)
-        arrays = (padded, sequence, position, padded[sequence, position + 1], flat)
-        yield Chunk(part, *(torch.from_numpy(array).to(device) for array in arrays))
-
-
-def token_features(model: PreTrainedModel, chunk: Chunk) -> torch.Tensor:
-    """The trunk's last hidden states that predict the response tokens, (m, hidden)."""
-    hidden = model.base_model(input_ids=chunk.input_ids, use_cache=False)[0]
-    return hidden[chunk.sequence, chunk.position]
-
-
-def token_distributions(model: PreTrainedModel, features: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Next-token log-probabilities over the vocabulary, (m, vocabulary), in float32."""
-    logits = model.get_output_embeddings()(features).float()
-    return torch.log_softmax(logits if temperature == 1.0 else logits / temperature, dim=-1)
-
-
 @torch.no_grad()
-def measure_tokens(learner: Learner, batch: Batch) -> dict[str, torch.Tensor]:
+def measure_tokens(learner: Learner[PPOSettings], batch: Batch) -> dict[str, torch.Tensor]:
     """Measure every sampled token before the update: what the ratios, values and KL are held against.
 
     Returns
@@ -396,7 +307,7 @@ def measure_tokens(learner: Learner, batch: Batch) -> dict[str, torch.Tensor]:
         p, at = log_p.exp(), chunk.targets[:, None]
         out["log_probs"][chunk.flat] = log_p.gather(1, at)[:, 0]
         out["reference_log_probs"][chunk.flat] = log_q.gather(1, at)[:, 0]
-        out["values"][chunk.flat] = learner.value_head(features.float())[:, 0]
+        out["values"][chunk.flat] = learner.trained["value_head"](features.float())[:, 0]
         out["kl"][chunk.flat] = (p * (log_p - log_q)).sum(-1)
         out["entropy"][chunk.flat] = -(p * log_p).sum(-1)
         out["reference_features"][chunk.flat] = reference_features.float()
@@ -426,7 +337,9 @@ def set_advantages(batch: Batch, beta: float, settings: PPOSettings, device: tor
     batch.tokens |= {"advantages": batch.flat(advantages, device), "returns": batch.flat(returns, device)}
 
 
-def chunk_losses(learner: Learner, batch: Batch, chunk: Chunk, beta: float) -> dict[str, torch.Tensor]:
+def chunk_losses(
+    learner: Learner[PPOSettings], batch: Batch, chunk: Chunk, beta: float
+) -> dict[str, torch.Tensor]:
     """Losses of the tokens of a chunk, (m,) each: policy, value, kl (0 for log_ratio), and their ratios."""
     settings = learner.settings
     known = {name: values[chunk.flat] for name, values in batch.tokens.items()}
@@ -434,11 +347,10 @@ def chunk_losses(learner: Learner, batch: Batch, chunk: Chunk, beta: float) -> d
         features = token_features(learner.policy, chunk)
         log_p = token_distributions(learner.policy, features, learner.temperature)
     log_probs = log_p.gather(1, chunk.targets[:, None])[:, 0]
+    values = learner.trained["value_head"](features.float())[:, 0]
     losses = {
         "policy": clipped_policy_loss(log_probs, known["log_probs"], known["advantages"], settings.clip),
-        "value": clipped_value_loss(
-            learner.value_head(features.float())[:, 0], known["values"], known["returns"], settings.value_clip
-        ),
+        "value": clipped_value_loss(values, known["values"], known["returns"], settings.value_clip),
         "kl": torch.zeros_like(log_probs),
         "ratio": (log_probs.detach() - known["log_probs"]).exp(),
     }
@@ -450,7 +362,7 @@ def chunk_losses(learner: Learner, batch: Batch, chunk: Chunk, beta: float) -> d
 
 
 def update_policy(
-    learner: Learner, batch: Batch, beta: float, rng: np.random.Generator, checkpoint: Path
+    learner: Learner[PPOSettings], batch: Batch, beta: float, rng: np.random.Generator
 ) -> dict[str, float]:
     """Take the optimiser steps of one update.
 
@@ -460,7 +372,6 @@ def update_policy(
     batch : measured with the learner as it is.
     beta : weight of the KL in the objective's units.
     rng : shuffles the minibatches.
-    checkpoint : named in the message if training diverges.
 
     Returns
     -------
@@ -472,20 +383,15 @@ def update_policy(
         A loss or gradient is not finite; the weights are then those before the step.
     """
     settings = learner.settings
-    rate = settings.learning_rate
-    if settings.schedule == "linear":
-        rate *= 1 - learner.step / settings.updates
-    for group in learner.optimizer.param_groups:
-        group["lr"] = rate
+    rate = learner.learning_rate()
     set_advantages(batch, beta, settings, learner.device)
     taken = []
     for _ in range(settings.epochs):
         order = rng.permutation(len(batch.prompts))
         for rows in np.array_split(order, settings.minibatches):
+            learner.optimizer.zero_grad(set_to_none=True)
             measured = accumulate_gradient(learner, batch, rows, beta)
-            taken.append({**measured, "gradient_norm": _clip_gradient(learner)})
-            _check_finite(learner, taken[-1], batch, checkpoint)
-            learner.optimizer.step()
+            taken.append(learner.take_step(measured, _circumstances(batch)))
     averages = {name: float(np.mean([step[name] for step in taken])) for name in taken[0]}
     return (
         _summary(batch, beta)
@@ -494,12 +400,14 @@ def update_policy(
     )
 
 
-def accumulate_gradient(learner: Learner, batch: Batch, rows: np.ndarray, beta: float) -> dict[str, float]:
+def accumulate_gradient(
+    learner: Learner[PPOSettings], batch: Batch, rows: np.ndarray, beta: float
+) -> dict[str, float]:
     """Put the gradient of a minibatch's loss, a mean over its tokens, into the parameters.
 
     Parameters
     ----------
-    learner : its old gradient is dropped.
+    learner : the gradient is added to what is there.
     batch : with advantages.
     rows : responses of the minibatch.
     beta : weight of the KL in the objective's units.
@@ -509,7 +417,6 @@ def accumulate_gradient(learner: Learner, batch: Batch, rows: np.ndarray, beta: 
     policy_loss, value_loss, clip_fraction, ratio_deviation.
     """
     settings = learner.settings
-    learner.optimizer.zero_grad(set_to_none=True)
     weight = 1.0 / (len(rows) * batch.lengths.mean())
     totals = dict.fromkeys(("policy_loss", "value_loss", "clip_fraction", "ratio_deviation"), 0.0)
     for chunk in chunks(batch, rows, settings.chunk_size, learner.device):
@@ -524,25 +431,10 @@ def accumulate_gradient(learner: Learner, batch: Batch, rows: np.ndarray, beta: 
     return totals
 
 
-def _clip_gradient(learner: Learner) -> float:
-    """Scale the gradient down to the settings' norm; returns the norm it had."""
-    parameters = [parameter for module in learner.modules.values() for parameter in module.parameters()]
-    return nn.utils.clip_grad_norm_(parameters, learner.settings.max_gradient_norm).item()
-
-
-def _check_finite(learner: Learner, measured: dict[str, float], batch: Batch, checkpoint: Path) -> None:
-    bad = [name for name, value in measured.items() if not math.isfinite(value)]
-    if not bad:
-        return
+def _circumstances(batch: Batch) -> str:
     kl = float(batch.tokens["kl"].sum()) / len(batch.prompts)
     largest = float(np.abs(batch.values).max())
-    saved = f"the last checkpoint is {checkpoint}" if checkpoint.exists() else "no checkpoint was made yet"
-    raise TrainingDiverged(
-        f"PPO diverged at update {learner.step}: {', '.join(bad)} is not finite; {saved}. Likely cause: "
-        f"the learning rate ({learner.settings.learning_rate:g}) is too high or the objective too steep: the "
-        f"policy was {kl:.3g} nats from the reference, the largest |value| {largest:.3g}; lower "
-        "ppo.learning_rate or the strength"
-    )
+    return f"the policy was {kl:.3g} nats from the reference, the largest |value| {largest:.3g}"
 
 
 def _summary(batch: Batch, beta: float) -> dict[str, float]:
@@ -562,57 +454,3 @@ def _summary(batch: Batch, beta: float) -> dict[str, float]:
         "length": float(batch.lengths.mean()),
         "finished": float(batch.finished.mean()),
     }
-
-
-def _average_weights(learner: Learner) -> None:
-    """Take the weights after this update into the running mean, if the mean has begun."""
-    settings = learner.settings
-    count = learner.step + 1 - math.floor(settings.updates * (1 - settings.weight_average))
-    if settings.weight_average == 0 or count < 1:
-        return
-    for name, parameter in learner.policy.named_parameters():
-        if count == 1:
-            learner.average[name] = parameter.detach().clone()
-        else:
-            learner.average[name].lerp_(parameter.detach(), 1 / count)
-
-
-def _save_policy(learner: Learner, tokenizer: PreTrainedTokenizerBase, output_dir: Path) -> None:
-    if learner.settings.weight_average > 0:
-        with torch.no_grad():
-            for name, parameter in learner.policy.named_parameters():
-                parameter.copy_(learner.average[name])
-    learner.policy.save_pretrained(output_dir)
-    tokenizer.save_pretrained(output_dir)
-
-
-def _checkpoint(learner: Learner, path: Path, log: list[dict]) -> None:
-    state = {"step": learner.step, "log": log}
-    save_checkpoint(path, learner.modules, learner.optimizer, learner.average, state)
-
-
-def _resume(learner: Learner, path: Path) -> list[dict]:
-    """Continue from a checkpoint if there is one; returns the log so far."""
-    if not path.exists():
-        return []
-    state, learner.average = load_checkpoint(path, learner.modules, learner.optimizer)
-    learner.step = state["step"]
-    return state["log"]
-
-
-def _fingerprint(
-    reference: PreTrainedModel,
-    prompts: pl.DataFrame,
-    objective: Objective,
-    settings: PPOSettings,
-    seed: int,
-    max_new_tokens: int,
-    temperature: float,
-) -> str:
-    """Name of a run's checkpoint: another policy never continues from it."""
-    digest = hashlib.sha256(objective.fingerprint.encode())
-    digest.update(json.dumps([settings.model_dump(), seed, max_new_tokens, temperature]).encode())
-    digest.update(json.dumps([prompts["prompt_id"].to_list(), prompts["prompt"].to_list()]).encode())
-    for parameter in reference.parameters():
-        digest.update(parameter.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]

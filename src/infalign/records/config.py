@@ -21,7 +21,7 @@ from infalign.errors import InputError
 from infalign.mathematics.calibration import parse_calibrator
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.transforms import parse_transform
-from infalign.records.methods import PPOSettings
+from infalign.records.methods import METHODS, BONDSettings, MethodSettings, Strength
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -172,36 +172,51 @@ class PolicyGrid(Block):
     """Policies to train: every combination of the lists."""
 
     tasks: Annotated[list[str], Field(min_length=1)]
-    method: Literal["ppo"]
-    reward: Annotated[list[str], Field(min_length=1)] = Field(description="raw or a transform, e.g. exp(10)")
+    method: str = Field(description="a name of `methods`")
+    reward: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="raw or a transform, e.g. exp(10); only for methods that maximise a reward"
+    )
     calibrator: list[str] = Field(["empirical"], description="empirical or anchors(p); unused by raw")
     n_rollouts: list[Count] | None = Field(None, description="rollouts used for calibration; default: all")
     ties: Literal["half", "weak", "strict"] = "half"
     kl: list[Positive] | None = Field(None, description="strengths as KL budgets in nats")
     beta: list[Positive] | None = Field(None, description="strengths as the paper's beta")
+    n: list[int] | None = Field(
+        None, description="strengths as the n of best-of-n; 1 is the reference itself"
+    )
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
 
     @model_validator(mode="after")
     def _one_strength(self) -> PolicyGrid:
-        if (self.kl is None) == (self.beta is None):
-            raise ValueError("give the strengths either as kl: [...] or as beta: [...]")
+        if sum(strengths is not None for strengths in (self.kl, self.beta, self.n)) != 1:
+            raise ValueError("give the strengths as one of kl: [...], beta: [...], n: [...]")
         return self
+
+    @property
+    def strength_kind(self) -> Strength:
+        return "kl" if self.kl is not None else "beta" if self.beta is not None else "n"
+
+    @property
+    def strengths(self) -> list[float]:
+        return list(self.kl or self.beta or self.n or [])
+
+    @field_validator("n")
+    @classmethod
+    def _n_counts(cls, counts: list[int] | None) -> list[int] | None:
+        bad = [n for n in counts or [] if n < 1]
+        if bad:
+            raise ValueError(f"best-of-n needs n >= 1 (1 is the reference itself); remove {bad[0]}")
+        return counts
 
     @field_validator("reward")
     @classmethod
-    def _rewards_parse(cls, texts: list[str]) -> list[str]:
-        return [parse_transform(text).text for text in texts]
+    def _rewards_parse(cls, texts: list[str] | None) -> list[str] | None:
+        return None if texts is None else [parse_transform(text).text for text in texts]
 
     @field_validator("calibrator")
     @classmethod
     def _calibrators_parse(cls, texts: list[str]) -> list[str]:
         return [parse_calibrator(text).text for text in texts]
-
-
-class Methods(Block):
-    """Settings of each method, shared by its policies."""
-
-    ppo: PPOSettings = PPOSettings()
 
 
 class Evaluation(Block):
@@ -265,21 +280,86 @@ class Config(Block):
     data_root: str | None = Field(None, description="local folder of the real data")
     tasks: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Task], Field(min_length=1)]
     goals: dict[str, Goal]
-    methods: Methods = Methods()
+    methods: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], MethodSettings] = Field(
+        {}, description="settings of each method; a name of one's own says its `kind`"
+    )
     policies: Annotated[list[PolicyGrid], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()
     theory: Theory = Theory()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _methods_are_complete(cls, values: Any) -> Any:
+        """A method's kind is its name unless it says otherwise; one that is not configured has its defaults."""
+        methods = values.get("methods", {}) if isinstance(values, dict) else None
+        grids = values.get("policies", []) if isinstance(values, dict) else None
+        if not isinstance(methods, dict) or not isinstance(grids, list):
+            return values
+        named = [grid.get("method") for grid in grids if isinstance(grid, dict)]
+        blocks = {**{name: {} for name in named if name in METHODS}, **methods}
+        return {
+            **values,
+            "methods": {
+                name: {"kind": name, **block} if isinstance(block, dict) else block
+                for name, block in blocks.items()
+            },
+        }
 
     @model_validator(mode="after")
     def _names_match(self) -> Config:
         problems = []
         for i, grid in enumerate(self.policies):
-            problems += [f"policies.{i}.tasks: unknown task {t!r}" for t in grid.tasks if t not in self.tasks]
+            problems += [
+                f"policies.{i}.tasks: unknown task {t!r}; the tasks are {', '.join(self.tasks)}"
+                for t in grid.tasks
+                if t not in self.tasks
+            ]
+            problems += [f"policies.{i}: {problem}" for problem in self._method_problems(grid)]
         if set(self.goals) != set(self.tasks):
             problems.append(f"goals: one per task, got {sorted(self.goals)} for tasks {sorted(self.tasks)}")
         if problems:
-            raise ValueError("; ".join(problems) + f"; the tasks are {', '.join(self.tasks)}")
+            raise ValueError("; ".join(problems))
         return self
+
+    def _method_problems(self, grid: PolicyGrid) -> list[str]:
+        settings = self.methods.get(grid.method)
+        if settings is None:
+            names = ", ".join(dict.fromkeys([*self.methods, *METHODS]))
+            return [f"unknown method {grid.method!r}; the methods are {names}"]
+        problems = []
+        if grid.strength_kind not in settings.strengths:
+            problems.append(
+                f"{grid.method} takes its strengths as {' or '.join(settings.strengths)}, "
+                f"got {grid.strength_kind}"
+            )
+        if settings.takes_reward and grid.reward is None:
+            problems.append(f"{grid.method} needs a reward, e.g. reward: [raw, identity, exp(10)]")
+        if not settings.takes_reward and grid.reward is not None:
+            problems.append(
+                f"{grid.method} takes no reward, the method itself says what it asks for; remove it"
+            )
+        return problems + self._best_of_problems(grid, settings)
+
+    def _best_of_problems(self, grid: PolicyGrid, settings: MethodSettings) -> list[str]:
+        """What of n the method cannot do: more than there are rollouts, or not a whole number of stages."""
+        problems = []
+        most = max(grid.n or [1])
+        for name in grid.tasks:
+            available = self.tasks[name].rollouts.n_rollouts if name in self.tasks else most
+            if settings.kind in ("bon_sft", "bonbon") and most > available:
+                problems.append(
+                    f"{grid.method} takes the best of n rollouts, so n must be at most {available} "
+                    f"(tasks.{name}.rollouts.n_rollouts), got {most}"
+                )
+        if isinstance(settings, BONDSettings):
+            powers = {settings.n_each**stages for stages in range(64)}
+            problems += [
+                f"{grid.method} distils best-of-{settings.n_each} stage by stage, so n must be a power of "
+                f"{settings.n_each}, got {n}; change n or methods.{grid.method}.n_each"
+                for n in grid.n or []
+                if n not in powers
+            ]
+        return problems
 
     @model_validator(mode="after")
     def _samples_suffice(self) -> Config:

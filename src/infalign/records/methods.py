@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,22 +11,23 @@ NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Strength = Literal["kl", "beta", "n"]
 
 
-class PPOSettings(BaseModel):
-    """Proximal policy optimisation with the KL to the reference inside the reward.
+class Optimisation(BaseModel):
+    """What every method that takes gradient steps has.
 
     Defaults are those of variational best-of-N (Amini et al. 2025, appendix D), the paper of this family
     that prints its table; where it is silent the field says whose default stands there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    takes_reward: ClassVar[bool] = False  # whether a policy of it names a reward, e.g. exp(10)
+    estimates_quantiles: ClassVar[bool] = False  # whether the number of rollouts matters without a reward
+    strengths: ClassVar[tuple[Strength, ...]] = ("n",)  # how strong a policy of it may be asked to be
 
-    updates: Count = Field(312, description="batches sampled; 10,000 episodes of 32 (vBoN, appendix D)")
-    prompts_per_update: Count = Field(32, description="prompts in a batch (vBoN, appendix D: batch size 32)")
-    samples_per_prompt: Count = Field(1, description="responses drawn to each prompt of a batch (vBoN: 1)")
-    epochs: Count = Field(4, description="passes over each batch (vBoN, appendix D: 4)")
-    minibatches: Count = Field(1, description="optimiser steps a pass (the paper names none: 1)")
+    kind: str
+    updates: Count = Field(312, description="batches; 10,000 episodes of 32 (vBoN, appendix D)")
     learning_rate: Positive = Field(3e-6, description="at the first update (vBoN, appendix D)")
     schedule: Literal["linear", "constant"] = Field(
         "linear", description="linear: falls to 0 over the updates (vBoN, appendix D)"
@@ -35,6 +36,29 @@ class PPOSettings(BaseModel):
     adam_betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="torch's default")
     weight_decay: NotNegative = Field(0.0, description="of AdamW; TRL's default")
     max_gradient_norm: Positive = Field(1.0, description="the gradient is scaled down to it; TRL's default")
+    weight_average: Fraction = Field(
+        0.0,
+        description="the policy saved is the mean of the weights after this last fraction of the updates "
+        "(Polyak and Juditsky 1992); 0: the weights after the last update",
+    )
+    chunk_size: Count = Field(64, description="responses in one forward pass; changes speed and memory only")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the matrix products; bfloat16 is for GPUs"
+    )
+    checkpoint_every: Count = Field(25, description="updates between checkpoints")
+
+
+class PPOSettings(Optimisation):
+    """Proximal policy optimisation with the KL to the reference inside the reward."""
+
+    takes_reward: ClassVar[bool] = True
+    strengths: ClassVar[tuple[Strength, ...]] = ("kl", "beta")
+
+    kind: Literal["ppo"] = "ppo"
+    prompts_per_update: Count = Field(32, description="prompts in a batch (vBoN, appendix D: batch size 32)")
+    samples_per_prompt: Count = Field(1, description="responses drawn to each prompt of a batch (vBoN: 1)")
+    epochs: Count = Field(4, description="passes over each batch (vBoN, appendix D: 4)")
+    minibatches: Count = Field(1, description="optimiser steps a pass (the paper names none: 1)")
     clip: Positive = Field(0.2, description="how far the probability ratio may leave 1 (vBoN, appendix D)")
     value_clip: Positive | None = Field(
         0.2, description="how far a value may move from its old one; null: unclipped (vBoN, appendix D)"
@@ -54,16 +78,6 @@ class PPOSettings(BaseModel):
         description="subtract the mean return of the prompt's other samples before the value head's part "
         "(RLOO: Ahmadian et al. 2024); needs samples_per_prompt >= 2",
     )
-    weight_average: Fraction = Field(
-        0.0,
-        description="the policy saved is the mean of the weights after this last fraction of the updates "
-        "(Polyak and Juditsky 1992); 0: the weights after the last update",
-    )
-    chunk_size: Count = Field(64, description="responses in one forward pass; changes speed and memory only")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the matrix products; bfloat16 is for GPUs"
-    )
-    checkpoint_every: Count = Field(25, description="updates between checkpoints")
 
     @model_validator(mode="after")
     def _groups_have_others(self) -> PPOSettings:
@@ -83,3 +97,172 @@ class PPOSettings(BaseModel):
                 f"got {self.minibatches}"
             )
         return self
+
+
+class VBoNSettings(PPOSettings):
+    """Variational best-of-N: PPO towards the best-of-N distribution itself (Amini et al. 2025)."""
+
+    takes_reward: ClassVar[bool] = False
+    estimates_quantiles: ClassVar[bool] = True
+    strengths: ClassVar[tuple[Strength, ...]] = ("n",)
+
+    kind: Literal["vbon"] = "vbon"  # type: ignore[assignment]
+    objective: Literal["exact", "bound"] = Field(
+        "exact", description="exact: eq. 5, the log-probability under best-of-N; bound: L of theorem 2"
+    )
+    smooth: bool = Field(
+        False, description="log F from the least-squares fit -a exp(-b x) of each prompt (section 6)"
+    )
+
+
+class BONDSettings(PPOSettings):
+    """Best-of-N distillation by a Jeffreys divergence, in stages of best-of-`n_each` (Sessa et al. 2024)."""
+
+    takes_reward: ClassVar[bool] = False
+    strengths: ClassVar[tuple[Strength, ...]] = ("n",)
+
+    kind: Literal["bond"] = "bond"  # type: ignore[assignment]
+    updates: Count = Field(312, description="of each stage")
+    jeffreys: Fraction = Field(0.5, description="weight of the backward divergence (BOND: 0.5)")
+    n_each: Annotated[int, Field(ge=2)] = Field(
+        2, description="each stage distils best-of-n_each of the stage before; n is a power of it"
+    )
+    quantile_samples: Annotated[int, Field(ge=2)] = Field(
+        32, description="responses of each stage's anchor that estimate the quantiles of a prompt"
+    )
+
+
+class JBONDSettings(PPOSettings):
+    """J-BOND: best-of-2 of a moving anchor, its quantile from two samples (Sessa et al. 2024)."""
+
+    takes_reward: ClassVar[bool] = False
+    strengths: ClassVar[tuple[Strength, ...]] = ("n",)
+
+    kind: Literal["jbond"] = "jbond"  # type: ignore[assignment]
+    updates: Count = Field(
+        35,
+        description="for each doubling of n; the anchor's weights move to the policy's by "
+        "eta = 2^(1/updates) - 1 at each update (35: eta = 0.02)",
+    )
+    jeffreys: Fraction = Field(0.5, description="weight of the backward divergence (J-BOND: 0.5)")
+
+    @property
+    def anchor_rate(self) -> float:
+        """Eta: a policy that has reached best-of-2 of its anchor then doubles n in `updates` updates."""
+        return 2.0 ** (1 / self.updates) - 1
+
+
+class RLOOSettings(BaseModel):
+    """REINFORCE with a leave-one-out baseline: TRL's trainer, the second solver of every reward of PPO."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    takes_reward: ClassVar[bool] = True
+    estimates_quantiles: ClassVar[bool] = False
+    strengths: ClassVar[tuple[Strength, ...]] = ("kl", "beta")
+
+    kind: Literal["rloo"] = "rloo"
+    updates: Count = Field(312, description="batches sampled; as PPO's")
+    prompts_per_update: Count = Field(32, description="prompts in a batch")
+    samples_per_prompt: Annotated[int, Field(ge=2)] = Field(
+        2, description="responses to each prompt of a batch; TRL's default"
+    )
+    learning_rate: Positive = Field(1e-6, description="at the first update; TRL's default")
+    schedule: Literal["linear", "constant"] = "linear"
+    adam_epsilon: Positive = Field(1e-8, description="TRL's default")
+    adam_betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="TRL's default")
+    weight_decay: NotNegative = 0.0
+    max_gradient_norm: Positive = 1.0
+
+
+class OfflineSettings(Optimisation):
+    """A method that learns from stored responses."""
+
+    examples_per_update: Count = Field(
+        32, description="responses or pairs in a batch (vBoN, appendix D: batch size 32)"
+    )
+
+
+class RegressionSettings(OfflineSettings):
+    """Quantile reward regression: the log-ratio is regressed on its known optimum (Matrenok et al. 2025)."""
+
+    takes_reward: ClassVar[bool] = True
+    strengths: ClassVar[tuple[Strength, ...]] = ("kl", "beta")
+
+    kind: Literal["regression"] = "regression"
+
+
+class BoNSFTSettings(OfflineSettings):
+    """Maximum likelihood on the best of n reference responses."""
+
+    kind: Literal["bon_sft"] = "bon_sft"
+
+
+class BoNBoNSettings(OfflineSettings):
+    """BoNBoN: likelihood of the best of n, and the known log-ratio of best against worst (Gui et al. 2024)."""
+
+    kind: Literal["bonbon"] = "bonbon"
+    alpha: Fraction | Literal["balanced"] = Field(
+        0.005,
+        description="weight of the likelihood (BoNBoN: 0.005); balanced: such that both terms weigh alike at "
+        "the first batch (vBoN, footnote 11)",
+    )
+
+
+class PairSettings(OfflineSettings):
+    """A method that learns from pairs of responses."""
+
+    pairs: Literal["rollouts", "dataset"] = Field(
+        "rollouts", description="reference rollouts labelled by the reward model, or the corpus' own pairs"
+    )
+    n_responses: Annotated[int, Field(ge=2)] = Field(
+        6, description="rollouts of a prompt that are compared (vBoN: 6)"
+    )
+    n_comparisons: Count = Field(
+        12, description="pairs of a prompt, drawn without replacement from all of its responses (vBoN: 12)"
+    )
+    logprob: Literal["sum", "mean"] = Field(
+        "sum",
+        description="log-probabilities summed over tokens, as the published targets assume, or averaged",
+    )
+
+    @model_validator(mode="after")
+    def _pairs_exist(self) -> PairSettings:
+        most = self.n_responses * (self.n_responses - 1) // 2
+        if self.n_comparisons > most:
+            raise ValueError(
+                f"n_comparisons must be <= {most}, the pairs of n_responses = {self.n_responses}, "
+                f"got {self.n_comparisons}; lower it or raise n_responses"
+            )
+        return self
+
+
+class DPOSettings(PairSettings):
+    """Direct preference optimisation (Rafailov et al. 2023)."""
+
+    strengths: ClassVar[tuple[Strength, ...]] = ("beta",)
+
+    kind: Literal["dpo"] = "dpo"
+
+
+class IPOSettings(PairSettings):
+    """Identity preference optimisation (Azar et al. 2023); beta is its tau, a KL is that of the identity tilt."""
+
+    strengths: ClassVar[tuple[Strength, ...]] = ("kl", "beta")
+
+    kind: Literal["ipo"] = "ipo"
+
+
+MethodSettings = Annotated[
+    PPOSettings
+    | VBoNSettings
+    | BONDSettings
+    | JBONDSettings
+    | RLOOSettings
+    | RegressionSettings
+    | BoNSFTSettings
+    | BoNBoNSettings
+    | DPOSettings
+    | IPOSettings,
+    Field(discriminator="kind"),
+]
+METHODS = ("ppo", "rloo", "regression", "dpo", "ipo", "bon_sft", "bonbon", "bond", "jbond", "vbon")

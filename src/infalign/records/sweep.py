@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from itertools import product
-from typing import Literal
 
 from infalign.errors import InputError
 from infalign.records.config import Config, PolicyGrid, short_hash, task_folder
+from infalign.records.methods import Strength
 
 
 @dataclass(frozen=True)
@@ -17,19 +17,20 @@ class Policy:
 
     Attributes
     ----------
-    reward : `raw` or the text form of a transform.
-    calibrator : text form; None for `raw`.
+    method : name of its settings in the configuration.
+    reward : `raw` or the text form of a transform; None where the method itself says what it asks for.
+    calibrator : text form; None for `raw` and without a reward.
     n_rollouts : reference rollouts per prompt that calibrate; None for `raw`.
-    strength : KL budget in nats or the paper's beta, as `strength_kind` says.
+    strength : KL budget in nats, the paper's beta or the n of best-of-n, as `strength_kind` says.
     """
 
     task: str
     method: str
-    reward: str
+    reward: str | None
     calibrator: str | None
     n_rollouts: int | None
     ties: str | None
-    strength_kind: Literal["kl", "beta"]
+    strength_kind: Strength
     strength: float
     seed: int
 
@@ -39,15 +40,20 @@ class Policy:
 
         >>> Policy("helpful", "ppo", "exp(10)", "empirical", 100, "half", "kl", 0.5, 0).slug
         'ppo-exp10-kl0.50-s0'
+        >>> Policy("helpful", "bonbon", None, None, None, None, "n", 8, 0).slug
+        'bonbon-n8-s0'
         """
-        parts = [self.method, file_name(self.reward)]
+        parts = [self.method, *([file_name(self.reward)] if self.reward else [])]
         if self.calibrator not in (None, "empirical"):
             parts.append(file_name(self.calibrator))
         if self.n_rollouts not in (None, 100):
             parts.append(f"k{self.n_rollouts}")
         if self.ties not in (None, "half"):
             parts.append(self.ties)
-        return "-".join([*parts, f"{self.strength_kind}{plain_number(self.strength)}", f"s{self.seed}"])
+        return "-".join([*parts, self.strength_kind + self._amount(), f"s{self.seed}"])
+
+    def _amount(self) -> str:
+        return str(int(self.strength)) if self.strength_kind == "n" else plain_number(self.strength)
 
     def row(self) -> dict[str, object]:
         """Return the policy as columns of the metrics table."""
@@ -97,28 +103,39 @@ def policies(config: Config) -> list[Policy]:
 
 
 def _expand(config: Config, grid: PolicyGrid) -> list[Policy]:
-    kind: Literal["kl", "beta"] = "kl" if grid.kl is not None else "beta"
     rows = []
-    for task, reward in product(grid.tasks, grid.reward):
+    for task, reward in product(grid.tasks, grid.reward or [None]):
         for calibrator, n_rollouts in _calibrations(config, grid, task, reward):
             ties = None if calibrator is None else grid.ties
             rows += [
-                Policy(task, grid.method, reward, calibrator, n_rollouts, ties, kind, strength, seed)
-                for strength, seed in product(grid.kl or grid.beta or [], grid.seeds)
+                Policy(
+                    task,
+                    grid.method,
+                    reward,
+                    calibrator,
+                    n_rollouts,
+                    ties,
+                    grid.strength_kind,
+                    strength,
+                    seed,
+                )
+                for strength, seed in product(grid.strengths, grid.seeds)
             ]
     return rows
 
 
 def _calibrations(
-    config: Config, grid: PolicyGrid, task: str, reward: str
+    config: Config, grid: PolicyGrid, task: str, reward: str | None
 ) -> list[tuple[str | None, int | None]]:
-    if reward == "raw":
-        return [(None, None)]
+    """Calibrators with their numbers of rollouts, as far as the method uses either."""
+    settings = config.methods[grid.method]
     counts = grid.n_rollouts or [config.tasks[task].rollouts.n_rollouts]
-    return list(product(grid.calibrator, counts))
+    if settings.takes_reward and reward != "raw":
+        return list(product(grid.calibrator, counts))
+    return [(None, count) for count in counts] if settings.estimates_quantiles else [(None, None)]
 
 
 def policy_folder(config: Config, policy: Policy) -> str:
     """Folder of a policy below `results/tasks/`; it names the settings of its method by their hash."""
-    settings = getattr(config.methods, policy.method)
+    settings = config.methods[policy.method]
     return f"{task_folder(config, policy.task)}/policies/{policy.method}-{short_hash(settings)}/{policy.slug}"

@@ -1,0 +1,111 @@
+"""One policy's training as a script gets it: what is asked for, which files it reads, what it writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from infalign.errors import InputError
+from infalign.language.models import load_reward_model
+from infalign.language.scoring import reward_scores
+from infalign.records.config import Rollouts, parse_block
+from infalign.records.methods import MethodSettings
+from infalign.records.sweep import Policy
+from infalign.records.tables import read_manifest, read_table, weights_sha256, write_folder, write_table
+
+
+@dataclass(frozen=True)
+class PolicyJob:
+    """Files and settings of one training job.
+
+    Parameters
+    ----------
+    policy : JSON of what it is trained for (see `infalign.records.sweep.Policy`).
+    settings : JSON of the method's settings.
+    rollouts : JSON of the configuration's block `rollouts`: how responses are sampled.
+    reference : folder of the reference policy.
+    reward_model : folder of the reward model.
+    prompts : table of prompts.
+    pairs : table of the corpus' preference pairs.
+    scores : scored reference rollouts of the training prompts.
+    scratch : folder for checkpoints; a run that was stopped resumes from there.
+    out : folder of the policy to write.
+    log : table of the training's steps to write.
+    """
+
+    policy: str
+    settings: str
+    rollouts: str
+    reference: Path
+    reward_model: Path
+    prompts: Path
+    pairs: Path
+    scores: Path
+    scratch: Path
+    out: Path
+    log: Path
+
+    @cached_property
+    def wanted(self) -> Policy:
+        """What is asked for."""
+        return Policy(**json.loads(self.policy))
+
+    @cached_property
+    def method(self) -> MethodSettings:
+        """Settings of the method."""
+        return parse_block(MethodSettings, self.settings)
+
+    @cached_property
+    def sampling(self) -> Rollouts:
+        """How responses are sampled."""
+        return parse_block(Rollouts, self.rollouts)
+
+    def training_prompts(self) -> pl.DataFrame:
+        """Read the prompts of the split train."""
+        return read_table(self.prompts, ["prompt_id", "prompt", "split"]).filter(pl.col("split") == "train")
+
+    def reference_scores(self) -> pl.DataFrame:
+        """Read the scored reference rollouts.
+
+        Raises
+        ------
+        InputError
+            They were sampled from another reference or scored by another reward model than the job's.
+        """
+        made = read_manifest(self.scores)
+        for folder, name in ((self.reference, "model_sha256"), (self.reward_model, "reward_model_sha256")):
+            if made.get(name) != weights_sha256(folder):
+                raise InputError(
+                    f"{self.scores}: made with other weights than {folder} has now ({name} "
+                    f"{str(made.get(name))[:12]} against {weights_sha256(folder)[:12]}): the model was changed "
+                    "after its rollouts were made; remove the scores and their rollouts and run again"
+                )
+        return read_table(self.scores, ["prompt_id", "sample_id", "reward", "tokens", "log_prob"])
+
+    def scorer(self) -> Callable[[Sequence[str], Sequence[str], Sequence[bool]], np.ndarray]:
+        """Load the reward model as a function of prompts, responses (texts) and finished (bools)."""
+        model, tokenizer = load_reward_model(self.reward_model)
+
+        def score(prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool]) -> np.ndarray:
+            return reward_scores(model, tokenizer, prompts, responses, finished=finished)
+
+        return score
+
+    def write(self, train: Callable[[Path], pl.DataFrame], facts: Mapping[str, object]) -> None:
+        """Train into the policy's folder, then write the log; each whole or not at all.
+
+        Parameters
+        ----------
+        train : fills the folder it is given with the policy and returns the log, one row an update.
+        facts : for the manifests, `beta` among them (the paper's, None where the method has none).
+        """
+        logs: list[pl.DataFrame] = []
+        record = {**self.wanted.row(), "reference_sha256": weights_sha256(self.reference), **facts}
+        write_folder(self.out, lambda folder: logs.append(train(folder)), record)
+        write_table(logs[0], self.log, record)
