@@ -9,6 +9,7 @@ import yaml
 from infalign.errors import InputError
 from infalign.records.config import Config, check_data, parse_config, parse_config_json, task_folder
 from infalign.records.disk import check_disk
+from infalign.records.methods import METHODS
 from infalign.records.sweep import policies, policy_folder
 
 ROOT = Path(__file__).parents[2]
@@ -133,3 +134,49 @@ def test_real_data_that_is_not_there_is_named(tmp_path):
     (tmp_path / "my_pairs").mkdir()
     (tmp_path / "my_pairs" / "train.jsonl.gz").touch()
     check_data(parse_config(values))
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        (
+            {"method": "bonbon", "n": [0, 4]},
+            "policies.0.n: best-of-n needs n >= 1 (1 is the reference itself)",
+        ),
+        (
+            {"method": "bon_sft", "n": [17]},
+            "n must be at most 16 (tasks.helpful.rollouts.n_rollouts), got 17",
+        ),
+        ({"method": "bond", "n": [6]}, "n must be a power of 2, got 6"),
+        ({"method": "dpo", "kl": [0.5]}, "dpo takes its strengths as beta, got kl"),
+        ({"method": "vbon", "reward": ["raw"], "n": [4]}, "vbon takes no reward"),
+        ({"method": "rloo", "kl": [0.5]}, "rloo needs a reward, e.g. reward: [raw, identity, exp(10)]"),
+        ({"method": "ppp", "kl": [0.5]}, "unknown method 'ppp'; the methods are ppo, rloo, regression, dpo"),
+    ],
+)
+def test_what_a_method_cannot_do(smoke, grid, message):
+    smoke["policies"] = [{"tasks": ["helpful"], **grid}]
+    assert message in refused(smoke)
+
+
+def test_a_method_of_ones_own_name_says_its_kind(smoke):
+    smoke["methods"]["bound"] = {"kind": "vbon", "objective": "bound"}
+    smoke["policies"] = [{"tasks": ["helpful"], "method": "bound", "n": [4], "n_rollouts": [8]}]
+    assert [policy.slug for policy in policies(parse_config(smoke))] == ["bound-k8-n4-s0"]
+    smoke["methods"]["bound"]["kind"] = "vbonn"
+    assert "methods.bound" in refused(smoke) and "'vbon'" in refused(smoke)
+
+
+def test_default_and_methods_share_everything_up_to_the_policies():
+    default, methods = (
+        parse_config(yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()))
+        for name in ("default", "methods")
+    )
+    assert task_folder(default, "helpful") == task_folder(methods, "helpful")
+    shared = [{policy_folder(run, policy) for policy in policies(run)} for run in (default, methods)]
+    assert len(shared[0] & shared[1]) >= 9
+    strengths = {}
+    for policy in policies(methods):
+        strengths.setdefault(policy.method, set()).add(policy.strength)
+    assert all(len(found) >= 4 for found in strengths.values())
+    assert {settings.kind for settings in methods.methods.values()} == set(METHODS)

@@ -90,6 +90,82 @@ def test_an_edited_module_runs_exactly_its_users(project):
     assert set(project.planned()) == {"draw_figure", "report"}
 
 
+ONE_OF_EACH = [
+    {"method": "ppo", "reward": ["raw"], "kl": [0.5]},
+    {"method": "rloo", "reward": ["exp(10)"], "kl": [0.5]},
+    {"method": "regression", "reward": ["optimal(bon(4))"], "kl": [0.5]},
+    {"method": "dpo", "beta": [0.1]},
+    {"method": "ipo", "kl": [0.5]},
+    {"method": "bon_sft", "n": [1, 4]},
+    {"method": "bonbon", "n": [4]},
+    {"method": "bond", "n": [4]},
+    {"method": "jbond", "n": [2]},
+    {"method": "vbon", "n": [1, 4]},
+    {"method": "bound", "n": [4]},
+]
+TINY = {"updates": 2, "learning_rate": 1e-3}
+
+
+def every_method(values):
+    """One policy of each method, each trained for two updates."""
+    online = {**TINY, "prompts_per_update": 4, "samples_per_prompt": 2, "epochs": 1}
+    values["methods"] = {
+        **dict.fromkeys(("ppo", "vbon", "bond", "jbond"), online),
+        "bound": {**online, "kind": "vbon", "objective": "bound"},
+        "rloo": {key: value for key, value in online.items() if key != "epochs"},
+        **{name: {**TINY, "examples_per_update": 8} for name in ("regression", "bon_sft", "bonbon")},
+        **{name: {**TINY, "examples_per_update": 8} for name in ("dpo", "ipo")},
+    }
+    values["policies"] = [{"tasks": ["helpful", "harmless"], **ONE_OF_EACH[0]}]
+    values["policies"] += [{"tasks": ["helpful"], **grid} for grid in ONE_OF_EACH[1:]]
+
+
+def test_every_method_runs_and_is_measured(project):
+    project.edit_config(every_method)
+    project.snakemake("--cores", "2")
+    run = project.folder / "results" / "smoke"
+    metrics = pl.read_parquet(run / "metrics.parquet").filter(pl.col("task") == "helpful")
+    assert set(metrics["method"]) == {grid["method"] for grid in ONE_OF_EACH}
+    untrained = metrics.filter(pl.col("policy").is_in(["bon_sft-n1-s0", "vbon-n1-s0"]))
+    assert untrained["policy"].n_unique() == 2
+    assert untrained["kl"].to_list() == pytest.approx([0.0] * untrained.height, abs=1e-9)
+    assert metrics.filter(pl.col("policy") == "ipo-kl0.50-s0")["beta"].null_count() == 0
+
+    module = project.folder / "src" / "infalign" / "alignment" / "preference.py"
+    module.write_text(module.read_text() + "\nUNUSED = 1\n")
+    offline = sum(len(grid.get("kl", grid.get("beta", grid.get("n")))) for grid in ONE_OF_EACH[2:7])
+    assert project.planned()["train_policy"] == offline
+
+
+def test_a_method_is_switched_off_by_its_line(project):
+    project.edit_config(lambda values: values["policies"].pop(1))
+    planned = project.planned()
+    assert not set(planned) & MODEL_JOBS
+    assert planned["evaluate"] == 1
+
+
+def test_a_reference_that_changed_after_its_rollouts_is_refused(project):
+    (folder,) = (project.folder / "results" / "tasks").glob("helpful-*")
+    weights = folder / "models" / "reference" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    done = project.snakemake("--cores", "1", "--forcerun", "train_policy", check=False)
+    assert done.returncode != 0
+    logs = "".join(path.read_text() for path in project.folder.glob("logs/**/train_policy.log"))
+    assert "the model was changed after its rollouts were made" in logs
+    assert "Traceback" not in logs
+
+
+def test_a_diverged_run_stops_with_step_and_cause(project):
+    project.edit_config(lambda values: values["methods"]["ppo"].update(learning_rate=1e30))
+    done = project.snakemake("--cores", "1", check=False)
+    assert done.returncode != 0
+    logs = "".join(path.read_text() for path in project.folder.glob("logs/**/train_policy.log"))
+    assert "ppo diverged at update" in logs and "learning rate (1e+30) is too high" in logs
+    assert "Traceback" not in logs
+
+
 def test_the_number_of_jobs_does_not_change_a_table(finished, project):
     task = next((project.folder / "results" / "tasks").glob("harmless-*"))
     target = next(task.glob("policies/*/*/scores.parquet"))
