@@ -22,6 +22,7 @@ from infalign.language.models import encode_prompts
 from infalign.records.methods import PPOSettings
 
 ScoreFunction = Callable[[Sequence[str], Sequence[str], Sequence[bool]], np.ndarray]
+Gradient = Callable[["Learner[PPOSettings]", "Batch", np.ndarray, float], dict[str, float]]
 STREAMS = {"prompts": 0, "sampling": 1, "minibatches": 2}  # independent generators of one step
 
 
@@ -242,7 +243,7 @@ def sample_batch(
         samples.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
     rewards = np.asarray(score_fn(list(texts), responses, list(samples.finished)), dtype=float)
-    _check_rewards(rewards, ids, learner.step)
+    check_rewards(rewards, ids, learner.step)
     batch = Batch(encoded, samples.tokens, samples.finished, rewards)
     batch.tokens = measure_tokens(learner, batch)
     reference_log_probs = batch.padded("reference_log_probs").sum(axis=1)
@@ -275,7 +276,8 @@ def prompt_rows(n_prompts: int, size: int, seed: int, step: int) -> np.ndarray:
     return np.array([passes[int(k)][i] for k, i in zip(wanted // n_prompts, wanted % n_prompts, strict=True)])
 
 
-def _check_rewards(rewards: np.ndarray, ids: np.ndarray, step: int) -> None:
+def check_rewards(rewards: np.ndarray, ids: Sequence[str], step: int) -> None:
+    """Raise InputError unless every reward of update `step` is finite."""
     bad = np.flatnonzero(~np.isfinite(rewards))
     if len(bad):
         raise InputError(
@@ -362,7 +364,11 @@ def chunk_losses(
 
 
 def update_policy(
-    learner: Learner[PPOSettings], batch: Batch, beta: float, rng: np.random.Generator
+    learner: Learner[PPOSettings],
+    batch: Batch,
+    beta: float,
+    rng: np.random.Generator,
+    gradient: Gradient | None = None,
 ) -> dict[str, float]:
     """Take the optimiser steps of one update.
 
@@ -372,10 +378,11 @@ def update_policy(
     batch : measured with the learner as it is.
     beta : weight of the KL in the objective's units.
     rng : shuffles the minibatches.
+    gradient : puts a minibatch's gradient into the parameters; None: `accumulate_gradient`.
 
     Returns
     -------
-    The columns of `train_ppo`'s log.
+    The columns of `train_ppo`'s log, and what else `gradient` returns.
 
     Raises
     ------
@@ -390,7 +397,7 @@ def update_policy(
         order = rng.permutation(len(batch.prompts))
         for rows in np.array_split(order, settings.minibatches):
             learner.optimizer.zero_grad(set_to_none=True)
-            measured = accumulate_gradient(learner, batch, rows, beta)
+            measured = (gradient or accumulate_gradient)(learner, batch, rows, beta)
             taken.append(learner.take_step(measured, _circumstances(batch)))
     averages = {name: float(np.mean([step[name] for step in taken])) for name in taken[0]}
     return (
@@ -401,7 +408,7 @@ def update_policy(
 
 
 def accumulate_gradient(
-    learner: Learner[PPOSettings], batch: Batch, rows: np.ndarray, beta: float
+    learner: Learner[PPOSettings], batch: Batch, rows: np.ndarray, beta: float, weight: float = 1.0
 ) -> dict[str, float]:
     """Put the gradient of a minibatch's loss, a mean over its tokens, into the parameters.
 
@@ -411,18 +418,19 @@ def accumulate_gradient(
     batch : with advantages.
     rows : responses of the minibatch.
     beta : weight of the KL in the objective's units.
+    weight : the gradient is multiplied by it, what is returned is not.
 
     Returns
     -------
     policy_loss, value_loss, clip_fraction, ratio_deviation.
     """
     settings = learner.settings
-    weight = 1.0 / (len(rows) * batch.lengths.mean())
+    share = 1.0 / (len(rows) * batch.lengths.mean())
     totals = dict.fromkeys(("policy_loss", "value_loss", "clip_fraction", "ratio_deviation"), 0.0)
     for chunk in chunks(batch, rows, settings.chunk_size, learner.device):
         losses = chunk_losses(learner, batch, chunk, beta)
-        policy, value = losses["policy"].sum() * weight, losses["value"].sum() * weight
-        (policy + losses["kl"].sum() * weight + settings.value_coefficient * value).backward()
+        policy, value = losses["policy"].sum() * share, losses["value"].sum() * share
+        (weight * (policy + losses["kl"].sum() * share + settings.value_coefficient * value)).backward()
         deviation = (losses["ratio"] - 1).abs()
         totals["policy_loss"] += policy.item()
         totals["value_loss"] += value.item()
