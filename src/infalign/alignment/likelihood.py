@@ -1,0 +1,83 @@
+"""Maximum likelihood on the best of n stored responses, and the draws it learns from."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from infalign.errors import InputError
+
+
+def likelihood_loss(log_probs: torch.Tensor) -> torch.Tensor:
+    """Loss of each response: −log π(y).
+
+    Parameters
+    ----------
+    log_probs : (m,), in nats, summed over the tokens of a response.
+
+    Returns
+    -------
+    (m,) losses; over draws from best-of-n their mean is least at best-of-n itself.
+
+    Examples
+    --------
+    >>> likelihood_loss(torch.tensor([-2.0])).tolist()
+    [2.0]
+    """
+    return -log_probs
+
+
+def check_draws(n: float, n_rollouts: int) -> int:
+    """The n of best-of-n as a whole number that the rollouts suffice for.
+
+    Parameters
+    ----------
+    n : how many rollouts are drawn at once.
+    n_rollouts : K, how many a prompt has.
+
+    Raises
+    ------
+    InputError
+        n is not a whole number from 1 to K.
+
+    Examples
+    --------
+    >>> check_draws(4.0, 100)
+    4
+    """
+    if n != int(n) or not 1 <= n <= n_rollouts:
+        raise InputError(
+            f"n of best-of-n must be a whole number from 1 to {n_rollouts}, the rollouts of a prompt, got {n:g}; "
+            "change the strength or roll out more"
+        )
+    return int(n)
+
+
+def best_and_worst(
+    rewards: NDArray[np.float64], n: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw n rollouts of each row without replacement and take the best and the worst.
+
+    Of rollouts with equal rewards the later one counts as the better, in every draw.
+
+    Parameters
+    ----------
+    rewards : (m, K).
+    n : from 1 to K.
+    rng : of the draw.
+
+    Returns
+    -------
+    best, worst : (m,), columns of rewards.
+
+    Examples
+    --------
+    >>> best, worst = best_and_worst(np.array([[3.0, 1.0, 3.0]]), 3, np.random.default_rng(0))
+    >>> best.tolist(), worst.tolist()
+    ([2], [1])
+    """
+    drawn = np.argpartition(rng.random(rewards.shape), n - 1, axis=1)[:, :n]
+    ranks = np.take_along_axis(rewards.argsort(axis=1, kind="stable").argsort(axis=1), drawn, axis=1)
+    every = np.arange(len(rewards))
+    return drawn[every, ranks.argmax(axis=1)], drawn[every, ranks.argmin(axis=1)]
