@@ -29,7 +29,8 @@ STREAMS = {"prompts": 0, "sampling": 1, "minibatches": 2}  # independent generat
 class Maximised(Protocol):
     """What PPO maximises: E[values] − beta·KL(policy ‖ reference); see `objectives`."""
 
-    beta: float
+    @property
+    def beta(self) -> float: ...
 
     @property
     def fingerprint(self) -> str: ...
