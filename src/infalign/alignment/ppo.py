@@ -118,7 +118,7 @@ class Batch(Sequences):
 
 
 def new_learner(
-    reference: PreTrainedModel, settings: PPOSettings, temperature: float = 1.0
+    reference: PreTrainedModel, settings: PPOSettings, temperature: float = 1.0, updates: int | None = None
 ) -> Learner[PPOSettings]:
     """Start from the reference: same weights, a value head of zeros, a fresh AdamW.
 
@@ -127,12 +127,15 @@ def new_learner(
     reference : the policy the KL is measured from; its weights are frozen in place.
     settings : of the training.
     temperature : of sampling, above 0; the policy is the distribution at this temperature.
+    updates : how many there are in all; None: as the settings say.
     """
     policy = starting_policy(reference)
     value_head = nn.Linear(policy.config.hidden_size, 1, device=policy.device, dtype=torch.float32)
     nn.init.zeros_(value_head.weight)
     nn.init.zeros_(value_head.bias)
-    return Learner(policy, reference, settings, temperature, trained={"value_head": value_head})
+    return Learner(
+        policy, reference, settings, temperature, trained={"value_head": value_head}, updates=updates
+    )
 
 
 def train_ppo(
@@ -146,6 +149,7 @@ def train_ppo(
     seed: int,
     max_new_tokens: int,
     temperature: float = 1.0,
+    updates: int | None = None,
     output_dir: str | Path,
     scratch_dir: str | Path,
     progress: bool = True,
@@ -166,6 +170,7 @@ def train_ppo(
     seed : at least 0.
     max_new_tokens : longest response.
     temperature : of sampling, above 0.
+    updates : how many there are; None: as the settings say; 0: the policy is the reference.
     output_dir : gets the policy and tokenizer as a folder that transformers loads (safetensors).
     scratch_dir : for checkpoints, one file a run, removed when the run is done.
     progress : show a bar where standard error is a terminal.
@@ -197,10 +202,10 @@ def train_ppo(
         rng = np.random.default_rng([seed, learner.step, STREAMS["minibatches"]])
         return update_policy(learner, batch, objective.beta, rng)
 
-    facts = [objective.fingerprint, seed, max_new_tokens, temperature]
+    facts = [objective.fingerprint, seed, max_new_tokens, temperature, updates]
     texts = [prompts["prompt_id"].to_list(), prompts["prompt"].to_list()]
     return run_updates(
-        new_learner(reference, settings, temperature),
+        new_learner(reference, settings, temperature, updates),
         update,
         tokenizer,
         fingerprint=run_fingerprint(reference, settings, *facts, *texts),
