@@ -172,6 +172,11 @@ class RLOOSettings(BaseModel):
     adam_betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="TRL's default")
     weight_decay: NotNegative = 0.0
     max_gradient_norm: Positive = 1.0
+    chunk_size: Count = Field(
+        256,
+        description="most responses in one forward pass; the batch is cut into equal parts; changes speed and "
+        "memory only",
+    )
 
 
 class OfflineSettings(Optimisation):

@@ -1,0 +1,336 @@
+"""REINFORCE with a leave-one-out baseline by TRL's trainer: a second solver of every reward of PPO."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from datasets import Dataset
+from tqdm import tqdm
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+)
+from trl import RLOOConfig, RLOOTrainer
+
+from infalign.alignment.ppo import Maximised, ScoreFunction, check_rewards, prompt_rows
+from infalign.alignment.training import TrainingDiverged
+from infalign.errors import InputError
+from infalign.language.models import check_context, encode_prompts
+from infalign.records.methods import RLOOSettings
+
+
+def train_rloo(
+    reference_folder: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: pl.DataFrame,
+    objective: Maximised,
+    score_fn: ScoreFunction,
+    settings: RLOOSettings,
+    *,
+    seed: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    output_dir: str | Path,
+    progress: bool = True,
+) -> pl.DataFrame:
+    """Train a policy from the reference to maximise E[objective value] − β·KL(policy ‖ reference).
+
+    Each update draws a batch, takes one optimiser step on it and forgets it. An update has the prompts
+    that PPO's has. A run that was stopped starts anew: no checkpoint is kept.
+
+    Parameters
+    ----------
+    reference_folder : model where the policy starts and the KL is measured from (safetensors).
+    tokenizer : its tokenizer.
+    prompts : columns prompt_id and prompt (the text up to where the response starts).
+    objective : values of rewards and β; must know every prompt.
+    score_fn : prompts, responses (texts), finished (bools) -> rewards, each of length n.
+    settings : of the training.
+    seed : at least 0; the generators of the caller are left as they are.
+    max_new_tokens : longest response.
+    temperature : of sampling, above 0; the policy is the distribution at this temperature.
+    output_dir : gets the policy and tokenizer as a folder that transformers loads (safetensors).
+    progress : show a bar where standard error is a terminal.
+
+    Returns
+    -------
+    One row an update: step, kl (nats a response, mean log-ratio), reward, value, objective (value − β·kl),
+    length, finished, learning_rate, gradient_norm (before clipping), seconds.
+
+    Raises
+    ------
+    InputError
+        No prompts, one that is empty or too long, a tokenizer of another model, or a reward or value that
+        is not finite.
+    TrainingDiverged
+        A loss or gradient is not finite.
+
+    References
+    ----------
+    Ahmadian et al. 2024, Back to basics: revisiting REINFORCE style optimization for learning from human
+    feedback in LLMs.
+    """
+    reward = objective_reward(tokenizer, objective, score_fn)
+    watch = Watch(settings, objective.beta, progress)
+    with _generators_kept(), tempfile.TemporaryDirectory() as folder:
+        policy = AutoModelForCausalLM.from_pretrained(
+            str(reference_folder), dtype=torch.float32, use_safetensors=True
+        )
+        as_loaded = copy.deepcopy(policy.config), policy.generation_config
+        arguments = trainer_arguments(settings, objective.beta, seed, max_new_tokens, temperature, folder)
+        trainer = new_trainer(policy, tokenizer, prompts, reward, settings, arguments)
+        trainer.add_callback(watch)
+        trainer.train()
+    policy.config, policy.generation_config = as_loaded  # TRL and transformers set them for the training
+    policy.save_pretrained(output_dir)
+    tokenizer.save_pretrained(output_dir)
+    return pl.DataFrame(watch.rows)
+
+
+class Trainer(RLOOTrainer):
+    """TRL's trainer, reading prompts as everything else here does."""
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict]:
+        return encode_prompts(self.processing_class, prompts), None, {}
+
+
+def new_trainer(
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: pl.DataFrame,
+    reward: Callable[..., list[float]],
+    settings: RLOOSettings,
+    arguments: dict[str, Any],
+) -> Trainer:
+    """TRL's trainer on the prompts of all updates in turn.
+
+    Parameters
+    ----------
+    policy : loaded from the reference's folder, from where TRL loads the frozen reference again.
+    tokenizer : of the policy.
+    prompts : columns prompt_id and prompt.
+    reward : see `objective_reward`.
+    settings : of the training.
+    arguments : see `trainer_arguments`.
+
+    Raises
+    ------
+    InputError
+        No prompts, one that is empty or too long, or a tokenizer with more tokens than the model.
+    """
+    if prompts.is_empty():
+        raise InputError("RLOO needs at least one training prompt, got none; check the split")
+    _check_vocabulary(policy, tokenizer)
+    encoded = encode_prompts(tokenizer, prompts["prompt"].to_list())
+    check_context(policy, encoded, arguments["max_completion_length"])
+    rows = [
+        prompt_rows(prompts.height, settings.prompts_per_update, arguments["seed"], step)
+        for step in range(settings.updates)
+    ]
+    batches = prompts[np.concatenate(rows)].select("prompt_id", "prompt")
+    # What the folder says of generation is not part of the policy.
+    policy.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id)
+    trainer = Trainer(
+        model=policy,
+        reward_funcs=reward,
+        args=RLOOConfig(**arguments),
+        train_dataset=Dataset.from_dict(batches.to_dict(as_series=False)),
+        processing_class=tokenizer,
+    )
+    trainer.remove_callback(PrinterCallback)
+    for model in (trainer.model, trainer.ref_model):
+        model.register_forward_pre_hook(_as_when_sampled, with_kwargs=True)
+    return trainer
+
+
+def _check_vocabulary(policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    rows = policy.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise InputError(
+            f"the tokenizer has {len(tokenizer)} tokens, the reference policy only {rows}; "
+            "give the tokenizer that was saved with the reference"
+        )
+
+
+def _as_when_sampled(model: PreTrainedModel, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """Before a pass: dropout off, and left-padded rows at the positions they were sampled at.
+
+    TRL numbers positions from the padding on, which absolute position embeddings notice.
+    """
+    for module in model.children():
+        module.eval()
+    if kwargs.get("fused_lm_head"):
+        kwargs["position_ids"] = (kwargs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+    return args, kwargs
+
+
+def trainer_arguments(
+    settings: RLOOSettings, beta: float, seed: int, max_new_tokens: int, temperature: float, folder: str
+) -> dict[str, Any]:
+    """What TRL's configuration is given: the plain estimator in float32, no checkpoints, no reports."""
+    batch = settings.prompts_per_update * settings.samples_per_prompt
+    chunk = max(size for size in range(1, min(batch, settings.chunk_size) + 1) if batch % size == 0)
+    return {
+        "output_dir": folder,
+        "max_steps": settings.updates,
+        "num_generations": settings.samples_per_prompt,
+        "per_device_train_batch_size": chunk,
+        "gradient_accumulation_steps": batch // chunk,
+        "num_iterations": 1,
+        "shuffle_dataset": False,  # the order is the data set's
+        "max_completion_length": max_new_tokens,
+        "temperature": temperature,
+        "top_k": 0,
+        "top_p": 1.0,
+        "generation_kwargs": {"remove_invalid_values": True},  # a diverged policy is told by its gradient
+        "beta": beta,
+        "normalize_advantages": False,
+        "reward_clip_range": None,
+        "mask_truncated_completions": False,
+        "disable_dropout": True,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.schedule,
+        "warmup_steps": 0,
+        "optim": "adamw_torch",
+        "adam_beta1": settings.adam_betas[0],
+        "adam_beta2": settings.adam_betas[1],
+        "adam_epsilon": settings.adam_epsilon,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_gradient_norm,
+        "seed": seed,
+        "data_seed": seed,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "use_cpu": not torch.cuda.is_available(),
+        "dataloader_pin_memory": False,
+        "save_strategy": "no",
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def objective_reward(
+    tokenizer: PreTrainedTokenizerBase, objective: Maximised, score_fn: ScoreFunction
+) -> Callable[..., list[float]]:
+    """The objective's values as a reward function of TRL; the data set has a column prompt_id.
+
+    Raises InputError where a reward or value is not finite: TRL would pass over the response in silence.
+    """
+
+    def value(
+        prompts: Sequence[str],
+        completion_ids: Sequence[list[int]],
+        prompt_id: Sequence[str],
+        trainer_state: Any,
+        log_metric: Callable[[str, float], None],
+        **others: object,
+    ) -> list[float]:
+        responses = tokenizer.batch_decode(
+            completion_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        finished = [tokens[-1] == tokenizer.eos_token_id for tokens in completion_ids]
+        rewards = np.asarray(score_fn(list(prompts), responses, finished), dtype=float)
+        check_rewards(rewards, prompt_id, trainer_state.global_step)
+        values = objective.values(list(prompt_id), rewards)
+        _check_values(values, rewards, prompt_id, trainer_state.global_step)
+        log_metric("mean_reward", float(rewards.mean()))
+        log_metric("finished", float(np.mean(finished)))
+        log_metric("largest_value", float(np.abs(values).max()))
+        return values.tolist()
+
+    return value
+
+
+def _check_values(values: np.ndarray, rewards: np.ndarray, ids: Sequence[str], step: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise InputError(
+            f"the value of {len(bad)} of {len(values)} responses at update {step} is not finite: got "
+            f"{values[bad[0]]} for reward {rewards[bad[0]]} of prompt_id {ids[bad[0]]!r}; check the transform"
+        )
+
+
+class Watch(TrainerCallback):
+    """Log of the updates, a bar, and the end of a run that diverges.
+
+    Parameters
+    ----------
+    settings : of the training.
+    beta : weight of the KL in the objective's units.
+    progress : show a bar where standard error is a terminal.
+    """
+
+    def __init__(self, settings: RLOOSettings, beta: float, progress: bool) -> None:
+        self.settings, self.beta = settings, beta
+        self.bar = tqdm(total=settings.updates, disable=None if progress else True)
+        self.rows: list[dict[str, float]] = []
+        self.started = math.nan
+
+    def on_step_begin(self, args, state, control, **kwargs) -> None:
+        self.started = time.monotonic()
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        if "grad_norm" not in logs:  # TRL's summary of the whole run
+            return
+        self._check(state.global_step - 1, logs)
+        kl = logs["kl"] * logs["completions/mean_length"]  # TRL's is nats a token
+        self.rows.append(
+            {
+                "step": state.global_step - 1,
+                "kl": kl,
+                "reward": logs["mean_reward"],
+                "value": logs["reward"],
+                "objective": logs["reward"] - self.beta * kl,
+                "length": logs["completions/mean_length"],
+                "finished": logs["finished"],
+                "learning_rate": logs["learning_rate"],
+                "gradient_norm": logs["grad_norm"],
+                "seconds": time.monotonic() - self.started,
+            }
+        )
+        self.bar.update()
+
+    def on_train_end(self, args, state, control, **kwargs) -> None:
+        self.bar.close()
+
+    def _check(self, step: int, logs: dict[str, float | None]) -> None:
+        measured = {"kl": logs["kl"], "loss": logs["loss"], "gradient_norm": logs["grad_norm"]}
+        bad = [name for name, value in measured.items() if value is None or not math.isfinite(value)]
+        if bad:
+            before = f"{self.rows[-1]['kl']:.3g} nats from the reference" if self.rows else "the reference"
+            raise TrainingDiverged(
+                f"rloo diverged at update {step}: {', '.join(bad)} is not finite; no checkpoint was made "
+                f"(rloo keeps none). Likely cause: the learning rate ({self.settings.learning_rate:g}) is too "
+                f"high or the objective too steep: one update before, the policy was {before}, the largest "
+                f"|value| {logs['largest_value']:.3g}; lower rloo.learning_rate or the strength"
+            )
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """TRL seeds the global generators; the caller's states come back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the state TRL overwrites)
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
