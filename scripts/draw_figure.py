@@ -34,9 +34,21 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
     elif kind == "overview":
         goals = [(task, goal.procedure) for task, goal in config.goals.items()]
         figure = figures.figure_overview(read_table(run / "metrics.parquet"), goals)
+    elif kind in ("methods", "matched_kl"):
+        figure = comparison_figure(kind, config, run)
     else:
         figure = win_rate_figure(kind, config, run)
     figures.save_figure(figure, run / "figures" / name)
+
+
+def comparison_figure(name: str, config: Config, run: Path):
+    """Draw the methods against one another, without a procedure and with that of each task's goal."""
+    panels = [(task, text) for task, goal in config.goals.items() for text in ("none", goal.procedure)]
+    panels = list(dict.fromkeys(panels))
+    if name == "matched_kl":
+        return figures.figure_matched_kl(read_table(run / "methods.parquet"), panels)
+    tables = [read_table(run / f"{table}.parquet") for table in ("metrics", "ideal")]
+    return figures.figure_methods(*tables, panels)
 
 
 def win_rate_figure(name: str, config: Config, run: Path):

@@ -1,7 +1,12 @@
 """The tables of a small known world as fixtures."""
 
+import polars as pl
 import pytest
 import result_tables
+
+from infalign.presentation.pareto import Resampling, compare_methods
+
+GOALS = {task: goal for task, (_, goal) in result_tables.TASKS.items()}
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +32,24 @@ def metrics(prompt_metrics):
 @pytest.fixture(scope="session")
 def scores():
     return result_tables.build_scores()
+
+
+@pytest.fixture(scope="session")
+def further():
+    """Metrics and metrics by prompt of every method: those of PPO and the further ones."""
+    return result_tables.build_methods()
+
+
+@pytest.fixture(scope="session")
+def all_metrics(metrics, further):
+    return pl.concat([metrics, further[0]])
+
+
+@pytest.fixture(scope="session")
+def all_prompt_metrics(prompt_metrics, further):
+    return pl.concat([prompt_metrics, further[1]])
+
+
+@pytest.fixture(scope="session")
+def methods(all_metrics, all_prompt_metrics):
+    return compare_methods(all_metrics, all_prompt_metrics, GOALS, resampling=Resampling(resamples=200))

@@ -12,6 +12,22 @@ STRENGTHS = (0.25, 0.5, 1.0)
 GAINS = {"raw": 0.1, "identity": 0.14, "log": 0.13, "exp(5)": 0.16, "exp(10)": 0.18}
 GAINS |= {"exp(-5)": 0.16, "exp(-10)": 0.18}
 
+# Further methods of task helpful: reward, strengths, KLs reached and gain over one half at KL 0.5.
+BUDGETS, SIZES = ("kl", STRENGTHS), ("n", (1, 2, 4, 8))
+SIZE_KLS = (0.0, 0.2, 0.6, 1.1)
+METHODS = {
+    "rloo": ("exp(10)", *BUDGETS, (0.22, 0.55, 1.1), 0.175),
+    "regression": ("exp(10)", *BUDGETS, (0.25, 0.5, 1.0), 0.17),
+    "dpo": (None, "beta", (0.05, 0.1, 0.5), (0.9, 0.6, 0.3), 0.12),
+    "ipo": (None, *BUDGETS, (0.3, 0.6, 1.2), 0.13),
+    "bon_sft": (None, *SIZES, SIZE_KLS, 0.11),
+    "bonbon": (None, *SIZES, SIZE_KLS, 0.12),
+    "bond": (None, *SIZES, SIZE_KLS, 0.14),
+    "jbond": (None, "n", (2, 4, 8, 16), (0.05, 0.1, 0.2, 0.3), 0.1),
+    "vbon": (None, *SIZES, SIZE_KLS, 0.15),
+    "vbon_bound": (None, *SIZES, SIZE_KLS, 0.145),
+}
+
 PROMPT_COLUMNS = ["task", "policy", "procedure", "select", "scorer", "prompt_id", "win_rate", "kl"]
 POLICY_COLUMNS = [
     "policy", "method", "transform", "calibrator", "n_rollouts", "strength_kind", "strength", "seed",
@@ -86,23 +102,52 @@ def build_prompt_metrics(
 
 def build_metrics(prompt_metrics):
     """The metrics that go with a table by prompt, with intervals from standard errors."""
-    keys = ["task", "policy", "procedure", "select", "scorer"]
-    half = {name: 1.96 * pl.col(name).std() / pl.len().sqrt() for name in ("win_rate", "kl")}
-    means = prompt_metrics.group_by(keys, maintain_order=True).agg(
-        pl.col("win_rate", "kl").mean(), half=half["win_rate"], kl_half=half["kl"]
-    )
     described = {
         slug(*reward, strength): (slug(*reward, strength), "ppo", *reward, 100, "kl", strength, 0)
         for task in TASKS
         for reward, strength in product(rewards(task), STRENGTHS)
     }
     facts = pl.DataFrame(list(described.values()), schema=POLICY_COLUMNS, orient="row")
+    raw = pl.col("transform") == "raw"
+    facts = facts.with_columns(n_rollouts=pl.when(~raw).then("n_rollouts"))
+    return _described(prompt_metrics, facts)
+
+
+def _described(prompt_metrics, facts):
+    """Means of a table by prompt with their policies' facts."""
+    keys = ["task", "policy", "procedure", "select", "scorer"]
+    half = {name: 1.96 * pl.col(name).std() / pl.len().sqrt() for name in ("win_rate", "kl")}
+    means = prompt_metrics.group_by(keys, maintain_order=True).agg(
+        pl.col("win_rate", "kl").mean(), half=half["win_rate"], kl_half=half["kl"]
+    )
     share = pl.when(pl.col("transform") != "raw").then(0.8 + 0.1 * pl.col("strength"))
     return means.join(facts, on="policy", maintain_order="left").with_columns(
         ci_low=pl.col("win_rate") - pl.col("half"), ci_high=pl.col("win_rate") + pl.col("half"),
         kl_low=pl.col("kl") - pl.col("kl_half"), kl_high=pl.col("kl") + pl.col("kl_half"),
         split=pl.lit("evaluation"), share_of_limit=share, mean_length=pl.lit(20.0),
     )  # fmt: skip
+
+
+def build_methods(*, n_prompts=40, noise=0.02, seed=7):
+    """Tables of the further METHODS, in the form of `build_metrics` and `build_prompt_metrics`."""
+    rng = np.random.default_rng(seed)
+    prompts = [f"helpful-{index:03d}" for index in range(n_prompts)]
+    parts, described = [], []
+    for method, (transform, kind, strengths, kls, gain) in METHODS.items():
+        for strength, level in zip(strengths, kls, strict=True):
+            policy = f"{method}-{kind}{strength}-s0"
+            spread = rng.standard_normal(n_prompts)
+            kl = level * (1 + 0.1 * (spread - spread.mean()))
+            calibration = ("empirical", 100) if transform else (None, None)
+            described.append((policy, method, transform, *calibration, kind, float(strength), 0))
+            for procedure, select in product(procedures("helpful"), ("reward", "judge")):
+                rate = win_rate_at(level, gain) + noise * rng.standard_normal(n_prompts)
+                columns = [*([v] * n_prompts for v in ("helpful", policy, procedure, select, "judge"))]
+                columns += [prompts, rate, kl]
+                parts.append(pl.DataFrame(dict(zip(PROMPT_COLUMNS, columns, strict=True))))
+    facts = pl.DataFrame(described, schema=POLICY_COLUMNS, orient="row")
+    by_prompt = pl.concat(parts)
+    return _described(by_prompt, facts), by_prompt
 
 
 def build_scores():

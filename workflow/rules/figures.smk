@@ -14,6 +14,8 @@ FIGURE_TABLES = {
         for kind in ("inference_time", "scaling")
         for suffix in ("", "_by_judge")
     },
+    "methods": [f"{RUN}/{name}.parquet" for name in ("metrics", "ideal")],
+    "matched_kl": [f"{RUN}/methods.parquet"],
     "overview": [f"{RUN}/metrics.parquet"],
     **({"gold": [f"{RUN}/gold.parquet"]} if GOLD else {}),
 }

@@ -27,6 +27,25 @@ rule judge_claims:
         "python scripts/judge_claims.py {input.claims} --run {params.run} --tasks {params.tasks} 2> {log}"
 
 
+rule compare_methods:
+    input:
+        config=rules.record_config.output,
+        metrics=rules.evaluate.output.metrics,
+        prompts=rules.evaluate.output.prompts,
+    output:
+        table=f"{RUN}/methods.parquet",
+        html=report(f"{RUN}/methods.html", caption="../report/methods.rst", category="Methods"),
+    log:
+        f"logs/{CONFIG.run}/compare_methods.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        run=RUN,
+        code=code_hash("scripts/compare_methods.py"),
+    shell:
+        "python scripts/compare_methods.py {params.run} 2> {log}"
+
+
 rule report:
     input:
         figures=FIGURES,

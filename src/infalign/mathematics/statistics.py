@@ -1,6 +1,7 @@
 """Intervals by the bootstrap over prompts, paired comparisons, and comparisons at one KL."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -200,8 +201,8 @@ def value_at_kl(
     Interval(estimate=0.625, low=0.625, high=0.625)
     """
     _check_options(level, resamples)
-    counts = _resample_counts(curve.kl.shape[1], resamples, seed)
-    return _interval(_at_kl(curve, kl, counts), level)
+    counts = resample_weights(curve.kl.shape[1], resamples, seed)
+    return percentile_interval(_at_kl(curve, kl, counts), level)
 
 
 def difference_at_kl(
@@ -238,15 +239,36 @@ def difference_at_kl(
     prompts = curve_a.kl.shape[1]
     if curve_b.kl.shape[1] != prompts:
         raise InputError(f"curves need the same prompts, got {prompts} and {curve_b.kl.shape[1]}")
-    counts = _resample_counts(prompts, resamples, seed)
-    return _interval(_at_kl(curve_a, kl, counts) - _at_kl(curve_b, kl, counts), level)
+    counts = resample_weights(prompts, resamples, seed)
+    return percentile_interval(_at_kl(curve_a, kl, counts) - _at_kl(curve_b, kl, counts), level)
 
 
-def _resample_counts(prompts: int, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Weights of the prompts, shape (1 + resamples, P): the sample itself, then its resamples."""
+@lru_cache(maxsize=2)
+def resample_weights(prompts: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """Return the weights of the prompts in a bootstrap: the sample itself, then its resamples.
+
+    Parameters
+    ----------
+    prompts, resamples : int
+        Both >= 1.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    array, shape (1 + resamples, P), read-only
+        Rows sum to 1; the first is 1/P everywhere.
+
+    Examples
+    --------
+    >>> resample_weights(2, 3, seed=0).shape
+    (4, 2)
+    """
     chances = np.full(prompts, 1 / prompts)
     drawn = np.random.default_rng(seed).multinomial(prompts, chances, size=resamples)
-    return np.vstack([chances, drawn / prompts])
+    weights = np.vstack([chances, drawn / prompts])
+    weights.setflags(write=False)
+    return weights
 
 
 def _at_kl(curve: Curve, kl: float, weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -268,8 +290,26 @@ def _at_kl(curve: Curve, kl: float, weights: NDArray[np.float64]) -> NDArray[np.
     return np.where(inside, value, UNDEFINED)
 
 
-def _interval(values: NDArray[np.float64], level: float) -> Interval:
-    """The first value with the percentile interval of the others."""
+def percentile_interval(values: NDArray[np.float64], level: float = 0.95) -> Interval:
+    """Return the first value with the percentile interval of the others.
+
+    Parameters
+    ----------
+    values : array, shape (1 + resamples,)
+        The estimate, then that of each resample; NaN where it is undefined.
+    level : float
+        Confidence level, in (0, 1).
+
+    Returns
+    -------
+    Interval
+        The bounds are NaN where the estimate or more than (1 − level)/2 of the resamples are undefined.
+
+    Examples
+    --------
+    >>> percentile_interval(np.array([0.5, 0.0, 1.0]), level=0.5)
+    Interval(estimate=0.5, low=0.25, high=0.75)
+    """
     estimate, resampled = float(values[0]), values[1:]
     undefined = np.isnan(resampled)
     if np.isnan(estimate) or undefined.mean() > (1 - level) / 2:

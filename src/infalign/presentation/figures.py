@@ -16,20 +16,24 @@ from scipy.interpolate import PchipInterpolator
 
 from infalign.errors import InputError
 from infalign.presentation.miscalibration import MAPS, errors_by_map, sigmoid_table
+from infalign.presentation.pareto import on_front, without_reference
 from infalign.presentation.style import (
     BLACK,
     CALIBRATION_LOOKS,
     GREY,
+    SERIES_KEY,
     Look,
     Series,
     print_style,
     procedure_name,
+    series_order,
     transform_look,
+    transform_order,
 )
 
 TRANSFORM_PANELS = ("none", "bon(2)", "bon(4)", "won(2)", "won(4)")
 LIMIT_LINE = (0, (1.2, 1.2))
-SERIES_KEY = ("method", "transform", "calibrator", "n_rollouts")
+LIMIT = "limit (exact reward, optimal transform)"
 
 
 def save_figure(figure: Figure, path_stem: str | Path) -> list[Path]:
@@ -101,7 +105,7 @@ def figure_transforms(ideal: pl.DataFrame) -> Figure:
 
 def _draw_frontiers(axis: Axes, ideal: pl.DataFrame) -> dict[str, Line2D]:
     handles = {}
-    order = sorted(ideal["transform"].unique(), key=_transform_order)
+    order = sorted(ideal["transform"].unique(), key=transform_order)
     for transform in order:
         color, _, line = transform_look(transform)
         kl, win_rate = _smooth_curve(ideal.filter(pl.col("transform") == transform))
@@ -118,12 +122,6 @@ def _draw_frontiers(axis: Axes, ideal: pl.DataFrame) -> dict[str, Line2D]:
     axis.margins(x=0)
     axis.set_ylim(bottom=0.5)
     return handles
-
-
-def _transform_order(transform: str) -> tuple[int, str]:
-    order = ("identity", "log", "exp(5)", "exp(10)", "exp(-5)", "exp(-10)")
-    known = order.index(transform) if transform in order else len(order)
-    return (known + 10 * transform.startswith("optimal"), transform)
 
 
 def _smooth_curve(frame: pl.DataFrame, edge: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
@@ -230,7 +228,7 @@ def figure_win_rates(
     """
     rows = -(-len(panels) // columns)
     with print_style():
-        figure = Figure(figsize=(3.65 * columns, 3.0 * rows + 0.95), layout="constrained")
+        figure = Figure(figsize=(3.65 * columns, 3.0 * rows), layout="constrained")
         axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flatten()
         handles: dict[str, Line2D] = {}
         for axis, (task, procedure) in zip(axes, panels, strict=False):
@@ -327,6 +325,182 @@ def figure_scaling(
     """
     title = "Inference-time win rate with little and with much compute"
     return figure_win_rates(metrics, offline, ideal, panels, select=select, scorer=scorer, title=title)
+
+
+def figure_methods(
+    metrics: pl.DataFrame,
+    ideal: pl.DataFrame,
+    panels: Sequence[tuple[str, str]],
+    *,
+    select: str = "reward",
+    scorer: str = "judge",
+) -> Figure:
+    """Draw win rate against KL for every method, with the Pareto front of all policies.
+
+    Policies that another one dominates (a higher win rate at no more KL) are faded; the front is the stair
+    through the others; the policies of a series are joined by a thin line. Best-of-1 policies, the reference
+    itself, are left out.
+
+    Parameters
+    ----------
+    metrics, ideal, panels, select, scorer : as in `figure_win_rates`.
+
+    References
+    ----------
+    Amini et al., Variational best-of-N alignment (ICLR 2025), figure 2.
+    """
+    rows = -(-len(panels) // 2)
+    with print_style():
+        figure = Figure(figsize=(9.0, 3.7 * rows), layout="constrained")
+        axes = figure.subplots(rows, 2, squeeze=False).flatten()
+        handles: dict[str, Line2D] = {}
+        for axis, (task, procedure) in zip(axes, panels, strict=False):
+            limit = ideal.filter(pl.col("procedure") == procedure)
+            trained = without_reference(_trained(metrics, task, procedure, select, scorer))
+            handles |= _draw_methods(axis, trained, limit)
+            axis.set_title(_panel_title(task, procedure, select, scorer))
+        for axis in axes[len(panels) :]:
+            axis.axis("off")
+        _share_legend(figure, handles)
+        figure.suptitle(
+            "Every method: win rate against KL, and the Pareto front of all policies", fontsize=10.5
+        )
+    return figure
+
+
+def _draw_methods(axis: Axes, trained: pl.DataFrame, ideal: pl.DataFrame) -> dict[str, Line2D]:
+    edge = _edge(trained)
+    best = trained.with_columns(
+        front=pl.Series(on_front(trained["kl"].to_numpy(), trained["win_rate"].to_numpy()))
+    )
+    handles = {"Pareto front of all policies": _draw_front(axis, best.filter("front"), edge)}
+    limit = ideal.filter(pl.col("transform").str.starts_with("optimal"))
+    if not limit.is_empty():
+        handles[LIMIT] = _draw_curve(axis, limit, Look(BLACK, "", LIMIT_LINE, True), edge, width=1.3)
+    for series in _present(best, None):
+        rows, look = _rows(best, series).sort("kl"), series.look
+        axis.plot(rows["kl"], rows["win_rate"], color=look.color, linewidth=0.7, alpha=0.35, zorder=3)
+        _draw_points(axis, rows.filter(~pl.col("front")), look, alpha=0.35)
+        _draw_points(axis, rows.filter("front"), look)
+        handles[series.label] = _legend_marker(look)
+    axis.set_xlim(0, edge)
+    _say_beyond(axis, trained, edge)
+    _format_axes(axis)
+    return handles
+
+
+def _draw_front(axis: Axes, front: pl.DataFrame, edge: float) -> Line2D:
+    """Stair of what is reached at no more than each KL, from the reference's one half."""
+    steps = front.sort("kl")
+    kl, win_rate = [0.0, *steps["kl"], edge], [0.5, *steps["win_rate"]]
+    return axis.step(
+        kl, [*win_rate, win_rate[-1]], where="post", color=GREY, linewidth=1.1, alpha=0.8, zorder=2
+    )[0]
+
+
+def _legend_marker(look: Look) -> Line2D:
+    face = look.color if look.filled else "white"
+    return Line2D(
+        [], [], color=look.color, marker=look.marker, markerfacecolor=face, linestyle="none", markersize=5.5
+    )
+
+
+def _edge(trained: pl.DataFrame) -> float:
+    """Where the axis of KL ends: past the last policy, but not beyond four times the median policy."""
+    furthest = float(trained.select(pl.max_horizontal("kl", "kl_high").max()).item())
+    return 1.08 * min(furthest, 4 * float(trained.select(pl.median("kl")).item()))
+
+
+def _say_beyond(axis: Axes, trained: pl.DataFrame, edge: float) -> None:
+    beyond = trained.filter(pl.col("kl") > edge)
+    if not beyond.is_empty():
+        said = f"{beyond.height} policies beyond, up to KL {beyond['kl'].max():.1f} →"
+        axis.text(0.99, 0.01, said, transform=axis.transAxes, ha="right", va="bottom", fontsize=7.5)
+
+
+def figure_matched_kl(
+    methods: pl.DataFrame,
+    panels: Sequence[tuple[str, str]],
+    *,
+    kl: float = 0.5,
+    select: str = "reward",
+    scorer: str = "judge",
+) -> Figure:
+    """Draw each series' win rate less that of CTRL at one KL, with intervals, paired by prompt.
+
+    Parameters
+    ----------
+    methods : table of `pareto.compare_methods`.
+    panels : pairs (task, procedure text).
+    kl : in nats, one of the table's.
+    select, scorer : as in `figure_win_rates`.
+
+    Raises
+    ------
+    InputError
+        The table has not this KL for a panel.
+    """
+    parts = [_pick(methods, task, procedure, select, scorer).filter(kl=kl) for task, procedure in panels]
+    for (task, procedure), part in zip(panels, parts, strict=True):
+        if part.is_empty():
+            raise InputError(
+                f"methods: no row of task {task} with {procedure}, select {select}, scorer {scorer} and KL {kl:g}; "
+                f"KLs are {', '.join(f'{value:g}' for value in methods['kl'].unique().sort())}"
+            )
+    heights = [0.24 * max(part.height for part in parts[row : row + 2]) for row in range(0, len(parts), 2)]
+    with print_style():
+        figure = Figure(figsize=(9.0, sum(heights) + 1.1 * len(heights) + 0.3), layout="constrained")
+        ratios = [height + 0.2 for height in heights]
+        axes = figure.subplots(len(heights), 2, squeeze=False, height_ratios=ratios).flatten()
+        for axis, (task, procedure), part in zip(axes, panels, parts, strict=False):
+            _draw_forest(axis, part)
+            axis.set_title(_panel_title(task, procedure, select, scorer))
+        for axis in axes[len(panels) :]:
+            axis.axis("off")
+        figure.suptitle(f"Win rate at KL {kl:g} less that of CTRL, paired by prompt", fontsize=10.5)
+    return figure
+
+
+def _draw_forest(axis: Axes, part: pl.DataFrame) -> None:
+    control = part["control"][0]
+    others = part.filter(pl.col("series") != control) if control else part
+    others = others.sort("difference", descending=True, nulls_last=True, maintain_order=True)
+    axis.axvline(0.0, color=BLACK, linewidth=0.8)
+    for place, row in enumerate(others.iter_rows(named=True)):
+        if row["difference"] is None:
+            _say_missing(axis, place, row)
+        else:
+            _draw_difference(axis, place, row)
+    axis.set_yticks(range(others.height), others["series"].to_list())
+    axis.set_ylim(max(others.height, 1) - 0.4, -0.6)
+    if control is None:
+        _say_empty(axis, "no CTRL series was trained for this goal")
+    elif others.is_empty():
+        _say_empty(axis, f"{control} is the only series")
+    axis.set_xlabel(f"Points more than {control or 'CTRL'}, with interval")
+
+
+def _draw_difference(axis: Axes, place: int, row: Mapping) -> None:
+    look = Series(row["method"], row["transform"], row["calibrator"]).look
+    ours, low, high = (
+        np.nan if row[name] is None else 100 * row[name]
+        for name in ("difference", "difference_low", "difference_high")
+    )
+    axis.errorbar(
+        [ours], [place], xerr=[[ours - low], [high - ours]], fmt=look.marker, color=look.color, markersize=5.5,
+        markerfacecolor=look.color if look.filled else "white", elinewidth=1.2,
+    )  # fmt: skip
+
+
+def _say_missing(axis: Axes, place: int, row: Mapping) -> None:
+    """Say in a row of its own who has not reached the KL, next to the line of no difference."""
+    reached = row["win_rate"] is not None
+    said = "CTRL does not reach it" if reached else "not reached"
+    spans = "" if reached else f": KL {row['kl_lowest']:.2f}–{row['kl_highest']:.2f}"
+    axis.text(
+        0.02, place, said + spans, transform=axis.get_yaxis_transform(), va="center", fontsize=7.5, color="#595959",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+    )  # fmt: skip
 
 
 def figure_overview(
@@ -449,16 +623,7 @@ def _present(trained: pl.DataFrame, wanted: Sequence[Series] | None) -> list[Ser
     found = {Series(*key) for key in trained.select(SERIES_KEY).unique().rows()}
     if wanted is not None:
         return [series for series in wanted if series in found]
-    return sorted(found, key=_series_order)
-
-
-def _series_order(series: Series) -> tuple:
-    return (
-        series.method != "ppo",
-        series.transform != "raw",
-        _transform_order(series.transform),
-        series.label,
-    )
+    return sorted(found, key=series_order)
 
 
 def _rows(frame: pl.DataFrame, series: Series) -> pl.DataFrame:
@@ -469,11 +634,11 @@ def _rows(frame: pl.DataFrame, series: Series) -> pl.DataFrame:
 def _draw_panel(axis, trained, offline, ideal, drawn: Sequence[Series]) -> dict[str, Line2D]:
     handles = {}
     limit = ideal.filter(pl.col("transform").str.starts_with("optimal"))
-    edge = 1.08 * float(trained.select(pl.max_horizontal("kl", "kl_high").max()).item())
+    edge = _edge(trained)
     if not limit.is_empty():
         look = Look(BLACK, "", LIMIT_LINE, True)
-        handles["limit (exact reward, optimal transform)"] = _draw_curve(axis, limit, look, edge, width=1.3)
-    for transform in dict.fromkeys(series.transform for series in drawn):
+        handles[LIMIT] = _draw_curve(axis, limit, look, edge, width=1.3)
+    for transform in dict.fromkeys(series.transform for series in drawn if series.transform):
         curve = offline.filter(pl.col("transform") == transform)
         if not curve.is_empty():
             color, _, line = transform_look(transform)
@@ -482,6 +647,7 @@ def _draw_panel(axis, trained, offline, ideal, drawn: Sequence[Series]) -> dict[
     for series in drawn:
         handles[series.label] = _draw_points(axis, _rows(trained, series), series.look)
     axis.set_xlim(0, edge)
+    _say_beyond(axis, trained, edge)
     _format_axes(axis)
     return handles
 
@@ -492,7 +658,7 @@ def _draw_curve(axis: Axes, frame: pl.DataFrame, look: Look, edge: float, *, wid
     return axis.plot(kl, win_rate, color=look.color, linestyle=look.line, linewidth=width, zorder=2)[0]
 
 
-def _draw_points(axis: Axes, rows: pl.DataFrame, look: Look) -> Line2D:
+def _draw_points(axis: Axes, rows: pl.DataFrame, look: Look, alpha: float = 1.0) -> Line2D:
     kl, win_rate = rows["kl"].to_numpy(), rows["win_rate"].to_numpy()
     drawn = axis.errorbar(
         kl,
@@ -505,6 +671,7 @@ def _draw_points(axis: Axes, rows: pl.DataFrame, look: Look) -> Line2D:
         markersize=5.5,
         elinewidth=0.9,
         markeredgewidth=1.1,
+        alpha=alpha,
         zorder=5,
     )
     return drawn.lines[0]
@@ -535,8 +702,9 @@ def _format_axes(axis: Axes) -> None:
 
 
 def _share_legend(figure: Figure, handles: dict[str, Line2D]) -> None:
-    """Put one legend below all panels: policies first, curves last."""
-    curves = [label for label in handles if label.startswith(("limit", "offline"))]
+    """Put one legend below all panels, policies first, curves last, and make room for it."""
+    curves = [label for label in handles if label.startswith(("limit", "offline", "Pareto"))]
     labels = [label for label in handles if label not in curves] + curves
-    columns = 3 if figure.get_figwidth() > 7.5 else 2
+    columns = 3 if figure.get_figwidth() > 7.5 or len(labels) > 8 else 2
+    figure.set_figheight(figure.get_figheight() + 0.25 + 0.18 * -(-len(labels) // columns))
     figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=columns)

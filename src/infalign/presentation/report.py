@@ -25,6 +25,11 @@ UNITS = (
     "Intervals are 95 % bootstrap intervals over prompts; theory has none."
 )
 
+METHOD_UNITS = (
+    "Win rates are shares of one, with bootstrap intervals over prompts; less CTRL: the paired difference to "
+    "the task's CTRL series"
+)
+
 
 def claims_html(claims: pl.DataFrame, gold: pl.DataFrame | None = None) -> str:
     """Write the claims table, and where gold and judge disagree, as one HTML page.
@@ -121,6 +126,62 @@ def _glance_table(metrics: pl.DataFrame, task: str, procedure: str) -> str:
     )
 
 
+def methods_html(methods: pl.DataFrame, panels: Sequence[tuple[str, str]]) -> str:
+    """Write the comparison of methods, a table per task and procedure, as one HTML page.
+
+    Parameters
+    ----------
+    methods : table of `pareto.compare_methods`.
+    panels : pairs (task, procedure text).
+
+    Returns
+    -------
+    A page that needs nothing from the network.
+    """
+    shown = [(task, procedure, methods_at_a_glance(methods, task, procedure)) for task, procedure in panels]
+    tables = [
+        GT(table, id=f"methods_{task}_{index}")
+        .tab_header(f"Task {task}, {procedure_name(procedure)}", METHOD_UNITS)
+        .as_raw_html()
+        for index, (task, procedure, table) in enumerate(shown)
+    ]
+    return _page("Methods", "\n".join(tables))
+
+
+def methods_at_a_glance(methods: pl.DataFrame, task: str, procedure: str) -> pl.DataFrame:
+    """Arrange the comparison of one task and procedure for readers: a row per series, all cells text.
+
+    Parameters
+    ----------
+    methods : table of `pareto.compare_methods`; rows selected by the reward and scored by the judge are shown.
+    task, procedure : as in the table.
+
+    Returns
+    -------
+    Series, policies, win rate and difference to CTRL at each KL, shares of the front, hypervolume.
+    """
+    rows = methods.filter(task=task, procedure=procedure, select="reward", scorer="judge")
+    spans = pl.format("not reached: KL {}–{}", _number("kl_lowest", 2), _number("kl_highest", 2))
+    reached = pl.col("win_rate").is_not_null()
+    rows = rows.with_columns(
+        rate=pl.when(reached).then(_with_interval("win_rate", "ci_low", "ci_high")).otherwise(spans),
+        gap=_with_interval("difference", "difference_low", "difference_high"),
+    )
+    columns = [
+        pl.col("n_policies").first().alias("policies"),
+        *(
+            pl.col(name).filter(pl.col("kl") == kl).first().alias(f"{said} at KL {kl:g}")
+            for kl in rows["kl"].unique().sort()
+            for name, said in (("rate", "win rate"), ("gap", "less CTRL"))
+        ),
+        _with_interval("front_share", "front_low", "front_high").first().alias("share of front"),
+        _number("policy_share").first().alias("share of policies"),
+        _number("own_front_share").first().alias("own policies on own front"),
+        _with_interval("hypervolume", "hypervolume_low", "hypervolume_high").first().alias("hypervolume"),
+    ]
+    return rows.group_by("series", maintain_order=True).agg(columns)
+
+
 def verdict_counts(claims: pl.DataFrame) -> str:
     """Count the verdicts in a sentence.
 
@@ -210,8 +271,12 @@ def _markdown_table(frame: pl.DataFrame) -> str:
     )
 
 
-def _number(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.Float64).map_elements(rounded, return_dtype=pl.String, skip_nulls=False)
+def _number(name: str, digits: int = 3) -> pl.Expr:
+    return (
+        pl.col(name)
+        .cast(pl.Float64)
+        .map_elements(lambda value: rounded(value, digits), return_dtype=pl.String, skip_nulls=False)
+    )
 
 
 def _with_interval(name: str, low: str, high: str) -> pl.Expr:

@@ -18,6 +18,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 GREY = "#8C8C8C"
 
 Line = str | tuple[int, tuple[float, ...]]
+SERIES_KEY = ("method", "transform", "calibrator", "n_rollouts")
 TRANSFORM_LOOKS: dict[str, tuple[str, str, Line]] = {
     "raw": ("#595959", "X", "-"),
     "identity": (BLUE, "o", "-"),
@@ -27,14 +28,38 @@ TRANSFORM_LOOKS: dict[str, tuple[str, str, Line]] = {
     "exp(-5)": (PURPLE, "v", (0, (5, 1.5))),
     "exp(-10)": (GREEN, "P", "-"),
 }
+METHOD_NAMES = {
+    "ppo": "PPO",
+    "rloo": "RLOO",
+    "regression": "regression",
+    "dpo": "DPO",
+    "ipo": "IPO",
+    "bon_sft": "BoN-SFT",
+    "bonbon": "BoNBoN",
+    "bond": "BOND",
+    "jbond": "J-BOND",
+    "vbon": "vBoN",
+}
 METHOD_MARKERS = {
-    "ipo": "<",
+    "rloo": "H",
+    "regression": "^",
     "dpo": ">",
+    "ipo": "<",
+    "bon_sft": "d",
     "bonbon": "h",
     "bond": "*",
-    "bon-sft": "d",
+    "jbond": "v",
     "vbon": "p",
-    "rloo": "H",
+}
+# Of methods that take no reward; apart from the transforms' colours (Tol's muted palette).
+METHOD_COLORS = {
+    "dpo": "#999933",
+    "ipo": "#882255",
+    "bon_sft": "#44AA99",
+    "bonbon": "#332288",
+    "bond": "#AA4499",
+    "jbond": "#CC6677",
+    "vbon": "#117733",
 }
 OTHER_LOOKS = (("#882255", "p", "-"), ("#44AA99", "h", "-"), ("#999933", "8", "-"), ("#332288", "*", "-"))
 
@@ -84,14 +109,15 @@ class Series:
 
     Parameters
     ----------
-    method : training method as in the metrics, e.g. "ppo".
-    transform : text form of the transform, e.g. "exp(10)"; "raw" is the uncalibrated reward.
+    method : name of its settings in the configuration, e.g. "ppo".
+    transform : text form of the transform, e.g. "exp(10)"; "raw" is the uncalibrated reward, None a method
+        that takes no reward.
     calibrator : "empirical", "anchors(p)" or None for raw.
     n_rollouts : rollouts per prompt behind the calibration, or None for any.
     """
 
     method: str = "ppo"
-    transform: str = "raw"
+    transform: str | None = "raw"
     calibrator: str | None = None
     n_rollouts: int | None = None
 
@@ -103,23 +129,53 @@ class Series:
         --------
         >>> Series("ppo", "exp(10)", "anchors(1)").label
         'CTRL exp(10), anchors(1)'
-        >>> Series("ppo", "raw").label
-        'PPO, uncalibrated'
+        >>> Series("ppo", "raw").label, Series("rloo", "exp(10)").label
+        ('PPO, uncalibrated', 'RLOO exp(10)')
+        >>> Series("bon_sft", None).label, Series("vbon_bound", None).label
+        ('BoN-SFT', 'vBoN bound')
         """
-        if self.method != "ppo":
-            return f"{self.method.upper()} {'' if self.transform == 'raw' else self.transform}".strip()
-        if self.transform == "raw":
-            return "PPO, uncalibrated"
-        suffix = "" if self.calibrator in (None, "empirical") else f", {self.calibrator}"
+        name = "CTRL" if self.method == "ppo" and self.transform != "raw" else method_name(self.method)
+        reward = ", uncalibrated" if self.transform == "raw" else f" {self.transform or ''}".rstrip()
+        calibrator = "" if self.calibrator in (None, "empirical") else f", {self.calibrator}"
         rollouts = "" if self.n_rollouts is None else f", K = {self.n_rollouts}"
-        return f"CTRL {self.transform}{suffix}{rollouts}"
+        return f"{name}{reward}{calibrator}{rollouts}"
 
     @property
     def look(self) -> Look:
-        """Colour and line of the transform, marker of the method; hollow when anchored."""
-        color, marker, line = transform_look(self.transform)
-        filled = self.calibrator in (None, "empirical")
-        return Look(color, METHOD_MARKERS.get(self.method, marker), line, filled)
+        """Colour and line of the transform, marker of the method; hollow when anchored or a method's variant.
+
+        A method that takes no reward has a colour of its own; a name that no method starts with gets
+        another fixed one.
+        """
+        family = method_family(self.method) or self.method
+        color, marker, line = transform_look(self.transform or family)
+        filled = self.calibrator in (None, "empirical") and family == self.method
+        color = color if self.transform else METHOD_COLORS.get(family, color)
+        return Look(color, METHOD_MARKERS.get(family, marker), line, filled)
+
+
+def method_family(method: str) -> str | None:
+    """Name the known method that a name of one's own begins with, the longest that fits.
+
+    Examples
+    --------
+    >>> method_family("vbon_bound"), method_family("bon_sft"), method_family("mine")
+    ('vbon', 'bon_sft', None)
+    """
+    known = [name for name in METHOD_NAMES if method == name or method.startswith(f"{name}_")]
+    return max(known, key=len, default=None)
+
+
+def method_name(method: str) -> str:
+    """Write a method as a reader knows it.
+
+    Examples
+    --------
+    >>> method_name("jbond"), method_name("ipo_mean"), method_name("my_own")
+    ('J-BOND', 'IPO mean', 'my own')
+    """
+    family = method_family(method) or ""
+    return (METHOD_NAMES.get(family, "") + method.removeprefix(family)).replace("_", " ")
 
 
 def transform_look(transform: str) -> tuple[str, str, Line]:
@@ -128,6 +184,28 @@ def transform_look(transform: str) -> tuple[str, str, Line]:
         return BLACK, "*", (0, (1.2, 1.2))
     known = TRANSFORM_LOOKS.get(transform)
     return known or OTHER_LOOKS[sum(map(ord, transform)) % len(OTHER_LOOKS)]
+
+
+def series_order(series: Series) -> tuple:
+    """Sort key: methods with a reward first, in the order of METHOD_NAMES, uncalibrated before the transforms.
+
+    Examples
+    --------
+    >>> names = [Series("vbon", None), Series("rloo", "log"), Series("ppo", "log"), Series("ppo", "raw")]
+    >>> [series.label for series in sorted(names, key=series_order)]
+    ['PPO, uncalibrated', 'CTRL log', 'RLOO log', 'vBoN']
+    """
+    family = method_family(series.method)
+    place = list(METHOD_NAMES).index(family) if family else len(METHOD_NAMES)
+    named = (series.method, series.transform != "raw", transform_order(series.transform or ""), series.label)
+    return (series.transform is None, place, *named)
+
+
+def transform_order(transform: str) -> tuple[int, str]:
+    """Sort key: the paper's transforms in its order, others, then the optimal one."""
+    order = ("identity", "log", "exp(5)", "exp(10)", "exp(-5)", "exp(-10)")
+    known = order.index(transform) if transform in order else len(order)
+    return (known + 10 * transform.startswith("optimal"), transform)
 
 
 def procedure_name(procedure: str) -> str:
