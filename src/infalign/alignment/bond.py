@@ -17,7 +17,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,7 @@ def log_density_of_best(below: ArrayLike, equal: ArrayLike, n_samples: int, n: i
 
     Examples
     --------
-    >>> np.exp(log_density_of_best([0, 1], [1, 0], 3, 2)).tolist()  # 2/4 + 0, and 1/4 + 2/4
+    >>> np.exp(log_density_of_best([0, 1], [1, 0], 3, 2)).round(6).tolist()  # 2/4 + 0, and 1/4 + 2/4
     [0.5, 0.75]
     """
     lower = np.asarray(below, dtype=float) / (n_samples + 1)
@@ -244,8 +244,9 @@ def anchored_learner(
     -------
     Learner whose `reference` is the anchor; checkpoints hold it.
     """
-    learner = new_learner(copy.deepcopy(reference), settings, temperature)
-    return replace(learner, kept={"anchor": learner.reference}, updates=updates)
+    learner = new_learner(copy.deepcopy(reference), settings, temperature, updates)
+    learner.kept["anchor"] = learner.reference
+    return learner
 
 
 @torch.no_grad()
