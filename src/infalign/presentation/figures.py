@@ -477,7 +477,7 @@ def _draw_forest(axis: Axes, part: pl.DataFrame) -> None:
         _say_empty(axis, "no CTRL series was trained for this goal")
     elif others.is_empty():
         _say_empty(axis, f"{control} is the only series")
-    axis.set_xlabel(f"Points more than {control or 'CTRL'}, with interval")
+    axis.set_xlabel(f"Points above {control or 'CTRL'}, with interval")
 
 
 def _draw_difference(axis: Axes, place: int, row: Mapping) -> None:
