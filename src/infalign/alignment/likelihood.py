@@ -77,7 +77,7 @@ def best_and_worst(
     >>> best.tolist(), worst.tolist()
     ([2], [1])
     """
-    drawn = np.argpartition(rng.random(rewards.shape), n - 1, axis=1)[:, :n]
-    ranks = np.take_along_axis(rewards.argsort(axis=1, kind="stable").argsort(axis=1), drawn, axis=1)
-    every = np.arange(len(rewards))
-    return drawn[every, ranks.argmax(axis=1)], drawn[every, ranks.argmin(axis=1)]
+    drawn = np.sort(np.argpartition(rng.random(rewards.shape), n - 1, axis=1)[:, :n], axis=1)
+    order = np.take_along_axis(rewards, drawn, axis=1).argsort(axis=1, kind="stable")
+    ordered = np.take_along_axis(drawn, order, axis=1)
+    return ordered[:, -1], ordered[:, 0]

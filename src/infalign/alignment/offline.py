@@ -136,11 +136,12 @@ def stored_rollouts(
     ids = counts["prompt_id"].to_list()
     texts = dict(prompts.select("prompt_id", "prompt").iter_rows())
     missing = [name for name in ids if name not in texts]
-    if not ids or missing or counts["len"].n_unique() > 1:
+    sizes = counts["len"].to_list()
+    if not ids or missing or len(set(sizes)) > 1:
         raise InputError(
             "learning from stored responses needs rollouts of the training prompts, as many of each, got "
-            f"{len(ids)} prompts with {counts['len'].min()} to {counts['len'].max()} rollouts, {len(missing)} "
-            "of them no training prompt; roll out and score the training prompts again"
+            f"{len(ids)} prompts with {min(sizes, default=0)} to {max(sizes, default=0)} rollouts, "
+            f"{len(missing)} of them no training prompt; roll out and score the training prompts again"
         )
     k = table.height // len(ids)
     encoded = encode_prompts(tokenizer, [texts[name] for name in ids])
