@@ -5,8 +5,10 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.presentation.report import write_summary
+from infalign.presentation.report import methods_at_a_glance, write_summary
+from infalign.presentation.style import procedure_name
 from infalign.records.command import run_command
+from infalign.records.config import read_config
 from infalign.records.tables import read_table
 
 ROUNDED = pl.selectors.float().round(4)
@@ -24,6 +26,7 @@ def publish_run(run: Path, /, *, out: Path, date: str, commit: str, notes: Path 
     notes : Markdown to put before the claims: minutes, machine, counts, what surprised.
     """
     gold = run / "gold.parquet"
+    methods = read_table(run / "methods.parquet", ["series", "kl"])
     write_summary(
         out,
         read_table(run / "claims.parquet", ["claim", "verdict"]),
@@ -31,9 +34,15 @@ def publish_run(run: Path, /, *, out: Path, date: str, commit: str, notes: Path 
         date=date,
         commit=commit,
         gold=pl.read_parquet(gold) if gold.is_file() else None,
+        methods={
+            f"{task}, {procedure_name(text)}": methods_at_a_glance(methods, task, text)
+            for task, goal in read_config(run / "config.json").goals.items()
+            for text in dict.fromkeys(("none", goal.procedure))
+        },
         notes=notes.read_text(encoding="utf-8") if notes else "",
     )
     read_table(run / "metrics.parquet").with_columns(ROUNDED).write_csv(out / "metrics.csv")
+    methods.with_columns(ROUNDED).write_csv(out / "methods.csv")
     for figure in sorted((run / "figures").glob("*.png")):
         shutil.copy2(figure, out / figure.name)
 

@@ -15,6 +15,8 @@ KINDS = {
     "inference_time": "Inference-time win rate",
     "scaling": "Little and much",
     "overview": "Share of the attainable gain",
+    "methods": "Every method",
+    "matched_kl": "Methods at matched KL",
     "gold": "Judge and gold",
 }
 
@@ -35,6 +37,6 @@ def test_captions_name_the_selector():
     assert "selects by the judge" in render("figure.rst", "scaling_by_judge")
 
 
-@pytest.mark.parametrize("name", ["claims.rst", "metrics.rst", "workflow.rst"])
+@pytest.mark.parametrize("name", ["claims.rst", "metrics.rst", "methods.rst", "workflow.rst"])
 def test_tables_and_workflow_have_captions(name):
     assert len(render(name)) > 200

@@ -107,6 +107,26 @@ def test_kl_outside_the_trained_range_is_not_extrapolated(tables):
     )
 
 
+def test_baselines_get_their_verdicts_where_they_were_trained(all_metrics, all_prompt_metrics):
+    tables = Tables(metrics=all_metrics, prompt_metrics=all_prompt_metrics)
+    frame = evaluate_claims(load_claims(CLAIMS), tables, bootstrap=FAST)
+    found = dict(zip(frame["claim"], frame["verdict"], strict=True))
+    for name in ("ipo", "bonbon", "bon-sft", "bond"):
+        assert found[f"ctrl-beats-{name}-bon4"] == "reproduced"
+        assert found[f"ctrl-beats-{name}-won4"] == found[f"ctrl-beats-{name}-standard-harmless"] == "not run"
+    # On standard win rate CTRL's identity (0.14) leads best-of-n likelihood (0.11) and equals BOND (0.14).
+    assert found["ctrl-beats-bon-sft-standard"] == "reproduced"
+    assert found["ctrl-beats-bond-standard"] == "not reproduced"
+    assert found["ppo-and-rloo-agree-bon4"] == found["regression-agrees-with-ppo-bon4"] == "reproduced"
+    assert found["ppo-and-rloo-agree-standard"] == "not run"
+
+
+def test_a_series_that_starts_above_the_kl_is_not_compared(all_metrics, all_prompt_metrics):
+    tables = Tables(metrics=all_metrics, prompt_metrics=all_prompt_metrics)
+    row = row_of(one_claim(difference(b=[{"method": "dpo"}], kl=0.28)), tables)
+    assert row["verdict"] == "not run" and "dpo spans KL 0.30 to 0.90" in row["text"]
+
+
 def test_growth_is_the_difference_of_differences(tables, metrics, prompt_metrics):
     larger = pl.col("win_rate") + pl.when(pl.col("policy").str.contains("exp10-")).then(
         pl.when(pl.col("procedure") == "bon(32)").then(0.05 * (pl.col("kl") * 2).sqrt()).otherwise(0.0)

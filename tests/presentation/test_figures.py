@@ -6,6 +6,7 @@ import pytest
 
 from infalign.errors import InputError
 from infalign.presentation import figures
+from infalign.presentation.pareto import on_front, without_reference
 from infalign.presentation.style import Series, procedure_name, transform_look
 
 
@@ -150,6 +151,98 @@ def test_saved_bytes_are_the_same_every_time(metrics, offline, ideal, tmp_path):
         contents.append([path.read_bytes() for path in paths])
     assert contents[0] == contents[1]
     assert b"<dc:date>" not in contents[0][0]
+
+
+PANELS = [("helpful", "none"), ("helpful", "bon(4)"), ("harmless", "won(4)")]
+
+
+def test_methods_fades_what_is_dominated_and_draws_the_front(all_metrics, ideal):
+    figure = figures.figure_methods(all_metrics, ideal, PANELS)
+    axis = figure.axes[1]
+    rows = without_reference(
+        all_metrics.filter(task="helpful", procedure="bon(4)", select="reward", scorer="judge")
+    )
+    front = rows.filter(on_front(rows["kl"].to_numpy(), rows["win_rate"].to_numpy())).sort("kl")
+    drawn = {1.0: [], 0.35: []}
+    for container in axis.containers:
+        markers = container.lines[0]
+        drawn[1.0 if markers.get_alpha() == 1.0 else 0.35] += list(markers.get_ydata())
+    np.testing.assert_allclose(sorted(drawn[1.0]), front["win_rate"])
+    assert len(drawn[0.35]) == rows.height - front.height > 0
+    stairs = next(line for line in axis.lines if line.get_drawstyle() == "steps-post")
+    np.testing.assert_allclose(stairs.get_ydata()[:-1], [0.5, *front["win_rate"]])
+
+
+def test_methods_names_every_series_once(all_metrics, ideal):
+    texts = legend_texts(figures.figure_methods(all_metrics, ideal, PANELS))
+    wanted = [
+        "PPO, uncalibrated",
+        "CTRL identity",
+        "CTRL exp(10)",
+        "RLOO exp(10)",
+        "regression exp(10)",
+        "DPO",
+    ]
+    wanted += ["IPO", "BoN-SFT", "BoNBoN", "BOND", "J-BOND", "vBoN", "vBoN bound"]
+    assert [text for text in texts if text in wanted] == wanted
+    assert len(texts) == len(set(texts))
+
+
+def test_methods_of_a_run_of_ppo_alone(metrics, ideal):
+    figure = figures.figure_methods(metrics, ideal, [("harmless", "won(4)")])
+    assert legend_texts(figure)[:2] == ["PPO, uncalibrated", "CTRL identity"]
+
+
+def test_policies_far_beyond_the_others_are_counted_instead_of_squeezing_the_axis(metrics, offline, ideal):
+    far = metrics.filter(transform="raw", strength=1.0).with_columns(kl=pl.lit(40.0), kl_high=pl.lit(41.0))
+    figure = figures.figure_standard(pl.concat([metrics, far]), offline, ideal, ["helpful"])
+    assert figure.axes[0].get_xlim()[1] < 3
+    assert "1 policies beyond, up to KL 40.0 →" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_baselines_are_in_the_papers_figures(all_metrics, offline, ideal):
+    figure = figures.figure_inference_time(all_metrics, offline, ideal)
+    assert {"IPO", "BoNBoN", "BoN-SFT", "BOND", "PPO, uncalibrated"} <= set(legend_texts(figure))
+    assert len(figure.axes[0].containers) == 14
+
+
+def test_matched_kl_draws_the_tables_differences(methods):
+    figure = figures.figure_matched_kl(methods, PANELS)
+    axis = figure.axes[1]
+    rows = methods.filter(task="helpful", procedure="bon(4)", select="reward", scorer="judge", kl=0.5)
+    shown = rows.filter(pl.col("series") != "CTRL exp(10)")
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    assert sorted(labels) == sorted(shown["series"])
+    for container in axis.containers:
+        place = int(container.lines[0].get_ydata()[0])
+        row = shown.row(by_predicate=pl.col("series") == labels[place], named=True)
+        assert container.lines[0].get_xdata()[0] == pytest.approx(100 * row["difference"])
+        ends = container.lines[2][0].get_segments()[0][:, 0]
+        np.testing.assert_allclose(ends, [100 * row["difference_low"], 100 * row["difference_high"]])
+    assert len(axis.containers) == shown["difference"].count() == shown.height - 1
+    assert [text.get_text() for text in axis.texts] == ["not reached: KL 0.05–0.30"]
+    assert labels[-1] == "J-BOND"
+
+
+def test_matched_kl_says_why_there_is_no_difference(methods):
+    unreached = methods.filter(kl=1.0).with_columns(difference=pl.lit(None, dtype=pl.Float64))
+    texts = [text.get_text() for text in figures.figure_matched_kl(unreached, PANELS, kl=1.0).axes[0].texts]
+    assert "CTRL does not reach it" in texts
+    without = methods.with_columns(
+        control=pl.lit(None, dtype=pl.String), difference=pl.lit(None, dtype=pl.Float64)
+    )
+    texts = [text.get_text() for text in figures.figure_matched_kl(without, PANELS).axes[0].texts]
+    assert "no CTRL series was trained for this goal" in texts
+    with pytest.raises(InputError, match=r"select reward, scorer judge and KL 0\.3; KLs are 0\.25, 0\.5, 1"):
+        figures.figure_matched_kl(methods, PANELS, kl=0.3)
+
+
+def test_methods_have_looks_of_their_own():
+    rewarded = [Series(name, "exp(10)", "empirical") for name in ("ppo", "rloo", "regression")]
+    others = ("dpo", "ipo", "bon_sft", "bonbon", "bond", "jbond", "vbon", "vbon_bound", "mine")
+    looks = [series.look for series in [*rewarded, *(Series(name, None) for name in others)]]
+    assert len({(look.color, look.marker, look.filled) for look in looks}) == len(looks)
+    assert not Series("vbon_bound", None).look.filled
 
 
 def test_looks_are_fixed_and_distinct():

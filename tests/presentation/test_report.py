@@ -4,7 +4,14 @@ import polars as pl
 import pytest
 
 from infalign.presentation.claims import COLUMNS
-from infalign.presentation.report import VERDICT_LOOKS, claims_html, metrics_html, write_summary
+from infalign.presentation.report import (
+    VERDICT_LOOKS,
+    claims_html,
+    methods_at_a_glance,
+    methods_html,
+    metrics_html,
+    write_summary,
+)
 from infalign.presentation.verdicts import VERDICTS
 
 
@@ -59,6 +66,26 @@ def test_metrics_page_has_a_row_per_policy(metrics):
         assert policy in page
 
 
+def test_methods_page_says_what_is_reached_and_what_is_not(methods):
+    page = methods_html(methods, [("helpful", "none"), ("helpful", "bon(4)")])
+    assert "Task helpful, standard" in page and "Task helpful, best-of-4" in page
+    assert "win rate at KL 0.5" in page and "not reached: KL 0.05–0.30" in page
+    table = methods_at_a_glance(methods, "helpful", "bon(4)")
+    assert table["series"].to_list()[:3] == ["PPO, uncalibrated", "CTRL identity", "CTRL exp(10)"]
+    row = methods.row(
+        by_predicate=(pl.col("series") == "IPO") & (pl.col("task") == "helpful") & (pl.col("kl") == 0.5)
+        & (pl.col("procedure") == "bon(4)") & (pl.col("select") == "reward"), named=True,
+    )  # fmt: skip
+    shown = table.row(by_predicate=pl.col("series") == "IPO", named=True)
+    said = "{win_rate:.3f} [{ci_low:.3f}, {ci_high:.3f}]".format(**row)
+    assert shown["win rate at KL 0.5"] == said
+    assert shown["less CTRL at KL 0.5"].startswith(f"{row['difference']:.3f} [")
+    assert shown["policies"] == 3
+    assert (
+        table.row(by_predicate=pl.col("series") == "CTRL exp(10)", named=True)["less CTRL at KL 0.5"] == "–"
+    )
+
+
 def test_summary_is_markdown_with_date_and_commit(claims, gold, tmp_path):
     path = write_summary(
         tmp_path / "default",
@@ -68,6 +95,7 @@ def test_summary_is_markdown_with_date_and_commit(claims, gold, tmp_path):
         commit="abc123",
         gold=gold,
         notes="Power 0.9.",
+        methods={"helpful, best-of-4": pl.DataFrame({"series": ["IPO"], "win rate at KL 0.5": ["0.63"]})},
     )
     text = path.read_text(encoding="utf-8")
     assert path.name == "README.md"
@@ -78,4 +106,5 @@ def test_summary_is_markdown_with_date_and_commit(claims, gold, tmp_path):
     assert "| theory | Optimal. | optimal | 0.001 | reproduced | paper |" in text
     assert "| absent | Other. | 0.1 | – | not run | paper |" in text
     assert "| gain | 0.090 [0.070, 0.110] | reproduced | -0.020 [-0.030, -0.010] | not reproduced |" in text
+    assert "## Methods: helpful, best-of-4" in text and "| IPO | 0.63 |" in text
     assert "http" not in text

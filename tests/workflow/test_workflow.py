@@ -12,7 +12,7 @@ from infalign.records.metrics import METRICS_SCHEMA
 
 pytestmark = pytest.mark.xdist_group("workflow")
 AGGREGATES = {"record_config", "ideal_frontier", "offline_frontier", "collect_offline", "evaluate"}
-AGGREGATES |= {"judge_claims", "draw_figure", "report"}
+AGGREGATES |= {"judge_claims", "compare_methods", "draw_figure", "report"}
 MODEL_JOBS = {"train_reference", "train_preference_model", "sample_rollouts", "score_rollouts"}
 MODEL_JOBS |= {"train_policy", "sample_policy", "score_policy"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -203,6 +203,7 @@ def write_summary(
     date: str,
     commit: str,
     gold: pl.DataFrame | None = None,
+    methods: Mapping[str, pl.DataFrame] | None = None,
     notes: str = "",
 ) -> Path:
     """Write the Markdown summary of a run that is published under reports/.
@@ -212,6 +213,7 @@ def write_summary(
     folder : where `README.md` goes, e.g. reports/default.
     claims, gold : tables of `claims.evaluate_claims` and `claims.judge_and_gold`.
     run, date, commit : name of the run, when it was made and from which commit.
+    methods : what is compared, e.g. "helpful, best-of-4", to its table of `methods_at_a_glance`.
     notes : Markdown put before the table, e.g. counts and power of the comparison.
 
     Returns
@@ -224,6 +226,10 @@ def write_summary(
         notes.strip(),
         _markdown_claims(claims),
         _markdown_gold(gold),
+        *(
+            f"## Methods: {name}\n\n{METHOD_UNITS}.\n\n{_markdown_table(part)}"
+            for name, part in (methods or {}).items()
+        ),
     ]
     path = Path(folder) / "README.md"
     path.parent.mkdir(parents=True, exist_ok=True)
