@@ -414,7 +414,7 @@ def _edge(trained: pl.DataFrame) -> float:
 def _say_beyond(axis: Axes, trained: pl.DataFrame, edge: float) -> None:
     beyond = trained.filter(pl.col("kl") > edge)
     if not beyond.is_empty():
-        said = f"{beyond.height} policies beyond, up to KL {beyond['kl'].max():.1f} →"
+        said = f"{beyond.height} policies beyond, up to KL {beyond['kl'].to_numpy().max():.1f} →"
         axis.text(0.99, 0.01, said, transform=axis.transAxes, ha="right", va="bottom", fontsize=7.5)
 
 

@@ -214,7 +214,7 @@ def _group_rows(
     budget: float,
     resampling: Resampling,
 ) -> list[dict]:
-    most = policies["n_rollouts"].max()
+    most = max((key[3] for key in curves if key[3] is not None), default=None)
     control = _control(list(curves), goal)
     fronts = _fronts(policies, by_prompt, list(curves), budget, resampling)
     rows = []

@@ -226,10 +226,7 @@ def write_summary(
         notes.strip(),
         _markdown_claims(claims),
         _markdown_gold(gold),
-        *(
-            f"## Methods: {name}\n\n{METHOD_UNITS}.\n\n{_markdown_table(part)}"
-            for name, part in (methods or {}).items()
-        ),
+        *(_markdown_methods(name, part) for name, part in (methods or {}).items()),
     ]
     path = Path(folder) / "README.md"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -264,6 +261,10 @@ def _markdown_gold(gold: pl.DataFrame | None) -> str:
         pl.col("verdict_gold").alias("verdict by gold"),
     )
     return f"{said}\n\n{_markdown_table(shown)}"
+
+
+def _markdown_methods(name: str, table: pl.DataFrame) -> str:
+    return f"## Methods: {name}\n\n{METHOD_UNITS}.\n\n{_markdown_table(table)}"
 
 
 def _disagreement(compared: int, differing: int) -> str:
