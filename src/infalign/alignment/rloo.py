@@ -105,6 +105,8 @@ def train_rloo(
 class Trainer(RLOOTrainer):
     """TRL's trainer, reading prompts as everything else here does."""
 
+    processing_class: PreTrainedTokenizerBase
+
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict]:
         return encode_prompts(self.processing_class, prompts), None, {}
 
@@ -113,7 +115,7 @@ def new_trainer(
     policy: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: pl.DataFrame,
-    reward: Callable[..., list[float]],
+    reward: Callable[..., list[float | None]],
     settings: RLOOSettings,
     arguments: dict[str, Any],
 ) -> Trainer:
@@ -144,7 +146,8 @@ def new_trainer(
     ]
     batches = prompts[np.concatenate(rows)].select("prompt_id", "prompt")
     # What the folder says of generation is not part of the policy.
-    policy.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id)
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    policy.generation_config = GenerationConfig(**{name: getattr(tokenizer, name) for name in names})
     trainer = Trainer(
         model=policy,
         reward_funcs=reward,
@@ -153,13 +156,15 @@ def new_trainer(
         processing_class=tokenizer,
     )
     trainer.remove_callback(PrinterCallback)
-    for model in (trainer.model, trainer.ref_model):
+    models: Any = (trainer.model, trainer.ref_model)
+    for model in models:
         model.register_forward_pre_hook(_as_when_sampled, with_kwargs=True)
     return trainer
 
 
 def _check_vocabulary(policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    rows = policy.get_input_embeddings().num_embeddings
+    embeddings: Any = policy.get_input_embeddings()
+    rows = embeddings.num_embeddings
     if len(tokenizer) > rows:
         raise InputError(
             f"the tokenizer has {len(tokenizer)} tokens, the reference policy only {rows}; "
@@ -229,7 +234,7 @@ def trainer_arguments(
 
 def objective_reward(
     tokenizer: PreTrainedTokenizerBase, objective: Maximised, score_fn: ScoreFunction
-) -> Callable[..., list[float]]:
+) -> Callable[..., list[float | None]]:
     """The objective's values as a reward function of TRL; the data set has a column prompt_id.
 
     Raises InputError where a reward or value is not finite: TRL would pass over the response in silence.
@@ -237,12 +242,12 @@ def objective_reward(
 
     def value(
         prompts: Sequence[str],
-        completion_ids: Sequence[list[int]],
+        completion_ids: list[list[int]],
         prompt_id: Sequence[str],
         trainer_state: Any,
         log_metric: Callable[[str, float], None],
         **others: object,
-    ) -> list[float]:
+    ) -> list[float | None]:
         responses = tokenizer.batch_decode(
             completion_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
