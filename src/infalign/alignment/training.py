@@ -210,7 +210,7 @@ def _average_weights(learner: Learner) -> None:
 
 
 def _save_policy(learner: Learner, tokenizer: PreTrainedTokenizerBase, output_dir: Path) -> None:
-    if learner.settings.weight_average > 0:
+    if learner.average:
         with torch.no_grad():
             for name, parameter in learner.policy.named_parameters():
                 parameter.copy_(learner.average[name])

@@ -199,7 +199,7 @@ def _output_means(ours, theirs, procedure: Procedure, select: str) -> dict[str, 
 
 
 def share_of_limit(
-    transform: str,
+    transform: str | None,
     procedure: Procedure,
     ours: Sequence[PromptScores],
     theirs: Sequence[PromptScores],
@@ -209,9 +209,10 @@ def share_of_limit(
 
     Returns
     -------
-    (W - 1/2) / (W_ideal - 1/2); None for `raw`, which has no ideal, and below 0.1 nats.
+    (W - 1/2) / (W_ideal - 1/2); None without a transform and for `raw`, which have no ideal, and below
+    0.1 nats.
     """
-    if transform == "raw" or kl < LOWEST_KL:
+    if transform in (None, "raw") or kl < LOWEST_KL:
         return None
     rates = [_win_rate(a, b, procedure, "reward", "reward") for a, b in zip(ours, theirs, strict=True)]
     limit = ideal(transform, procedure.text, kl=kl).win_rate
@@ -219,12 +220,15 @@ def share_of_limit(
 
 
 def share_of_offline(
-    transform: str, key: dict[str, str], kl: float, win_rate: float, offline: pl.DataFrame
+    transform: str | None, key: dict[str, str], kl: float, win_rate: float, offline: pl.DataFrame
 ) -> float | None:
     """Share of the offline frontier's gain that a policy reaches at its own KL, by the same scorer.
 
-    The frontier is interpolated linearly in the root of KL; None below 0.1 nats or beyond its last point.
+    The frontier is interpolated linearly in the root of KL; None without a transform, below 0.1 nats or
+    beyond its last point.
     """
+    if transform is None:
+        return None
     curve = offline.filter(transform=transform, **key).sort("kl")
     if curve.is_empty() or kl < LOWEST_KL or kl > curve["kl"][-1]:
         return None
