@@ -2,6 +2,7 @@
 
 from tyro.conf import OmitArgPrefixes
 
+from infalign.alignment.best_of_n import build_best_of_n_objective
 from infalign.alignment.job import PolicyJob
 from infalign.alignment.objectives import build_objective
 from infalign.alignment.ppo import train_ppo
@@ -16,15 +17,26 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
     ----------
     job : files and settings.
     """
-    wanted = job.wanted
-    objective = build_objective(
-        job.reference_scores(),
-        wanted.reward,
-        wanted.calibrator,
-        n_rollouts=wanted.n_rollouts,
-        ties=wanted.ties or "half",
-        **{wanted.strength_kind: wanted.strength},
-    )
+    wanted, method = job.wanted, job.method
+    if method.kind == "vbon":
+        objective = build_best_of_n_objective(
+            job.reference_scores(),
+            wanted.strength,
+            objective=method.objective,
+            n_rollouts=wanted.n_rollouts,
+            smooth=method.smooth,
+        )
+        facts = {"beta": None}
+    else:
+        objective = build_objective(
+            job.reference_scores(),
+            wanted.reward,
+            wanted.calibrator,
+            n_rollouts=wanted.n_rollouts,
+            ties=wanted.ties or "half",
+            **{wanted.strength_kind: wanted.strength},
+        )
+        facts = {"beta": objective.beta_paper, "beta_scaled": objective.beta, "tilt_kl": objective.kl}
     model, tokenizer = load_language_model(job.reference)
     job.write(
         lambda folder: train_ppo(
@@ -33,14 +45,15 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
             job.training_prompts(),
             objective,
             job.scorer(),
-            job.method,
+            method,
             seed=wanted.seed,
             max_new_tokens=job.sampling.max_new_tokens,
             temperature=job.sampling.temperature,
+            updates=0 if (wanted.strength_kind, wanted.strength) == ("n", 1) else None,  # best of 1
             output_dir=folder,
             scratch_dir=job.scratch,
         ),
-        {"beta": objective.beta_paper, "beta_scaled": objective.beta, "tilt_kl": objective.kl},
+        facts,
     )
 
 

@@ -1,0 +1,299 @@
+"""Variational best-of-N: the log-probability under best-of-N as what PPO maximises.
+
+With F(y) the reference's probability of a response that ranks below y,
+
+    π_BoN(y) = Σ_{i=1}^{N} C(N, i) F^{N−i} π_ref^i = (F + π_ref)^N − F^N,
+
+and −KL(π ‖ π_BoN) = E_π[log π_BoN − log π_ref] − KL(π ‖ π_ref): the value of a response is the log-ratio of
+best-of-N to the reference, and β is 1. The lower bound L has (N − 1)·log F in its place.
+
+Equal rewards need a fixed total order. It is that of log π_ref: of two responses with equal rewards the
+likelier one ranks higher. Reward and π_ref of a response are all that training has to know for it, and
+both are stored with the rollouts. The order is total up to responses equal in reward and in π_ref; in
+practice these are one response drawn twice, which does not rank below itself. Distinct responses with both
+equal are not counted below each other, so π_BoN then sums to less than 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import least_squares
+
+from infalign.alignment.likelihood import check_draws
+from infalign.errors import InputError
+from infalign.mathematics.checks import finite_array
+
+Form = Literal["exact", "bound"]
+SAME = 1e-3  # nats; two measurements of one response's log-probability differ by less (float32)
+
+
+def log_gain_of_best(log_below: ArrayLike, log_probs: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Log of how much likelier best-of-n makes a response than the reference does.
+
+    log[((F + π)^n − F^n)/π] = (n − 1)·log(F + π) + log Σ_{k<n} ρ^k with ρ = F/(F + π), a sum of n terms
+    that is taken in closed form; no two nearly equal numbers are subtracted.
+
+    Parameters
+    ----------
+    log_below : (...), log F in nats, at most log(1 − π); −inf where nothing ranks below.
+    log_probs : (...), log π of the response under the reference, in nats, finite, at most 0.
+    n : of best-of-n, at least 1.
+
+    Returns
+    -------
+    (...), from (n − 1)·log(F + π) to log n.
+
+    References
+    ----------
+    Amini et al. 2025, Variational best-of-N alignment, proposition 1.
+
+    Examples
+    --------
+    >>> np.exp(log_gain_of_best(np.log([0.75, 0.25]), np.log([0.25, 0.25]), 2)).round(6).tolist()
+    [1.75, 0.75]
+    """
+    log_below, log_probs = np.asarray(log_below, dtype=float), np.asarray(log_probs, dtype=float)
+    log_ratio = -np.logaddexp(0.0, log_probs - log_below)  # log ρ
+    log_up_to = np.minimum(np.logaddexp(log_below, log_probs), 0.0)
+    with np.errstate(invalid="ignore"):
+        total = np.expm1(n * log_ratio) / np.expm1(log_ratio)
+    return (n - 1) * log_up_to + np.log(np.where(log_ratio == 0, n, total))
+
+
+def log_one_minus(log_probs: ArrayLike) -> NDArray[np.float64]:
+    """Log of 1 − p from log p.
+
+    Examples
+    --------
+    >>> log_one_minus(np.log([0.75, 1.0])).round(6).tolist()
+    [-1.386294, -inf]
+    """
+    with np.errstate(divide="ignore"):
+        return np.log(-np.expm1(log_probs))
+
+
+@dataclass(frozen=True)
+class BestOfN:
+    """E[value] − KL(policy ‖ reference) towards best-of-n; made by `build_best_of_n_objective`.
+
+    Parameters
+    ----------
+    n : of best-of-n.
+    form : exact or bound.
+    prompt_ids : of the prompts with rollouts.
+    rewards, log_probs : (prompts, M), of their rollouts.
+    curves : (prompts, 4) a, b, center and spread of log F = −a·exp(−b·(reward − center)/spread); None: the
+        counted F.
+    beta : of the KL to the reference; 1 makes the objective of `exact` minus the divergence to best-of-n.
+    """
+
+    n: int
+    form: Form
+    prompt_ids: Sequence[str]
+    rewards: NDArray[np.float64]
+    log_probs: NDArray[np.float64]
+    curves: NDArray[np.float64] | None = None
+    beta: float = 1.0
+
+    def values(
+        self, prompt_ids: Sequence[str], rewards: np.ndarray, reference_log_probs: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Turn rewards into what is maximised.
+
+        F is estimated by (1 + #below)/(M + 1), #below of the M rollouts ranking below the response: the
+        same as for the transform `log`, so nothing is the logarithm of 0. Within `exact` F is at most
+        1 − π_ref, as the true F is. The total order of equal rewards is that of the module within `exact`;
+        `bound` counts lower rewards only, so it is (n − 1) times the transform `log`.
+
+        Parameters
+        ----------
+        prompt_ids : rows prompts, all among those with rollouts.
+        rewards : (rows,), finite.
+        reference_log_probs : (rows,), nats, summed over the response; `bound` does not read them.
+
+        Returns
+        -------
+        (rows,), at most log n (exact) or 0 (bound); 0 everywhere for n = 1.
+
+        Raises
+        ------
+        InputError
+            A prompt has no rollouts, or `exact` is not given the log-probabilities.
+        """
+        rows = self._rows(prompt_ids)
+        rewards = np.asarray(rewards, dtype=float)
+        if self.form == "bound":
+            return (self.n - 1) * self._log_below(rows, rewards)
+        if reference_log_probs is None:
+            raise InputError(
+                "vBoN's exact objective needs the reference's log-probability of every response, got none; "
+                "pass reference_log_probs, or use objective: bound"
+            )
+        log_probs = np.minimum(np.asarray(reference_log_probs, dtype=float), 0.0)  # rounding
+        log_below = np.minimum(self._log_below(rows, rewards, log_probs), log_one_minus(log_probs))
+        return log_gain_of_best(log_below, log_probs, self.n)
+
+    def _rows(self, prompt_ids: Sequence[str]) -> list[int]:
+        places = {prompt_id: row for row, prompt_id in enumerate(self.prompt_ids)}
+        unknown = next((prompt_id for prompt_id in prompt_ids if prompt_id not in places), None)
+        if unknown is not None:
+            raise InputError(
+                f"prompt_id {unknown!r} has no reference rollouts to rank among "
+                f"({len(places)} prompts have); roll it out or leave it out"
+            )
+        return [places[prompt_id] for prompt_id in prompt_ids]
+
+    def _log_below(
+        self, rows: list[int], rewards: NDArray[np.float64], log_probs: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Log F; equal rewards are ordered by the log-probabilities where these are given."""
+        if self.curves is not None:
+            a, b, center, spread = self.curves[rows].T
+            return -a * np.exp(-b * (rewards - center) / spread)
+        samples = self.rewards[rows]
+        below = samples < rewards[:, None]
+        if log_probs is not None:
+            likelier = log_probs[:, None] - self.log_probs[rows] > SAME
+            below |= (samples == rewards[:, None]) & likelier
+        return log_counted(below.sum(axis=1), samples.shape[1])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything `values` depends on."""
+        facts = [self.n, self.form, self.curves is not None, list(self.prompt_ids)]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        digest.update(self.rewards.tobytes() + self.log_probs.tobytes())
+        return digest.hexdigest()
+
+
+def log_counted(below: ArrayLike, n_rollouts: int) -> NDArray[np.float64]:
+    """Log of F from how many of the rollouts rank below, log((1 + below)/(n_rollouts + 1)).
+
+    Examples
+    --------
+    >>> np.exp(log_counted([0, 3], 3)).tolist()
+    [0.25, 1.0]
+    """
+    return np.log((1.0 + np.asarray(below)) / (n_rollouts + 1))
+
+
+def build_best_of_n_objective(
+    scores: pl.DataFrame,
+    n: float,
+    *,
+    objective: Form = "exact",
+    n_rollouts: int | None = None,
+    smooth: bool = False,
+) -> BestOfN:
+    """Make the objective of a vBoN policy from the scored reference rollouts of its training prompts.
+
+    Parameters
+    ----------
+    scores : columns prompt_id, sample_id, reward, log_prob; the same number of rollouts for every prompt.
+    n : of best-of-n, a whole number from 1 to M.
+    objective : exact, the log-probability under best-of-n (eq. 5), or bound, L of theorem 2.
+    n_rollouts : M, the first so many rollouts of each prompt estimate F; None: all.
+    smooth : log F of each prompt from its least-squares fit −a·exp(−b·reward) (section 6); equal rewards
+        then have equal F, and below the lowest rollout the fit extrapolates.
+
+    Returns
+    -------
+    BestOfN
+
+    Raises
+    ------
+    InputError
+        Unknown objective, n not a whole number from 1 to M, n_rollouts out of range, unequal numbers of
+        rollouts, a reward or log-probability that is not finite, or a prompt that cannot be fitted.
+
+    References
+    ----------
+    Amini et al. 2025, Variational best-of-N alignment, sections 3 and 4, appendices C and D.
+
+    Examples
+    --------
+    >>> table = pl.DataFrame(
+    ...     {"prompt_id": ["a"] * 3, "sample_id": range(3), "reward": [1.0, 2.0, 3.0], "log_prob": [-2.0] * 3}
+    ... )
+    >>> bound = build_best_of_n_objective(table, 3, objective="bound")
+    >>> np.exp(bound.values(["a", "a"], np.array([0.0, 2.5]))).tolist()  # F = 1/4 and 3/4, squared
+    [0.0625, 0.5625]
+    """
+    if objective not in get_args(Form):
+        raise InputError(f"objective of vBoN must be exact or bound, got {objective!r}")
+    prompt_ids, rewards, log_probs = _rollouts(scores, n_rollouts)
+    n = check_draws(n, rewards.shape[1])
+    curves = None
+    if smooth:
+        curves = np.array([fit_curve(*row) for row in zip(prompt_ids, rewards, strict=True)])
+    return BestOfN(n, objective, prompt_ids, rewards, log_probs, curves)
+
+
+def _rollouts(
+    scores: pl.DataFrame, n_rollouts: int | None
+) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
+    """Prompts, and rewards and log-probabilities of their first rollouts, (prompts, M) each."""
+    if scores.is_empty():
+        raise InputError(
+            "the reference scores have no rows; score the rollouts of the training prompts first"
+        )
+    groups = scores.sort("sample_id").group_by("prompt_id").agg("reward", "log_prob").sort("prompt_id")
+    counts = sorted(set(groups["reward"].list.len().to_list()))
+    if len(counts) > 1:
+        raise InputError(
+            f"every prompt needs the same number of reference rollouts, got from {counts[0]} to {counts[-1]}"
+        )
+    if n_rollouts is not None and not 1 <= n_rollouts <= counts[0]:
+        raise InputError(
+            f"n_rollouts must be from 1 to {counts[0]} (rollouts of a prompt), got {n_rollouts}; "
+            "lower it or roll out more"
+        )
+    rewards, log_probs = (
+        np.ascontiguousarray(finite_array(groups[name].to_list(), name)[:, :n_rollouts])
+        for name in ("reward", "log_prob")
+    )
+    return groups["prompt_id"].to_list(), rewards, log_probs
+
+
+def fit_curve(prompt_id: str, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fit log F of one prompt's rollouts by −a·exp(−b·z), z their standardised reward: a Gumbel law.
+
+    Parameters
+    ----------
+    prompt_id : names the prompt in messages.
+    rewards : (M,), of its rollouts.
+
+    Returns
+    -------
+    (4,) a > 0, b > 0, and the center and spread of the reward.
+
+    Raises
+    ------
+    InputError
+        All rewards are equal, or the least squares do not converge.
+    """
+    center, spread = rewards.mean(), rewards.std()
+    if spread == 0:
+        raise InputError(
+            f"log F of prompt_id {prompt_id!r} cannot be fitted: its {len(rewards)} rollouts have one "
+            "reward; leave out smooth, or the prompt"
+        )
+    z = (rewards - center) / spread
+    log_below = log_counted(np.searchsorted(np.sort(rewards), rewards), len(rewards))
+    start = [np.log(np.log(2)), 0.0]  # F = ½ at the mean
+    with np.errstate(over="ignore"):  # far from the solution; least squares steps back
+        fit = least_squares(lambda logs: -np.exp(logs[0] - np.exp(logs[1]) * z) - log_below, start)
+    if not fit.success:
+        raise InputError(
+            f"log F of prompt_id {prompt_id!r} cannot be fitted by -a exp(-b x): {fit.message}; leave out "
+            "smooth, or roll out more"
+        )
+    return np.array([*np.exp(fit.x), center, spread])
