@@ -20,7 +20,7 @@ from infalign.errors import InputError
 from infalign.records.methods import RLOOSettings
 
 FAST = {
-    "updates": 60,
+    "updates": 40,
     "prompts_per_update": 2,
     "samples_per_prompt": 128,
     "learning_rate": 0.003,
