@@ -19,13 +19,8 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
     """
     wanted, method = job.wanted, job.method
     if method.kind == "vbon":
-        objective = build_best_of_n_objective(
-            job.reference_scores(),
-            wanted.strength,
-            objective=method.objective,
-            n_rollouts=wanted.n_rollouts,
-            smooth=method.smooth,
-        )
+        options = {"objective": method.objective, "smooth": method.smooth, "n_rollouts": wanted.n_rollouts}
+        objective = build_best_of_n_objective(job.reference_scores(), wanted.strength, **options)
         facts = {"beta": None}
     else:
         objective = build_objective(
