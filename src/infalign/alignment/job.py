@@ -59,7 +59,7 @@ class PolicyJob:
     @cached_property
     def method(self) -> MethodSettings:
         """Settings of the method."""
-        return parse_block(MethodSettings, self.settings)
+        return parse_block(MethodSettings, self.settings)  # type: ignore[arg-type]  # a union has no type
 
     @cached_property
     def sampling(self) -> Rollouts:

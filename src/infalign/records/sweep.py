@@ -104,7 +104,8 @@ def policies(config: Config) -> list[Policy]:
 
 def _expand(config: Config, grid: PolicyGrid) -> list[Policy]:
     rows = []
-    for task, reward in product(grid.tasks, grid.reward or [None]):
+    rewards: list[str | None] = [*(grid.reward or [None])]
+    for task, reward in product(grid.tasks, rewards):
         for calibrator, n_rollouts in _calibrations(config, grid, task, reward):
             ties = None if calibrator is None else grid.ties
             rows += [
