@@ -104,7 +104,7 @@ def policies(config: Config) -> list[Policy]:
 
 def _expand(config: Config, grid: PolicyGrid) -> list[Policy]:
     rows = []
-    rewards: list[str | None] = [*(grid.reward or [None])]
+    rewards: list[str | None] = [None] if grid.reward is None else [*grid.reward]
     for task, reward in product(grid.tasks, rewards):
         for calibrator, n_rollouts in _calibrations(config, grid, task, reward):
             ties = None if calibrator is None else grid.ties
