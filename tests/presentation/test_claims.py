@@ -142,6 +142,22 @@ def test_growth_is_the_difference_of_differences(tables, metrics, prompt_metrics
     assert row_of(one_claim(measure), tables)["verdict"] != "reproduced"
 
 
+def test_a_loss_that_shrinks_is_no_gain_that_grows(metrics, prompt_metrics):
+    """As on a null corpus, where a difference rose from below zero to zero."""
+    other = prompt_metrics.filter(pl.col("policy").str.contains("raw"))
+    other = other.with_columns(policy=pl.col("policy").str.replace("raw", "exp10"))
+    lost = pl.when(pl.col("procedure") == "bon(2)").then(0.05 * (pl.col("kl") * 2).sqrt()).otherwise(0.0)
+    rest = prompt_metrics.filter(~pl.col("policy").str.contains("exp10-kl"))
+    world = pl.concat([rest, other.with_columns(win_rate=pl.col("win_rate") - lost)])
+    measure = {
+        "kind": "difference_growth", "task": "helpful", "procedures": ["bon(2)", "bon(32)"],
+        "a": {"transform": "exp(10)"}, "b": {"transform": "raw"},
+    }  # fmt: skip
+    row = row_of(one_claim(measure), Tables(metrics=metrics, prompt_metrics=world))
+    assert row["ours"] == pytest.approx(0.0, abs=1e-9)  # the difference under best-of-32
+    assert row["verdict"] == "not reproduced"
+
+
 def test_offline_difference_at_a_kl_of_the_table(tables):
     measure = {
         "kind": "offline_difference",

@@ -117,7 +117,7 @@ class CurveDifference(Compared):
 
 
 class DifferenceGrowth(Compared):
-    """How much larger the difference of `a` and `b` is under the second procedure than under the first."""
+    """The difference of `a` and `b`: how much larger under the second procedure than the first, and there itself."""
 
     kind: Literal["difference_growth"]
     procedures: tuple[ProcedureText, ProcedureText]
@@ -217,12 +217,13 @@ def curve_difference(item: CurveDifference, tables: Tables, bootstrap: Bootstrap
 
 
 def difference_growth(item: DifferenceGrowth, tables: Tables, bootstrap: Bootstrap) -> Measured:
-    """Growth of a difference from one procedure to another, all four curves paired by prompt.
+    """Growth of a difference from one procedure to another, and the difference under the second.
 
+    A gain grows only where there is one, so both must satisfy the claim. All four curves are paired by prompt.
     Interpolation is linear in the win rates and the KLs are those of the same policies, so the growth is the
     difference of the curves (second less first procedure, plus 1/2).
     """
-    grown = []
+    grown, second = [], []
     for series in (item.a, item.b):
         small, large = (_curve(tables, item, procedure, series) for procedure in item.procedures)
         if small is None or large is None:
@@ -230,8 +231,9 @@ def difference_growth(item: DifferenceGrowth, tables: Tables, bootstrap: Bootstr
                 (), f"no policies {series} on task {item.task} with {' and '.join(item.procedures)}"
             )
         grown.append(Curve(kl=small.kl, win_rate=0.5 + large.win_rate - small.win_rate))
-    interval = _difference(grown[0], grown[1], item.kl, bootstrap)
-    return _judged((interval,), [(item.a, grown[0]), (item.b, grown[1])], item.kl)
+        second.append(large)
+    intervals = tuple(_difference(*curves, item.kl, bootstrap) for curves in (grown, second))
+    return _judged(intervals, list(zip((item.a, item.b), grown, strict=True)), item.kl)
 
 
 def offline_difference(item: OfflineDifference, tables: Tables, bootstrap: Bootstrap) -> Measured:
