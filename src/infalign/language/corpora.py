@@ -318,22 +318,22 @@ def write_response(task: str, prompt: str, rng: np.random.Generator) -> str:
     register = traits.register
     advice, extension = _write_advice(words, traits, rng), rng.random()
     if extension < P_REASON:
-        advice = f"{advice}, {_pick(words.reasons, rng, register)}"
+        advice = f"{advice}, {pick(words.reasons, rng, register)}"
     elif extension < P_REASON + P_SECOND:
         second = _write_advice(words, traits, rng)
-        advice = f"{advice}. {_pick(words.links, rng, register)} {second[0].lower()}{second[1:]}"
-    return f"{_pick(words.openings, rng, register)} {advice}. {_pick(words.closings, rng, register)}"
+        advice = f"{advice}. {pick(words.links, rng, register)} {second[0].lower()}{second[1:]}"
+    return f"{pick(words.openings, rng, register)} {advice}. {pick(words.closings, rng, register)}"
 
 
 def _write_advice(words: Lexicon, traits: PromptTraits, rng: np.random.Generator) -> str:
     nouns = traits.nouns
     if rng.random() >= P_ON_TOPIC:
-        nouns = _pick(words.topics.values(), rng)[1]
-    verb, manner = (_pick(slot, rng, traits.register) for slot in (words.verbs, words.manners))
-    return f"{verb} the {_pick(nouns, rng)} {manner}"
+        nouns = pick(words.topics.values(), rng)[1]
+    verb, manner = (pick(slot, rng, traits.register) for slot in (words.verbs, words.manners))
+    return f"{verb} the {pick(nouns, rng)} {manner}"
 
 
-def _pick(choices, rng: np.random.Generator, register: int = 0):
+def pick(choices, rng: np.random.Generator, register: int = 0):
     """Draw a choice; those at places 0, 3, 4, 7, 8, … of a slot are calm, the others pressing."""
     choices = list(choices)
     calm = np.isin(np.arange(len(choices)) % 4, (0, 3))
@@ -397,7 +397,7 @@ def _prompts_frame(groups: dict[str, list[str]], n_train: int, n_evaluation: int
     train, evaluation = groups["demonstrations"][:n_train], groups["evaluation"][:n_evaluation]
     return pl.DataFrame(
         {
-            "prompt_id": [_prompt_id(prompt) for prompt in train + evaluation],
+            "prompt_id": [prompt_id(prompt) for prompt in train + evaluation],
             "prompt": train + evaluation,
             "split": ["train"] * len(train) + ["evaluation"] * len(evaluation),
         }
@@ -416,7 +416,7 @@ def _write_splits(
     return pl.concat(frames)
 
 
-def _prompt_id(prompt: str) -> str:
+def prompt_id(prompt: str) -> str:
     return hashlib.sha256(prompt.encode()).hexdigest()[:12]
 
 
