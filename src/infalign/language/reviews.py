@@ -215,13 +215,20 @@ def _row(row: object, place: str, *, labelled: bool) -> tuple[str, float | None]
     values = row if isinstance(row, dict) else {}
     text, label = values.get("text"), values.get("label")
     if not isinstance(text, str) or not text.strip():
-        got = f"columns {', '.join(values)}" if "text" not in values else repr(text)
-        raise InputError(f"{place} needs the text of a review as `text`, got {got}; correct or remove it")
+        raise InputError(
+            f"{place} needs the text of a review as `text`, got {_got(row, 'text')}; correct or remove it"
+        )
     if not labelled:
         return text, None
     if label not in (0, 1):
-        got = f"columns {', '.join(values)}" if "label" not in values else repr(label)
         raise InputError(
-            f"{place} needs a `label`, 0 (negative) or 1 (positive), got {got}; correct or remove it"
+            f"{place} needs a `label`, 0 (negative) or 1 (positive), got {_got(row, 'label')}; "
+            "correct or remove it"
         )
     return text, float(label)
+
+
+def _got(row: object, key: str) -> str:
+    if not isinstance(row, dict):
+        return f"a {type(row).__name__}"
+    return repr(row[key]) if key in row else f"columns {', '.join(row)}"
