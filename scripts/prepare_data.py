@@ -13,7 +13,7 @@ from infalign.records.command import run_command
 from infalign.records.config import EmbeddedCorpus, PreferenceCorpus, ReviewCorpus, Task, parse_block
 from infalign.records.tables import write_folder
 
-CHARACTERS_PER_TOKEN = 8  # prose has 3 to 5: a review's beginning of so many is more than fits
+CHARACTERS_PER_TOKEN = 6  # prose has 3 to 5: of a review so many are read, which is more than fits
 
 
 def prepare_data(*, task: str, out: Path, data_root: Path | None = None) -> None:

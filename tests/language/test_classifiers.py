@@ -30,6 +30,7 @@ from infalign.language.models import (
     train_classifier,
 )
 from infalign.language.scoring import label_accuracy, reward_scores, sequence_rewards
+from infalign.records.config import PreferenceModel
 
 ROOT = Path(__file__).parents[2]
 LABELS = pl.DataFrame({"prompt": [TEXTS[0]] * 32, "response": TEXTS[1:] * 16, "label": [1.0, 0.0] * 16})
@@ -230,7 +231,7 @@ def script(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return getattr(module, name)
+    return module
 
 
 SMALL = {
@@ -255,7 +256,7 @@ def test_from_files_to_classifiers(tmp_path, sharded):
     """The two scripts, with a classifier trained from scratch and with one that is taken as it is."""
     data = tmp_path / "data"
     root = write_reviews(tmp_path / "reviews")
-    script("prepare_data")(task=json.dumps(TASK), out=data, data_root=root)
+    script("prepare_data").prepare_data(task=json.dumps(TASK), out=data, data_root=root)
     assert pl.read_parquet(data / "pairs.parquet").is_empty()
     assert pl.read_parquet(data / "labels.parquet").height == 2 * (80 + 6)
     counts = json.loads((data / "manifest.json").read_text())["counts"]
@@ -263,7 +264,7 @@ def test_from_files_to_classifiers(tmp_path, sharded):
 
     def train(split, block):
         out = tmp_path / split
-        script("train_preference_model")(
+        script("train_preference_model").train_preference_model(
             data / "pairs.parquet",
             labels=data / "labels.parquet",
             split=split,
@@ -288,3 +289,15 @@ def test_from_files_to_classifiers(tmp_path, sharded):
         reward_scores(*load_reward_model(sharded), PROMPTS, RESPONSES),
     )
     assert 0 <= facts["held_out_accuracy"] <= 1
+
+
+def test_a_reward_model_that_is_not_trained_keeps_its_head(tmp_path, reward_model, tokenizer):
+    save_model(reward_model, tokenizer, tmp_path)
+    block = PreferenceModel(base={"path": str(tmp_path)})
+    start = script("train_preference_model").untrained_model
+    model, its_tokenizer = start(block, *[tmp_path / "none"] * 3, 0)
+    scores = [
+        reward_scores(*pair, PROMPTS, RESPONSES)
+        for pair in ((reward_model, tokenizer), (model, its_tokenizer))
+    ]
+    np.testing.assert_array_equal(*scores)
