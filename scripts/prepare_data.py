@@ -1,16 +1,19 @@
-"""Make a task's demonstrations, preference pairs, prompts and tokenizer."""
+"""Make a task's demonstrations, preference pairs or labels, prompts and tokenizer."""
 
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from infalign.language.context import fit_to_context, take_prompts
+from infalign.language.context import TABLES, fit_to_context, take_prompts, take_reviews
 from infalign.language.corpora import Corpus, corpus
 from infalign.language.models import load_tokenizer, train_tokenizer
 from infalign.language.preferences import read_preferences
+from infalign.language.reviews import read_reviews
 from infalign.records.command import run_command
-from infalign.records.config import EmbeddedCorpus, Task, parse_block
+from infalign.records.config import EmbeddedCorpus, PreferenceCorpus, ReviewCorpus, Task, parse_block
 from infalign.records.tables import write_folder
+
+CHARACTERS_PER_TOKEN = 6  # prose has 3 to 5: of a review so many are read, which is more than fits
 
 
 def prepare_data(*, task: str, out: Path, data_root: Path | None = None) -> None:
@@ -26,14 +29,12 @@ def prepare_data(*, task: str, out: Path, data_root: Path | None = None) -> None
     texts, counts = read_corpus(block, data_root)
     tokenizer = task_tokenizer(block, texts)
     if not isinstance(block.corpus, EmbeddedCorpus):
-        limits = block.corpus.max_prompt_tokens, block.corpus.max_response_tokens
-        texts, dropped = fit_to_context(texts, tokenizer, *limits, block.corpus.too_long)
-        texts = take_prompts(texts, block.corpus.n_train_prompts, block.corpus.n_evaluation_prompts)
+        texts, dropped = within_limits(texts, block.corpus, tokenizer)
         counts |= dropped
 
     def write(folder: Path) -> None:
         folder.mkdir(parents=True)
-        for name in ("demonstrations", "pairs", "prompts"):
+        for name in TABLES:
             getattr(texts, name).write_parquet(folder / f"{name}.parquet")
         tokenizer.save_pretrained(folder / "tokenizer")
 
@@ -43,11 +44,31 @@ def prepare_data(*, task: str, out: Path, data_root: Path | None = None) -> None
 def read_corpus(task: Task, data_root: Path | None) -> tuple[Corpus, dict[str, int]]:
     """Write or read the corpus, before any limit in tokens, and count its rows."""
     block = task.corpus
+    if isinstance(block, ReviewCorpus):
+        return read_reviews(
+            data_root=data_root,
+            revision=block.revision,
+            seed=task.seed,
+            prompt_words=block.prompt_words,
+            max_characters=CHARACTERS_PER_TOKEN * block.max_response_tokens,
+        )
     if not isinstance(block, EmbeddedCorpus):
         return read_preferences(block.name, data_root=data_root, revision=block.revision, seed=task.seed)
     sizes = block.model_dump(exclude={"source", "name", "variant"})
     texts = corpus(block.name, task.seed, **sizes, null=block.variant == "null")
     return texts, {name: getattr(texts, name).height for name in ("demonstrations", "pairs", "prompts")}
+
+
+def within_limits(
+    texts: Corpus, block: PreferenceCorpus | ReviewCorpus, tokenizer: PreTrainedTokenizerBase
+) -> tuple[Corpus, dict[str, int]]:
+    """Keep what fits the limits in tokens, and of it as many rows as are asked for; count what is dropped."""
+    limits = block.max_prompt_tokens, block.max_response_tokens
+    texts, counts = fit_to_context(texts, tokenizer, *limits, block.too_long)
+    texts = take_prompts(texts, block.n_train_prompts, block.n_evaluation_prompts)
+    if isinstance(block, ReviewCorpus):
+        texts = take_reviews(texts, block.n_demonstrations, block.n_labelled, block.n_test_labelled)
+    return texts, counts
 
 
 def task_tokenizer(task: Task, texts: Corpus) -> PreTrainedTokenizerBase:

@@ -17,7 +17,7 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
     job : files and settings.
     """
     model, tokenizer = load_language_model(job.reference)
-    pairs = read_table(job.pairs, ["prompt", "chosen", "rejected", "split"])
+    pairs = read_table(job.pairs, ["prompt", "chosen", "rejected", "split"], may_be_empty=True)
     temperature = job.sampling.temperature
     material = Material(model, tokenizer, job.reference_scores(), job.training_prompts(), pairs, temperature)
     lesson = make_lesson(job.wanted, job.method, material)

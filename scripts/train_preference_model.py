@@ -1,28 +1,27 @@
-"""Train a reward model or a judge on preference pairs and measure it on held-out ones."""
+"""Train a reward model or a judge on preference pairs or labels and measure it on held-out ones."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from infalign.language.models import (
-    load_tokenizer,
-    reward_model_from,
-    save_model,
-    start_model,
-    train_language_model,
-    train_reward_model,
-)
-from infalign.language.scoring import pair_accuracy
+from infalign.language import models
+from infalign.language.scoring import label_accuracy, pair_accuracy
 from infalign.records.command import run_command
 from infalign.records.config import PreferenceModel, parse_block
 from infalign.records.tables import read_table, write_folder
+
+PAIRS = ["prompt", "chosen", "rejected", "split"]
+LABELS = ["prompt", "response", "label", "split"]
 
 
 def train_preference_model(
     pairs: Path,
     /,
     *,
+    labels: Path,
     split: Literal["reward", "judge"],
     demonstrations: Path,
     tokenizer: Path,
@@ -36,7 +35,8 @@ def train_preference_model(
     Parameters
     ----------
     pairs : table of preference pairs.
-    split : whose pairs are used.
+    labels : table of labelled responses, read instead where the settings learn labels.
+    split : whose pairs or labels are used.
     demonstrations : table of prompts and responses, for pretraining.
     tokenizer : folder of the task's tokenizer.
     reference : folder of the reference policy, where the settings start from it.
@@ -45,19 +45,38 @@ def train_preference_model(
     out : folder to write.
     """
     block = parse_block(PreferenceModel, settings)
-    rows = read_table(pairs, ["prompt", "chosen", "rejected", "split"])
-    encoder = load_tokenizer(tokenizer)
-    start, encoder = start_model(block.base, tokenizer=encoder, reference=reference, seed=seed)
+    table, columns = (labels, LABELS) if block.learns == "labels" else (pairs, PAIRS)
+    rows = read_table(table, columns)
+    model, encoder = untrained_model(block, tokenizer, reference, demonstrations, seed)
+    if block.training is not None:
+        train = models.train_classifier if block.learns == "labels" else models.train_reward_model
+        train(model, encoder, rows.filter(pl.col("split") == f"{split}_train"), block.training, seed=seed)
+    held_out = rows.filter(pl.col("split") == f"{split}_test")
+    if block.learns == "labels":
+        found = {
+            f"held_out_{name}": value
+            for name, value in asdict(label_accuracy(model, encoder, held_out)).items()
+        }
+    else:
+        found = {"held_out_pair_accuracy": pair_accuracy(model, encoder, held_out)}
+    facts = {"seed": seed, "settings": block.model_dump(), **found}
+    write_folder(out, lambda partial: models.save_model(model, encoder, partial), facts)
+
+
+def untrained_model(
+    block: PreferenceModel, tokenizer: Path, reference: Path, demonstrations: Path, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a reward model that is taken as it is, or start one on a language model."""
+    ready = block.base.hub or block.base.path
+    if ready and block.pretraining is None and block.training is None:
+        return models.load_reward_model(ready, block.base.revision if block.base.hub else None, seed=seed)
+    start, encoder = models.start_model(
+        block.base, tokenizer=models.load_tokenizer(tokenizer), reference=reference, seed=seed
+    )
     if block.pretraining is not None:
         texts = read_table(demonstrations, ["prompt", "response"])
-        train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
-    model = reward_model_from(start, encoder, seed=seed)
-    if block.training is not None:
-        chosen = rows.filter(pl.col("split") == f"{split}_train")
-        train_reward_model(model, encoder, chosen, block.training, seed=seed)
-    accuracy = pair_accuracy(model, encoder, rows.filter(pl.col("split") == f"{split}_test"))
-    facts = {"seed": seed, "settings": block.model_dump(), "held_out_pair_accuracy": accuracy}
-    write_folder(out, lambda partial: save_model(model, encoder, partial), facts)
+        models.train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
+    return models.reward_model_from(start, encoder, seed=seed, learns=block.learns), encoder
 
 
 if __name__ == "__main__":

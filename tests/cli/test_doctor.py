@@ -97,6 +97,22 @@ def test_data_root_without_and_with_files(capsys, tmp_path):
     assert code == 0 and found["helpful data"]["found"] == "1 files"
 
 
+def test_reviews_need_both_files(capsys, tmp_path):
+    path = ROOT / "config" / "imdb_mini.yaml"
+    (tmp_path / "train.jsonl.gz").touch()
+    code, found = checks(capsys, "--config", path, "--data-root", tmp_path)
+    assert code == 2
+    assert found["sentiment data"] == {
+        "check": "sentiment data",
+        "status": "missing",
+        "found": "1 files",
+        "needed": f"{tmp_path}/train.jsonl.gz, {tmp_path}/unsup.jsonl.gz",
+    }
+    (tmp_path / "unsup.jsonl.gz").touch()
+    code, found = checks(capsys, "--config", path, "--data-root", tmp_path)
+    assert code == 0 and found["sentiment data"]["status"] == "ok"
+
+
 def test_hub_data_while_offline(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     code, found = checks(capsys, "--config", config_with(tmp_path, corpus=HH))

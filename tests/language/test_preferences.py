@@ -16,10 +16,10 @@ from infalign.language.preferences import (
     SHARES,
     first_human_turn,
     group_of,
-    prompt_id,
     read_preferences,
     split_pairs,
 )
+from infalign.language.sources import prompt_id
 
 SHARED = Path(os.environ.get("INFALIGN_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 REAL = SHARED / "data" / "hh-rlhf"

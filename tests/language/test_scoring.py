@@ -101,7 +101,9 @@ def test_prompt_tokens_do_not_count(language_model, reference, tokenizer):
 def test_bad_input_is_named(language_model, reward_model, tokenizer):
     with pytest.raises(InputError, match="got 1 prompts and 2 responses"):
         reward_scores(reward_model, tokenizer, ["a"], ["b", "c"])
-    with pytest.raises(InputError, match="linear head `score` with one output, got LlamaForCausalLM"):
+    with pytest.raises(
+        InputError, match="is a sequence classifier with one or two labels, got LlamaForCausalLM"
+    ):
         reward_scores(language_model, tokenizer, ["a"], ["b"])
     with pytest.raises(InputError, match="one non-empty response per prompt"):
         sequence_statistics(language_model, language_model, [[5]], [[]])

@@ -1,13 +1,21 @@
 """One file is one run: what it may say, and what it means for the policies."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
 from infalign.errors import InputError
-from infalign.records.config import Config, check_data, parse_config, parse_config_json, task_folder
+from infalign.records.config import (
+    Config,
+    check_data,
+    parse_config,
+    parse_config_json,
+    settings_json,
+    task_folder,
+)
 from infalign.records.disk import check_disk
 from infalign.records.methods import METHODS
 from infalign.records.sweep import policies, policy_folder
@@ -136,6 +144,64 @@ def test_real_data_that_is_not_there_is_named(tmp_path):
     check_data(parse_config(values))
 
 
+@pytest.fixture
+def imdb():
+    return yaml.safe_load((ROOT / "config" / "imdb_mini.yaml").read_text())
+
+
+def test_models_learn_what_the_corpus_has(smoke, imdb):
+    del imdb["tasks"]["sentiment"]["judge"]["learns"]
+    message = refused(imdb)
+    assert (
+        "tasks.sentiment: a corpus with source reviews has labels, so judge.learns must be labels" in message
+    )
+    smoke["tasks"]["helpful"]["reward_model"]["learns"] = "labels"
+    smoke["tasks"]["helpful"]["judge"]["learns"] = "labels"
+    message = refused(smoke)
+    assert (
+        "source embedded has preferences, so reward_model.learns and judge.learns must be preferences"
+        in message
+    )
+
+
+def test_pairs_of_a_dataset_without_pairs(imdb):
+    imdb["methods"]["ipo"] = {"pairs": "dataset"}
+    imdb["policies"] = [{"tasks": ["sentiment"], "method": "ipo", "kl": [0.5]}]
+    message = refused(imdb)
+    assert (
+        "methods.ipo.pairs: dataset, but the corpus of task sentiment has no pairs; use pairs: rollouts"
+        in message
+    )
+    imdb["methods"]["ipo"]["pairs"] = "rollouts"
+    assert policies(parse_config(imdb))
+
+
+def test_words_of_a_prompt_are_fewest_and_most(imdb):
+    imdb["tasks"]["sentiment"]["corpus"]["prompt_words"] = [8, 2]
+    assert "prompt_words are the fewest and the most, got [8, 2]; exchange them" in refused(imdb)
+
+
+def test_what_learns_preferences_is_named_as_before_there_were_labels(smoke, imdb):
+    """The text of a task's block is what its folder is named by."""
+    before = settings_json(parse_config(smoke).tasks["helpful"])
+    assert "learns" not in before
+    smoke["tasks"]["helpful"]["reward_model"]["learns"] = "preferences"
+    assert settings_json(parse_config(smoke).tasks["helpful"]) == before
+    assert settings_json(parse_config(imdb).tasks["sentiment"]).count('"learns": "labels"') == 2
+
+
+def test_reviews_that_are_not_there_are_named(imdb, tmp_path):
+    check_data(parse_config(imdb))  # from the hub
+    imdb["data_root"] = str(tmp_path)
+    (tmp_path / "train.jsonl.gz").touch()
+    with pytest.raises(
+        InputError, match=r"data_root: task sentiment needs files [^,]*unsup\.jsonl\.gz, there are"
+    ):
+        check_data(parse_config(imdb))
+    (tmp_path / "unsup.jsonl.gz").touch()
+    check_data(parse_config(imdb))
+
+
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
@@ -165,6 +231,25 @@ def test_a_method_of_ones_own_name_says_its_kind(smoke):
     assert [policy.slug for policy in policies(parse_config(smoke))] == ["bound-k8-n4-s0"]
     smoke["methods"]["bound"]["kind"] = "vbonn"
     assert "methods.bound" in refused(smoke) and "'vbon'" in refused(smoke)
+
+
+def test_the_sentiment_run_has_the_sweeps_of_the_paper():
+    config = parse_config(yaml.safe_load((ROOT / "config" / "imdb.yaml").read_text()))
+    rows = policies(config)
+    runs = Counter(row.method if row.reward != "log" else "bound" for row in rows)
+    assert runs == {
+        "ppo": 32,
+        "vbon": 33,
+        "bonbon": 33,
+        "dpo": 33,
+        "bon_sft": 32,
+        "vbon_bound": 18,
+        "bound": 14,
+    }
+    betas = {row.strength for row in rows if row.method == "ppo" and row.reward == "raw"}
+    bound = {row.strength for row in rows if row.reward == "log"}
+    bound |= {1 / (row.strength - 1) for row in rows if row.method == "vbon_bound"}
+    assert sorted(bound) == pytest.approx(sorted(betas))  # N = 1/beta + 1
 
 
 def test_default_and_methods_share_everything_up_to_the_policies():

@@ -59,9 +59,10 @@ def test_a_repeated_sample_is_named(tmp_path):
     )
 
 
-def test_an_empty_table_is_refused(tmp_path):
+def test_an_empty_table_is_refused_unless_it_may_be(tmp_path):
     frame().clear().write_parquet(tmp_path / "scores.parquet")
     assert "the table has no rows" in refused(tmp_path / "scores.parquet")
+    assert read_table(tmp_path / "scores.parquet", COLUMNS, may_be_empty=True).is_empty()
 
 
 def test_a_truncated_file_is_refused(tmp_path):

@@ -1,12 +1,12 @@
-"""Preference pairs, demonstrations, prompts and the tokenizer of each task."""
+"""Demonstrations, preference pairs or labels, prompts and the tokenizer of each task."""
 
 
 def data_files(task):
     """Files of a real corpus below data_root; none for the embedded corpora and for the hub."""
-    corpus = CONFIG.tasks[TASKS[task]].corpus
-    if corpus.source == "embedded" or CONFIG.data_root is None:
+    if CONFIG.data_root is None:
         return []
-    return sorted(glob.glob(f"{CONFIG.data_root}/{corpus.name}/*.jsonl.gz"))
+    patterns = CONFIG.tasks[TASKS[task]].corpus.files
+    return sorted(path for pattern in patterns for path in glob.glob(f"{CONFIG.data_root}/{pattern}"))
 
 
 rule prepare_data:
@@ -15,6 +15,7 @@ rule prepare_data:
     output:
         demonstrations=f"{SHARED}/{{task}}/data/demonstrations.parquet",
         pairs=f"{SHARED}/{{task}}/data/pairs.parquet",
+        labels=f"{SHARED}/{{task}}/data/labels.parquet",
         prompts=f"{SHARED}/{{task}}/data/prompts.parquet",
         tokenizer=directory(f"{SHARED}/{{task}}/data/tokenizer"),
     log:

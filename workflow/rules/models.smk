@@ -25,6 +25,7 @@ rule train_reference:
 rule train_preference_model:
     input:
         pairs=rules.prepare_data.output.pairs,
+        labels=rules.prepare_data.output.labels,
         demonstrations=rules.prepare_data.output.demonstrations,
         tokenizer=rules.prepare_data.output.tokenizer,
         reference=rules.train_reference.output.model,
@@ -40,7 +41,7 @@ rule train_preference_model:
         seed=lambda w: CONFIG.tasks[TASKS[w.task]].seed,
         code=code_hash("scripts/train_preference_model.py"),
     shell:
-        "python scripts/train_preference_model.py {input.pairs} --split {params.split}"
-        " --demonstrations {input.demonstrations} --tokenizer {input.tokenizer}"
+        "python scripts/train_preference_model.py {input.pairs} --labels {input.labels}"
+        " --split {params.split} --demonstrations {input.demonstrations} --tokenizer {input.tokenizer}"
         " --reference {input.reference} --settings {params.settings:q} --seed {params.seed}"
         " --out {output.model} 2> {log}"

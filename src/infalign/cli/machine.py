@@ -163,12 +163,12 @@ def _data(name: str, task, data_root: str | None) -> Iterator[Check]:
     if corpus.source == "embedded":
         yield Check(f"{name} data", "ok", "embedded")
     elif data_root is None:
-        yield _hub_check(f"{name} data", "Anthropic/hh-rlhf")
+        yield _hub_check(f"{name} data", corpus.hub_dataset)
     else:
-        pattern = f"{corpus.name}/*.jsonl.gz"
-        files = sorted(Path(data_root).glob(pattern))
-        status: Status = "ok" if files else "missing"
-        yield Check(f"{name} data", status, f"{len(files)} files", f"{Path(data_root) / pattern}")
+        found = [sorted(Path(data_root).glob(pattern)) for pattern in corpus.files]
+        status: Status = "ok" if all(found) else "missing"
+        needed = ", ".join(f"{Path(data_root) / pattern}" for pattern in corpus.files)
+        yield Check(f"{name} data", status, f"{sum(map(len, found))} files", needed)
 
 
 def _base(name: str, base) -> Iterator[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import Literal
 
 import polars as pl
@@ -14,6 +15,8 @@ from infalign.language.corpora import Corpus
 
 TooLong = Literal["error", "drop", "truncate_left"]
 TURN = "\n\nHuman:"
+TABLES = ("demonstrations", "pairs", "prompts", "labels")
+TEXT = ("prompt", "response")
 SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s|$)|\n")
 
 
@@ -28,7 +31,7 @@ def fit_to_context(
 
     Parameters
     ----------
-    corpus : demonstrations, pairs and prompts.
+    corpus : demonstrations, pairs, prompts and labels; tables without rows stay so.
     tokenizer : of the models that will read it.
     max_prompt_tokens, max_response_tokens : limits; the end-of-sequence token counts towards the response.
     policy : what happens to longer texts. "error" refuses them; "drop" leaves out rows with a prompt or
@@ -49,10 +52,12 @@ def fit_to_context(
     limits = _Limits(tokenizer, max_prompt_tokens, max_response_tokens)
     counts: dict[str, int] = {}
     frames = {}
-    for table in ("demonstrations", "pairs", "prompts"):
-        frame = getattr(corpus, table)
+    for table in TABLES:
+        frame = frames[table] = getattr(corpus, table)
+        if frame.is_empty():
+            continue
         frames[table] = limits.apply(frame, table, policy, counts)
-        if frames[table].is_empty() and not frame.is_empty():
+        if frames[table].is_empty():
             raise InputError(
                 f"{table}: none of {frame.height} rows fits into {max_prompt_tokens} prompt and "
                 f"{max_response_tokens} response tokens; raise max_prompt_tokens or max_response_tokens"
@@ -63,7 +68,8 @@ def fit_to_context(
 def _disjoint(frames: dict[str, pl.DataFrame], counts: dict[str, int]) -> dict[str, pl.DataFrame]:
     """Leave out rows whose shortened prompt has become one of another group's; count them.
 
-    Evaluation prompts stay before all others, the reward model's pairs before the judge's.
+    Evaluation prompts stay before all others, the reward model's pairs before the judge's. Of labelled
+    responses that have become equal the first stays.
     """
     evaluation = pl.col("split") == "evaluation"
     reward = pl.col("split").str.starts_with("reward")
@@ -77,6 +83,7 @@ def _disjoint(frames: dict[str, pl.DataFrame], counts: dict[str, int]) -> dict[s
         "demonstrations": frames["demonstrations"].filter(~held_out),
         "pairs": pairs.filter(~held_out & (reward | ~of_reward)),
         "prompts": prompts.filter(evaluation | ~held_out),
+        "labels": frames["labels"].filter(~held_out).unique(TEXT, keep="first", maintain_order=True),
     }
     counts |= {f"{name}_overlap_dropped": frames[name].height - kept[name].height for name in kept}
     return kept
@@ -99,7 +106,34 @@ def take_prompts(corpus: Corpus, n_train: int, n_evaluation: int) -> Corpus:
                 f"got {wanted}; lower it or raise max_prompt_tokens"
             )
         parts.append(found.head(wanted))
-    return Corpus(demonstrations=corpus.demonstrations, pairs=corpus.pairs, prompts=pl.concat(parts))
+    return replace(corpus, prompts=pl.concat(parts))
+
+
+def take_reviews(corpus: Corpus, n_demonstrations: int, n_train: int, n_test: int) -> Corpus:
+    """Keep the first `n_demonstrations` and, of the reward model and of the judge each, labelled responses.
+
+    Raises
+    ------
+    InputError
+        There are fewer.
+    """
+    demonstrations = _first(corpus.demonstrations, n_demonstrations, "n_demonstrations", "demonstrations")
+    wanted = {f"{model}_train": ("n_labelled", n_train) for model in ("reward", "judge")}
+    wanted |= {f"{model}_test": ("n_test_labelled", n_test) for model in ("reward", "judge")}
+    labels = [
+        _first(corpus.labels.filter(pl.col("split") == split), n, key, f"labelled responses of {split}")
+        for split, (key, n) in wanted.items()
+    ]
+    return replace(corpus, demonstrations=demonstrations, labels=pl.concat(labels))
+
+
+def _first(frame: pl.DataFrame, n: int, key: str, rows: str) -> pl.DataFrame:
+    if frame.height < n:
+        raise InputError(
+            f"corpus.{key} must be <= {frame.height}, the {rows} that are left, got {n}; lower it or raise "
+            "max_response_tokens"
+        )
+    return frame.head(n)
 
 
 class _Limits:

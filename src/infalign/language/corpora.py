@@ -23,7 +23,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -55,6 +55,10 @@ SHARES = {  # of all prompts
 }
 
 
+PAIR_COLUMNS = dict.fromkeys(("prompt", "chosen", "rejected", "rejected_prompt", "split"), pl.String)
+LABEL_COLUMNS = {"prompt": pl.String, "response": pl.String, "label": pl.Float64, "split": pl.String}
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Frames of one task.
@@ -65,14 +69,19 @@ class Corpus:
         Columns `prompt`, `response`.
     pairs : polars.DataFrame
         Columns `prompt`, `chosen`, `rejected`, `rejected_prompt` (the prompt that the rejected response
-        answers; mostly the same), `split`: reward_train, reward_test, judge_train or judge_test.
+        answers; mostly the same), `split`: reward_train, reward_test, judge_train or judge_test. Without
+        rows where the corpus has labels instead.
     prompts : polars.DataFrame
         Columns `prompt_id`, `prompt`, `split`: train or evaluation.
+    labels : polars.DataFrame
+        Columns `prompt`, `response`, `label` (1.0 positive, 0.0 negative), `split` as in pairs. Without rows
+        where the corpus has pairs instead.
     """
 
     demonstrations: pl.DataFrame
     pairs: pl.DataFrame
     prompts: pl.DataFrame
+    labels: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LABEL_COLUMNS))
 
 
 @dataclass(frozen=True)

@@ -16,24 +16,29 @@ import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    DataCollatorWithPadding,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     PrinterCallback,
+    Trainer,
+    TrainingArguments,
 )
 
 from infalign.errors import InputError
 
 if TYPE_CHECKING:
-    from infalign.records.config import Base, FromConfig, Training
+    from infalign.records.config import Base, FromConfig, Learns, Training
 
 BEGIN, END, PAD, UNKNOWN = "<s>", "</s>", "<pad>", "<unk>"
 IGNORED = -100  # label of tokens without a loss
+BINARY = "multi_label_classification"  # transformers' name of the loss on one logit, and our mark of it
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
@@ -254,22 +259,29 @@ def _check_folder(source: str, kind: str) -> None:
         )
 
 
-def _load(auto: Any, source: str, revision: str | None, seed: int, **options: Any):
+@contextmanager
+def _loading(source: str, revision: str | None) -> Iterator[dict[str, Any]]:
+    """Arguments for transformers' from_pretrained, and one clear error for what goes wrong in it."""
     if revision is None:
         _check_folder(source, "model")
-    arguments = {"revision": revision or "main", "trust_remote_code": False}
     try:
+        yield {"revision": revision or "main", "trust_remote_code": False}
+    except (OSError, ValueError) as error:  # not there, or an architecture that cannot do what is asked
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"model {source} (revision {revision or 'local'}) could not be loaded: {reason}; check its name, "
+            "its kind, the network, or give a local folder with path:"
+        ) from error
+
+
+def _load(auto: Any, source: str, revision: str | None, seed: int, **options: Any):
+    with _loading(source, revision) as arguments:
         tokenizer = AutoTokenizer.from_pretrained(source, **arguments)
         with _seeded(seed):  # a head that the files lack is drawn at random
             model = auto.from_pretrained(
                 source, **arguments, use_safetensors=True, dtype=torch.float32, **options
             )
-    except OSError as error:
-        raise InputError(
-            f"model {source} (revision {revision or 'local'}) could not be loaded: {error}; check its name, "
-            "the network, or give a local folder with path:"
-        ) from error
-    if tokenizer.eos_token_id is None:
+    if tokenizer.eos_token_id is None and not reads_both_ways(model):
         raise InputError(
             f"model {source}: its tokenizer has no end-of-sequence token; set eos_token in its files"
         )
@@ -316,9 +328,10 @@ def load_language_model(
 def load_reward_model(
     source: str | Path, revision: str | None = None, *, seed: int = 0
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a reward model (a sequence classifier with one label) and its tokenizer, in float32.
+    """Load a reward model (a sequence classifier with one or two labels) and its tokenizer, in float32.
 
-    A plain language model may be loaded this way too: its reward head is then drawn from the seed.
+    Of two labels the second is the positive one. A plain language model may be loaded this way too: a reward
+    head with one label is then drawn from the seed.
 
     Parameters
     ----------
@@ -332,9 +345,32 @@ def load_reward_model(
     Raises
     ------
     InputError
-        As in `load_language_model`.
+        As in `load_language_model`; the classifier has more than two labels.
     """
-    return _load(AutoModelForSequenceClassification, str(source), revision, seed, num_labels=1)
+    with _loading(str(source), revision) as arguments:
+        config = AutoConfig.from_pretrained(str(source), **arguments)
+    is_classifier = any("ForSequenceClassification" in name for name in config.architectures or [])
+    n_labels = config.num_labels if is_classifier else 1
+    if n_labels > 2:
+        raise InputError(
+            f"reward model {source} has {n_labels} labels; give one with one label (a reward) or two "
+            "(label 1 is the positive one)"
+        )
+    return _load(AutoModelForSequenceClassification, str(source), revision, seed, num_labels=n_labels)
+
+
+def reads_both_ways(model: PreTrainedModel) -> bool:
+    """Say whether a model is a classifier whose tokens see those after them, such as DistilBERT.
+
+    Causal classifiers are those with a linear head `score`, which is read at the last token.
+    """
+    is_classifier = "ForSequenceClassification" in type(model).__name__
+    return is_classifier and not isinstance(getattr(model, "score", None), torch.nn.Linear)
+
+
+def gives_probability(model: PreTrainedModel) -> bool:
+    """Say whether a reward model's score is the probability of its positive label."""
+    return model.config.num_labels == 2 or model.config.problem_type == BINARY
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -416,7 +452,11 @@ def start_model(
 
 
 def reward_model_from(
-    language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, seed: int
+    language_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int,
+    learns: Learns = "preferences",
 ) -> PreTrainedModel:
     """Reward model on a copy of a language model's weights, its linear head drawn from the seed.
 
@@ -426,15 +466,18 @@ def reward_model_from(
     tokenizer : PreTrainedTokenizerBase
         Gives the padding token.
     seed : int
+    learns : str
+        preferences: the head's output is the reward; labels: it is the logit of the positive label.
 
     Returns
     -------
     PreTrainedModel
         Sequence classifier with one label.
     """
-    config = type(language_model.config)(
-        **{**language_model.config.to_dict(), "num_labels": 1, "id2label": {0: "reward"}}
-    )
+    head: dict[str, Any] = {"num_labels": 1, "id2label": {0: "reward"}}
+    if learns == "labels":
+        head |= {"id2label": {0: "positive"}, "problem_type": BINARY}
+    config = type(language_model.config)(**{**language_model.config.to_dict(), **head})
     config.pad_token_id = tokenizer.pad_token_id
     with _seeded(seed):
         model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
@@ -443,7 +486,7 @@ def reward_model_from(
 
 
 def _arguments(training: Training, seed: int, folder: str) -> dict[str, Any]:
-    """Settings that both trainers share: float32, no checkpoints, no reports, explicit seeds."""
+    """Settings that all trainers share: float32, no checkpoints, no reports, explicit seeds."""
     return {
         "output_dir": folder,
         "learning_rate": training.learning_rate,
@@ -455,7 +498,6 @@ def _arguments(training: Training, seed: int, folder: str) -> dict[str, Any]:
         "adam_beta2": 0.98,
         "seed": seed,
         "data_seed": seed,
-        "max_length": None,
         "bf16": False,
         "gradient_checkpointing": False,
         "use_cpu": not torch.cuda.is_available(),
@@ -517,7 +559,7 @@ def train_language_model(
     with tempfile.TemporaryDirectory() as folder:
         trainer = SFTTrainer(
             model=model,
-            args=SFTConfig(**_arguments(training, seed, folder)),
+            args=SFTConfig(**_arguments(training, seed, folder), max_length=None),
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
         )
@@ -571,9 +613,62 @@ def train_reward_model(
     with tempfile.TemporaryDirectory() as folder:
         trainer = RewardTrainer(
             model=model,
-            args=RewardConfig(**_arguments(training, seed, folder)),
+            args=RewardConfig(**_arguments(training, seed, folder), max_length=None),
             train_dataset=Dataset.from_dict({"chosen_ids": chosen, "rejected_ids": rejected}),
             processing_class=tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return model
+
+
+def train_classifier(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    labels: pl.DataFrame,
+    training: Training,
+    *,
+    seed: int,
+) -> PreTrainedModel:
+    """Train a classifier with binary cross-entropy on its one logit, with transformers' Trainer.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Sequence classifier with one label (see `reward_model_from`, learns="labels"); trained in place.
+    tokenizer : PreTrainedTokenizerBase
+    labels : polars.DataFrame
+        Columns `prompt`, `response`, `label` (1.0 positive, 0.0 negative).
+    training : Training
+        learning_rate, epochs, batch_size, warmup_ratio, weight_decay.
+    seed : int
+        Order of the data.
+
+    Returns
+    -------
+    PreTrainedModel
+        The same model.
+
+    Raises
+    ------
+    InputError
+        If there is no labelled response, or a sequence is longer than the context.
+    """
+    from datasets import Dataset
+
+    if labels.is_empty():
+        raise InputError("there are no labelled responses; check the corpus and its splits")
+    prompts = encode_prompts(tokenizer, labels["prompt"].to_list())
+    responses = encode_responses(tokenizer, labels["response"].to_list())
+    sequences = [a + b for a, b in zip(prompts, responses, strict=True)]
+    check_context(model, sequences, 0)
+    rows = {"input_ids": sequences, "labels": labels["label"].reshape((-1, 1)).to_list()}
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=model,
+            args=TrainingArguments(**_arguments(training, seed, folder)),
+            train_dataset=Dataset.from_dict(rows),
+            data_collator=DataCollatorWithPadding(tokenizer),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
 
 from infalign.errors import InputError
 from infalign.language.corpora import Corpus
+from infalign.language.sources import group_at, hub_dataset, json_lines, position, prompt_id
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 HUB_DATASET = "Anthropic/hh-rlhf"
@@ -188,40 +184,14 @@ def group_of(first_turn: str, seed: int) -> str:
     >>> group_of("what is it?", 0) == group_of("what is it?", 0)
     True
     """
-    position = int(_digest(f"{seed}\0{first_turn}")[:13], 16) / 16**13
-    bounds = accumulate(SHARES.values())
-    return next(
-        (group for group, bound in zip(SHARES, bounds, strict=True) if position < bound), list(SHARES)[-1]
-    )
-
-
-def prompt_id(prompt: str) -> str:
-    """Name a prompt by the first 16 hex digits of its sha256.
-
-    Examples
-    --------
-    >>> prompt_id("")
-    'e3b0c44298fc1c14'
-    """
-    return _digest(prompt)[:16]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return group_at(position(first_turn, seed), SHARES)
 
 
 def _hub_rows(name: str, revision: str) -> Iterator[tuple[str, str]]:
-    from datasets import load_dataset
-
-    try:
-        parts = load_dataset(HUB_DATASET, data_dir=name, revision=revision)
-    except OSError as error:  # no network, offline mode, or no such revision or folder
-        raise InputError(
-            f"{HUB_DATASET} ({name}, revision {revision}) cannot be read from the hub: {error}; check the "
-            "network and the revision, or give a local copy (snakemake --config data_root=DIR)"
-        ) from error
-    for part in parts.values():
-        yield from ((row["chosen"], row["rejected"]) for row in part)
+    parts = hub_dataset(HUB_DATASET, revision, data_dir=name)
+    for split, part in parts.items():
+        for number, row in enumerate(part):
+            yield _row(row, f"{HUB_DATASET}: {split} row {number}")
 
 
 def _local_rows(data_root: Path, name: str) -> Iterator[tuple[str, str]]:
@@ -236,37 +206,13 @@ def _local_rows(data_root: Path, name: str) -> Iterator[tuple[str, str]]:
             f"{data_root / name}: no *.jsonl.gz files; data_root must be laid out as {name}/train.jsonl.gz"
         )
     for path in files:
-        yield from _file_rows(path)
+        yield from (_row(row, place) for place, row in json_lines(path))
 
 
-def _file_rows(path: Path) -> Iterator[tuple[str, str]]:
-    number = 0
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                number += 1
-                yield _row(_parse(line, path, number), path, number)
-    except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: unreadable after line {number} (truncated or not gzip): {error}; fetch it again"
-        ) from error
-    if number == 0:
-        raise InputError(f"{path}: the file has no lines; fetch it again or remove it")
-
-
-def _parse(line: str, path: Path, number: int) -> object:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {number} is not JSON: {error}; fetch the file again") from error
-
-
-def _row(row: object, path: Path, number: int) -> tuple[str, str]:
+def _row(row: object, place: str) -> tuple[str, str]:
     texts = row if isinstance(row, dict) else {}
     for key in ("chosen", "rejected"):
         if not isinstance(texts.get(key), str):
             got = sorted(texts) if isinstance(row, dict) else type(row).__name__
-            raise InputError(
-                f"{path}: line {number} needs a text {key}, got {got}; every row holds chosen and rejected"
-            )
+            raise InputError(f"{place} needs a text {key}, got {got}; every row holds chosen and rejected")
     return texts["chosen"], texts["rejected"]

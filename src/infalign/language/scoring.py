@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
+from scipy.special import expit
+from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infalign.errors import InputError
@@ -17,6 +20,8 @@ from infalign.language.models import (
     encode_prompts,
     encode_responses,
     evaluating,
+    gives_probability,
+    reads_both_ways,
 )
 
 
@@ -28,12 +33,12 @@ def reward_scores(
     batch_size: int = 64,
     finished: Sequence[bool] | None = None,
 ) -> np.ndarray:
-    """Score responses with a reward model: the scalar head in float32 at the last token.
+    """Score responses with a reward model: its reward, or a classifier's probability of the positive label.
 
     Parameters
     ----------
     model : PreTrainedModel
-        Causal sequence classifier with one label and a linear head `score`.
+        Sequence classifier with one or two labels, see `load_reward_model`.
     tokenizer : PreTrainedTokenizerBase
         The model's tokenizer.
     prompts, responses : sequence of str, length n
@@ -41,7 +46,8 @@ def reward_scores(
     batch_size : int
         Sequences scored at once, sorted by length and padded on the right; changes speed only.
     finished : sequence of bool, optional
-        Where False the response was cut off, so no end-of-sequence token is appended. Default: all True.
+        Where False the response was cut off, so no end-of-sequence token is appended; a model that reads
+        both ways takes prompt and response as one text with its own special tokens. Default: all True.
 
     Returns
     -------
@@ -57,6 +63,9 @@ def reward_scores(
             f"reward_scores needs one prompt per response, got {len(prompts)} prompts and "
             f"{len(responses)} responses; repeat each prompt for its responses"
         )
+    if reads_both_ways(model):
+        texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
+        return sequence_rewards(model, tokenizer(texts)["input_ids"] if texts else [], batch_size)
     distinct = list(dict.fromkeys(prompts))
     encoded = dict(zip(distinct, encode_prompts(tokenizer, distinct), strict=True))
     bodies = encode_responses(tokenizer, responses, finished)
@@ -67,39 +76,55 @@ def reward_scores(
 def sequence_rewards(
     model: PreTrainedModel, sequences: Sequence[Sequence[int]], batch_size: int = 64
 ) -> np.ndarray:
-    """Reward of token sequences (prompt and response together); see `reward_scores`.
+    """Score token sequences (prompt and response together); see `reward_scores`.
 
     Parameters
     ----------
     model : PreTrainedModel
-        Causal sequence classifier with one label and a linear head `score`.
+        Sequence classifier with one or two labels.
     sequences : sequence of sequences of int, length n
     batch_size : int
 
     Returns
     -------
     ndarray of float64, shape (n,)
+        The logit in float32 of a model trained on preferences; else the probability of the positive label.
 
     Raises
     ------
     InputError
-        If the model has no head `score` with one output, or a sequence is too long.
+        If the model is no sequence classifier with one or two labels, or a sequence is too long.
     """
-    head = getattr(model, "score", None)
-    if not isinstance(head, torch.nn.Linear) or head.out_features != 1:
+    n_labels = model.config.num_labels or 0
+    if "ForSequenceClassification" not in type(model).__name__ or n_labels > 2:
         raise InputError(
-            f"a reward model needs a linear head `score` with one output, got {type(model).__name__}; "
-            "load it with load_reward_model"
+            f"a reward model is a sequence classifier with one or two labels, got {type(model).__name__} with "
+            f"{n_labels}; load it with load_reward_model"
         )
     check_context(model, sequences, 0)
-    scores = np.zeros(len(sequences))
+    read = _encoder_logits if reads_both_ways(model) else _last_logits
+    logits = np.zeros((len(sequences), n_labels))
     with evaluating(model), torch.inference_mode():
         for rows in _length_sorted(sequences, batch_size):
-            inputs, lengths = pad_right([sequences[row] for row in rows], model.device)
-            hidden = model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
-            last = hidden[torch.arange(len(rows)), lengths - 1].float()
-            scores[rows] = torch.nn.functional.linear(last, head.weight.float())[:, 0].cpu().numpy()
-    return scores
+            logits[rows] = (
+                read(model, *pad_right([sequences[row] for row in rows], model.device)).cpu().numpy()
+            )
+    scores = logits[:, -1] - logits[:, 0] if n_labels == 2 else logits[:, 0]
+    return expit(scores) if gives_probability(model) else scores
+
+
+def _last_logits(model: PreTrainedModel, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Apply the linear head `score` in float32 at the last token, shape (batch, labels)."""
+    hidden = model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
+    last = hidden[torch.arange(len(inputs)), lengths - 1].float()
+    head: Any = model.score
+    return torch.nn.functional.linear(last, head.weight.float())
+
+
+def _encoder_logits(model: PreTrainedModel, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Run a model that reads both ways without its padding, shape (batch, labels)."""
+    mask = torch.arange(inputs.shape[1], device=inputs.device)[None, :] < lengths[:, None]
+    return model(input_ids=inputs, attention_mask=mask.long()).logits.float()
 
 
 def pair_accuracy(
@@ -129,6 +154,67 @@ def pair_accuracy(
     chosen, rejected = encode_pairs(tokenizer, pairs)
     margin = sequence_rewards(model, chosen, batch_size) - sequence_rewards(model, rejected, batch_size)
     return float(np.mean((margin > 0) + 0.5 * (margin == 0)))
+
+
+@dataclass(frozen=True)
+class LabelAccuracy:
+    """How well a classifier tells positive from negative responses, each in [0, 1].
+
+    Attributes
+    ----------
+    accuracy : float
+        Share of responses whose probability of the positive label is on their label's side of 1/2.
+    pair_accuracy : float
+        Share of pairs of a positive and a negative response in which the positive one scores higher: the
+        area under the ROC curve.
+    """
+
+    accuracy: float
+    pair_accuracy: float
+
+
+def label_accuracy(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, labels: pl.DataFrame, batch_size: int = 64
+) -> LabelAccuracy:
+    """Compare a classifier with labels; a probability of 1/2 and equal scores count one half.
+
+    Parameters
+    ----------
+    model, tokenizer
+        Classifier and its tokenizer.
+    labels : polars.DataFrame
+        Columns `prompt`, `response`, `label` (1.0 positive, 0.0 negative).
+    batch_size : int
+        Changes speed only.
+
+    Returns
+    -------
+    LabelAccuracy
+
+    Raises
+    ------
+    InputError
+        If the model's score is no probability, a label has no response, or a sequence is longer than the
+        context.
+    """
+    positive = labels["label"].to_numpy() == 1.0
+    if not gives_probability(model):
+        raise InputError(
+            "a model that learns labels must give a probability: train it on them, or take a classifier with two "
+            "labels; this one gives a reward"
+        )
+    if positive.all() or not positive.any():
+        raise InputError(
+            f"the accuracy of a classifier needs responses with both labels, got {positive.sum()} positive of "
+            f"{len(positive)}; raise corpus.n_test_labelled"
+        )
+    scores = reward_scores(
+        model, tokenizer, labels["prompt"].to_list(), labels["response"].to_list(), batch_size
+    )
+    right = np.where(scores == 0.5, 0.5, (scores > 0.5) == positive)
+    n_positive, n_pairs = positive.sum(), positive.sum() * (~positive).sum()
+    ranks = rankdata(scores)[positive].sum() - n_positive * (n_positive + 1) / 2
+    return LabelAccuracy(float(right.mean()), float(ranks / n_pairs))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -21,10 +21,12 @@ from infalign.errors import InputError
 from infalign.mathematics.calibration import parse_calibrator
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.transforms import parse_transform
-from infalign.records.methods import METHODS, BONDSettings, MethodSettings, Strength
+from infalign.records.methods import METHODS, BONDSettings, MethodSettings, PairSettings, Strength
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Learns = Literal["preferences", "labels"]
+TooLong = Literal["error", "drop", "truncate_left"]
 B = TypeVar("B")
 
 
@@ -36,6 +38,9 @@ class Block(BaseModel):
 
 class EmbeddedCorpus(Block):
     """Dialogues written by the project itself, with a known (gold) reward."""
+
+    teaches: ClassVar[Learns] = "preferences"
+    files: ClassVar[tuple[str, ...]] = ()
 
     source: Literal["embedded"]
     name: Literal["helpful", "harmless"]
@@ -57,6 +62,9 @@ HH_SUBSETS = ("helpful-base", "harmless-base")
 class PreferenceCorpus(Block):
     """Preference pairs in the form of Anthropic HH, from a local folder (`data_root`) or HH itself from the hub."""
 
+    teaches: ClassVar[Learns] = "preferences"
+    hub_dataset: ClassVar[str] = "Anthropic/hh-rlhf"
+
     source: Literal["preferences"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
         description="folder below data_root with *.jsonl.gz; from the hub one of HH_SUBSETS"
@@ -68,9 +76,53 @@ class PreferenceCorpus(Block):
     n_evaluation_prompts: Count
     max_prompt_tokens: Count
     max_response_tokens: Count
-    too_long: Literal["error", "drop", "truncate_left"] = Field(
+    too_long: TooLong = Field(
         "error", description="what happens to dialogues over the limits; what is dropped or cut is counted"
     )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Patterns of the files below data_root, each of which must name one at least."""
+        return (f"{self.name}/*.jsonl.gz",)
+
+
+class ReviewCorpus(Block):
+    """Film reviews with a sentiment (IMDB), from a local folder (`data_root`) or from the hub."""
+
+    teaches: ClassVar[Learns] = "labels"
+    hub_dataset: ClassVar[str] = "stanfordnlp/imdb"
+    files: ClassVar[tuple[str, ...]] = ("train.jsonl.gz", "unsup.jsonl.gz")
+
+    source: Literal["reviews"]
+    name: Literal["imdb"] = "imdb"
+    revision: str = Field(
+        "main", description="revision of stanfordnlp/imdb on the hub; unused with data_root"
+    )
+    n_train_prompts: Count = Field(description="prompts with rollouts, on which policies are trained")
+    n_evaluation_prompts: Count
+    n_demonstrations: Count = Field(description="unlabelled reviews")
+    n_labelled: Count = Field(
+        description="labelled reviews for training the reward model and, apart from them, the judge"
+    )
+    n_test_labelled: Count = Field(description="held-out labelled reviews of each")
+    prompt_words: tuple[Count, Count] = Field(
+        (2, 8), description="fewest and most words of a prompt (vBoN, section 5: 2 to 8)"
+    )
+    max_prompt_tokens: Count
+    max_response_tokens: Count
+    too_long: TooLong = Field(
+        "error",
+        description="what happens to reviews over the limits; truncate_left ends them after a whole sentence",
+    )
+
+    @model_validator(mode="after")
+    def _prompt_words_rise(self) -> ReviewCorpus:
+        fewest, most = self.prompt_words
+        if fewest > most:
+            raise ValueError(
+                f"prompt_words are the fewest and the most, got [{fewest}, {most}]; exchange them"
+            )
+        return self
 
 
 class FromConfig(Block):
@@ -124,10 +176,18 @@ class PreferenceModel(Block):
     """A reward model or a judge."""
 
     base: Base
+    learns: Learns = Field(
+        "preferences",
+        description="preferences: a Bradley-Terry reward from pairs; labels: a classifier, whose score is the "
+        "probability of the positive label (corpus: reviews)",
+        exclude_if=lambda learns: learns == "preferences",  # tasks without labels keep their hash
+    )
     pretraining: Training | None = Field(
         None, description="language modelling of prompts and responses first"
     )
-    training: Training | None = Field(None, description="Bradley-Terry training; null: taken as it is")
+    training: Training | None = Field(
+        None, description="on preferences or labels; null: taken as it is, e.g. a hub or local classifier"
+    )
 
 
 class Rollouts(Block):
@@ -146,7 +206,7 @@ class Samples(Block):
     temperature: Positive = 1.0
 
 
-Corpus = Annotated[EmbeddedCorpus | PreferenceCorpus, Field(discriminator="source")]
+Corpus = Annotated[EmbeddedCorpus | PreferenceCorpus | ReviewCorpus, Field(discriminator="source")]
 
 
 class Task(Block):
@@ -165,6 +225,19 @@ class Task(Block):
     def _vocabulary_is_known(self) -> Task:
         if (self.reference.base.from_config is None) != (self.vocabulary_size is None):
             raise ValueError("vocabulary_size goes with reference.base.from_config: give both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _corpus_has_what_models_learn(self) -> Task:
+        teaches = self.corpus.teaches
+        wrong = [
+            f"{name}.learns" for name in ("reward_model", "judge") if getattr(self, name).learns != teaches
+        ]
+        if wrong:
+            raise ValueError(
+                f"a corpus with source {self.corpus.source} has {teaches}, so {' and '.join(wrong)} must be "
+                f"{teaches}"
+            )
         return self
 
 
@@ -338,7 +411,17 @@ class Config(Block):
             problems.append(
                 f"{grid.method} takes no reward, the method itself says what it asks for; remove it"
             )
-        return problems + self._best_of_problems(grid, settings)
+        return problems + self._pair_problems(grid, settings) + self._best_of_problems(grid, settings)
+
+    def _pair_problems(self, grid: PolicyGrid, settings: MethodSettings) -> list[str]:
+        """Pairs of the dataset are asked for where it has none."""
+        if not isinstance(settings, PairSettings) or settings.pairs == "rollouts":
+            return []
+        return [
+            f"methods.{grid.method}.pairs: dataset, but the corpus of task {name} has no pairs; use pairs: rollouts"
+            for name in grid.tasks
+            if name in self.tasks and self.tasks[name].corpus.teaches != "preferences"
+        ]
 
     def _best_of_problems(self, grid: PolicyGrid, settings: MethodSettings) -> list[str]:
         """What of n the method cannot do: more than there are rollouts, or not a whole number of stages."""
@@ -475,16 +558,16 @@ def _missing_data(config: Config, name: str) -> str | None:
     if isinstance(corpus, EmbeddedCorpus):
         return None
     if config.data_root is None:
-        if corpus.name in HH_SUBSETS:
+        if isinstance(corpus, ReviewCorpus) or corpus.name in HH_SUBSETS:
             return None
         return (
             f"data_root: task {name} reads {corpus.name}, which is not on the hub (it has {', '.join(HH_SUBSETS)}); "
             "give the folder that holds it: --config data_root=DIR"
         )
-    folder = Path(config.data_root) / corpus.name
-    if list(folder.glob("*.jsonl.gz")):
+    absent = [pattern for pattern in corpus.files if not list(Path(config.data_root).glob(pattern))]
+    if not absent:
         return None
     return (
-        f"data_root: task {name} needs files {folder}/*.jsonl.gz, there are none; "
-        "give the folder that holds them, or leave data_root out to read the hub"
+        f"data_root: task {name} needs files {', '.join(f'{config.data_root}/{pattern}' for pattern in absent)}, "
+        "there are none; give the folder that holds them, or leave data_root out to read the hub"
     )

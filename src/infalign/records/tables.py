@@ -22,7 +22,7 @@ SCORE_COLUMNS = ("reward", "judge", "gold", "log_prob", "reference_log_prob", "k
 MANIFEST_PACKAGES = ("numpy", "scipy", "polars", "torch", "transformers", "trl")
 
 
-def read_table(path: str | Path, columns: Sequence[str] = ()) -> pl.DataFrame:
+def read_table(path: str | Path, columns: Sequence[str] = (), *, may_be_empty: bool = False) -> pl.DataFrame:
     """Read a Parquet table and check it.
 
     Parameters
@@ -30,6 +30,7 @@ def read_table(path: str | Path, columns: Sequence[str] = ()) -> pl.DataFrame:
     path : path of a Parquet file.
     columns : names that must be there. Score columns among them must be finite, and the pair
         (prompt_id, sample_id) must be unique when both are asked for.
+    may_be_empty : whether a table without rows is as good as another.
 
     Returns
     -------
@@ -48,7 +49,7 @@ def read_table(path: str | Path, columns: Sequence[str] = ()) -> pl.DataFrame:
             f"{path}: missing column {', '.join(missing)}; it has {', '.join(frame.columns)}; "
             f"needed are {', '.join(columns)}"
         )
-    if frame.is_empty():
+    if frame.is_empty() and not may_be_empty:
         raise InputError(f"{path}: the table has no rows; at least one response is needed")
     for name in columns:
         if name in SCORE_COLUMNS:
