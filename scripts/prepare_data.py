@@ -5,11 +5,13 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from infalign.language.context import fit_to_context, take_prompts
-from infalign.language.corpora import Corpus, corpus
+from infalign.language.corpora import Corpus
+from infalign.language.embedded import SUMMARIES, corpus
 from infalign.language.models import load_tokenizer, train_tokenizer
 from infalign.language.preferences import read_preferences
+from infalign.language.tldr import read_summaries
 from infalign.records.command import run_command
-from infalign.records.config import EmbeddedCorpus, Task, parse_block
+from infalign.records.config import EmbeddedCorpus, SummaryCorpus, Task, parse_block
 from infalign.records.tables import write_folder
 
 
@@ -18,7 +20,7 @@ def prepare_data(*, task: str, out: Path, data_root: Path | None = None) -> None
 
     Parameters
     ----------
-    task : JSON of the configuration's block `tasks.<task>`.
+    task : JSON of the configuration's block `tasks.<task>`, without `samples`.
     out : folder to write.
     data_root : local folder of the real data; without it they come from the hub.
     """
@@ -43,9 +45,14 @@ def prepare_data(*, task: str, out: Path, data_root: Path | None = None) -> None
 def read_corpus(task: Task, data_root: Path | None) -> tuple[Corpus, dict[str, int]]:
     """Write or read the corpus, before any limit in tokens, and count its rows."""
     block = task.corpus
+    if isinstance(block, SummaryCorpus):
+        revisions = block.revision, block.pairs_revision
+        return read_summaries(block.subreddits, data_root=data_root, revisions=revisions, seed=task.seed)
     if not isinstance(block, EmbeddedCorpus):
         return read_preferences(block.name, data_root=data_root, revision=block.revision, seed=task.seed)
     sizes = block.model_dump(exclude={"source", "name", "variant"})
+    if block.name == SUMMARIES:
+        sizes["n_evaluation_out_prompts"] = block.n_evaluation_prompts
     texts = corpus(block.name, task.seed, **sizes, null=block.variant == "null")
     return texts, {name: getattr(texts, name).height for name in ("demonstrations", "pairs", "prompts")}
 

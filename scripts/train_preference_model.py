@@ -6,6 +6,7 @@ from typing import Literal
 import polars as pl
 
 from infalign.language.models import (
+    load_reward_model,
     load_tokenizer,
     reward_model_from,
     save_model,
@@ -46,13 +47,18 @@ def train_preference_model(
     """
     block = parse_block(PreferenceModel, settings)
     rows = read_table(pairs, ["prompt", "chosen", "rejected", "split"])
-    encoder = load_tokenizer(tokenizer)
-    start, encoder = start_model(block.base, tokenizer=encoder, reference=reference, seed=seed)
-    if block.pretraining is not None:
-        texts = read_table(demonstrations, ["prompt", "response"])
-        train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
-    model = reward_model_from(start, encoder, seed=seed)
-    if block.training is not None:
+    if block.training is None:
+        base = block.base
+        model, encoder = load_reward_model(
+            base.hub or base.path, base.revision if base.hub else None, complete=True
+        )
+    else:
+        encoder = load_tokenizer(tokenizer)
+        start, encoder = start_model(block.base, tokenizer=encoder, reference=reference, seed=seed)
+        if block.pretraining is not None:
+            texts = read_table(demonstrations, ["prompt", "response"])
+            train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
+        model = reward_model_from(start, encoder, seed=seed)
         chosen = rows.filter(pl.col("split") == f"{split}_train")
         train_reward_model(model, encoder, chosen, block.training, seed=seed)
     accuracy = pair_accuracy(model, encoder, rows.filter(pl.col("split") == f"{split}_test"))

@@ -162,13 +162,16 @@ def _data(name: str, task, data_root: str | None) -> Iterator[Check]:
     corpus = task.corpus
     if corpus.source == "embedded":
         yield Check(f"{name} data", "ok", "embedded")
-    elif data_root is None:
-        yield _hub_check(f"{name} data", "Anthropic/hh-rlhf")
+    elif data_root is None and corpus.hub:
+        for dataset in corpus.hub:
+            yield _hub_check(f"{name} data", dataset)
     else:
-        pattern = f"{corpus.name}/*.jsonl.gz"
-        files = sorted(Path(data_root).glob(pattern))
-        status: Status = "ok" if files else "missing"
-        yield Check(f"{name} data", status, f"{len(files)} files", f"{Path(data_root) / pattern}")
+        for pattern in corpus.files:
+            files = sorted(Path(data_root).glob(pattern)) if data_root else []
+            status: Status = "ok" if files else "missing"
+            yield Check(
+                f"{name} data", status, f"{len(files)} files", f"{data_root or 'data_root'}/{pattern}"
+            )
 
 
 def _base(name: str, base) -> Iterator[Check]:

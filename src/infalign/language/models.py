@@ -254,21 +254,31 @@ def _check_folder(source: str, kind: str) -> None:
         )
 
 
-def _load(auto: Any, source: str, revision: str | None, seed: int, **options: Any):
+def _load(auto: Any, source: str, revision: str | None, seed: int, *, complete: bool = False, **options: Any):
     if revision is None:
         _check_folder(source, "model")
     arguments = {"revision": revision or "main", "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **arguments)
         with _seeded(seed):  # a head that the files lack is drawn at random
-            model = auto.from_pretrained(
-                source, **arguments, use_safetensors=True, dtype=torch.float32, **options
+            model, info = auto.from_pretrained(
+                source,
+                **arguments,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
             )
     except OSError as error:
         raise InputError(
             f"model {source} (revision {revision or 'local'}) could not be loaded: {error}; check its name, "
             "the network, or give a local folder with path:"
         ) from error
+    if complete and info["missing_keys"]:
+        raise InputError(
+            f"model {source}: its files lack {', '.join(sorted(info['missing_keys']))}, which would be drawn at "
+            "random; give a model that was trained for this, or train it here with training:"
+        )
     if tokenizer.eos_token_id is None:
         raise InputError(
             f"model {source}: its tokenizer has no end-of-sequence token; set eos_token in its files"
@@ -314,7 +324,7 @@ def load_language_model(
 
 
 def load_reward_model(
-    source: str | Path, revision: str | None = None, *, seed: int = 0
+    source: str | Path, revision: str | None = None, *, seed: int = 0, complete: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a reward model (a sequence classifier with one label) and its tokenizer, in float32.
 
@@ -324,6 +334,8 @@ def load_reward_model(
     ----------
     source, revision, seed
         As in `load_language_model`.
+    complete : bool
+        Refuse a model whose files lack weights, such as the head.
 
     Returns
     -------
@@ -332,9 +344,10 @@ def load_reward_model(
     Raises
     ------
     InputError
-        As in `load_language_model`.
+        As in `load_language_model`; weights lack although `complete`.
     """
-    return _load(AutoModelForSequenceClassification, str(source), revision, seed, num_labels=1)
+    auto = AutoModelForSequenceClassification
+    return _load(auto, str(source), revision, seed, complete=complete, num_labels=1)
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
