@@ -397,7 +397,7 @@ def _at(
     here = {"task": item.task, "split": split, "temperature": temperature, "scorer": item.scorer}
     trained = most_seeds(_same(tables.conditions, item, item.procedure)).filter(**here)
     if isinstance(side, str):
-        rows = tables.best_of_n.filter(**here, n=trained_n(trained))
+        rows = tables.best_of_n.filter(pl.col("n").eq_missing(trained_n(trained)), **here)
     else:
         policies = _policies(trained, side)
         if policies.select("strength_kind", "strength").n_unique() != 1:

@@ -93,7 +93,7 @@ def temperature_curves(metrics: pl.DataFrame, best_of_n: pl.DataFrame) -> pl.Dat
     Returns
     -------
     label, the columns of the series (null for the reference and its best-of-N), split, temperature, and mean
-    and standard deviation over seeds (suffix _sd; 0 for one seed) of win_rate and mean_judge.
+    and standard deviation over seeds (suffix _sd; null for one seed) of win_rate and mean_judge.
     """
     rows = most_seeds(metrics.filter(procedure="none", select="reward", scorer="judge"))
     labels = rows.select(pl.struct(pl.all()).map_elements(policy_label, return_dtype=pl.String)).to_series()
@@ -102,7 +102,7 @@ def temperature_curves(metrics: pl.DataFrame, best_of_n: pl.DataFrame) -> pl.Dat
         .group_by(*SERIES_KEY, *ORDER)
         .agg(
             pl.col(*QUANTITIES).mean(),
-            *(pl.col(name).std().fill_null(0.0).alias(f"{name}_sd") for name in QUANTITIES),
+            *(pl.col(name).std().alias(f"{name}_sd") for name in QUANTITIES),
         )
     )
     keys = trained.select(SERIES_KEY).rows()
@@ -125,7 +125,7 @@ def _draw_curves(axis: Axes, curves: pl.DataFrame, quantity: str) -> dict[str, L
         row = part.row(0, named=True)
         look = _look(row)
         drawn = axis.errorbar(
-            part["temperature"], part[quantity], yerr=part[f"{quantity}_sd"].fill_null(0.0), color=look.color,
+            part["temperature"], part[quantity], yerr=part[f"{quantity}_sd"].to_numpy(), color=look.color,
             marker=look.marker, markerfacecolor=look.color if look.filled else "white", markersize=5,
             linestyle=SPLIT_LINES[str(split)], linewidth=1.3, elinewidth=0.9, capsize=2,
         )  # fmt: skip
