@@ -8,7 +8,7 @@ import pytest
 from infalign.errors import InputError
 from infalign.presentation.claims import evaluate_claims, parse_claims
 from infalign.presentation.measures import Bootstrap, Tables, most_seeds
-from infalign.presentation.report import examples_html
+from infalign.presentation.report import examples_html, examples_markdown
 from infalign.presentation.temperature import (
     EXAMPLES_SCHEMA,
     examples,
@@ -192,6 +192,9 @@ def test_examples_show_the_first_responses_and_the_best_of_the_first_n():
     ]  # fmt: skip
     page = examples_html(table)
     assert "Task summaries, evaluation, temperature 0.5" in page and "A post." in page and "3.00" in page
+    text = examples_markdown(table)
+    assert "## summaries, evaluation, temperature 0.5\n\n> A post.\n\n| source |" in text
+    assert "| best-of-3 | a 1 | 3.00 | -3.00 |" in text
 
 
 def test_examples_of_a_data_set_show_no_prompt_and_keep_their_characters():

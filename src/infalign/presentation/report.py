@@ -156,6 +156,23 @@ def examples_html(examples: pl.DataFrame) -> str:
     return _page("Examples", "\n".join(tables))
 
 
+def examples_markdown(examples: pl.DataFrame) -> str:
+    """Write example responses with their scores as Markdown, a table per prompt and condition.
+
+    Parameters
+    ----------
+    examples : table of `temperature.examples`, with prompts.
+    """
+    parts = ["# Example responses"]
+    keys = ("task", "split", "temperature", "prompt")
+    for (task, split, temperature, prompt), part in examples.group_by(keys, maintain_order=True):
+        text = pl.col("response").str.replace_all("\n", " ", literal=True)
+        shown = part.select("source", text, _number("reward", 2), _number("judge", 2))
+        parts += [f"## {task}, {split}, temperature {temperature:g}", f"> {str(prompt).strip()}"]
+        parts.append(_markdown_table(shown))
+    return "\n\n".join(parts) + "\n"
+
+
 def methods_html(methods: pl.DataFrame, panels: Sequence[tuple[str, str]]) -> str:
     """Write the comparison of methods, a table per task and procedure, as one HTML page.
 
