@@ -9,10 +9,18 @@ from dataclasses import asdict
 from snakemake.utils import min_version
 
 from infalign.errors import InputError
-from infalign.records.config import check_data, parse_config, policy_sampling, settings_json, task_folder
+from infalign.records.config import check_data, parse_config, settings_json, shared_json, task_folder
 from infalign.records.disk import check_disk
 from infalign.records.provenance import code_hash
-from infalign.records.sweep import policies, policy_folder
+from infalign.records.sweep import (
+    conditions,
+    policies,
+    policy_folder,
+    policy_sampling,
+    policy_sets,
+    reference_sampling,
+    reference_sets,
+)
 
 min_version("9.27")
 
@@ -37,6 +45,9 @@ RUN = f"results/{CONFIG.run}"
 FOLDER_OF = {name: task_folder(CONFIG, name) for name in CONFIG.tasks}
 TASKS = {folder: name for name, folder in FOLDER_OF.items()}
 POLICY_AT = {policy_folder(CONFIG, policy): policy for policy in POLICIES}
+# Sets of responses by their names: of the reference for each task, and of its policies.
+REFERENCE_SETS = {folder: reference_sets(CONFIG.tasks[name]) for folder, name in TASKS.items()}
+POLICY_SETS = {folder: policy_sets(CONFIG.tasks[name]) for folder, name in TASKS.items()}
 
 
 report: "workflow/report/workflow.rst"
@@ -50,7 +61,8 @@ shell.prefix(
 
 wildcard_constraints:
     task="|".join(TASKS),
-    split="train|evaluation",
+    responses="|".join({name for sets in REFERENCE_SETS.values() for name in sets}),
+    samples="|".join({name for sets in POLICY_SETS.values() for name in sets}),
     model="reward_model|judge",
     name="|".join(CONFIG.tasks),
     at="|".join(POLICY_AT),
@@ -97,3 +109,4 @@ rule figures:
 rule claims:
     input:
         rules.judge_claims.output,
+        rules.collect_examples.output,

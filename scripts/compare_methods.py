@@ -6,6 +6,7 @@ from infalign.presentation.pareto import BUDGET, Resampling, compare_methods
 from infalign.presentation.report import methods_html
 from infalign.records.command import run_command
 from infalign.records.config import read_config
+from infalign.records.metrics import main_condition
 from infalign.records.tables import read_table, write_atomically, write_table
 
 
@@ -21,8 +22,10 @@ def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
     evaluation = config.evaluation
     goals = {task: goal.transform for task, goal in config.goals.items()}
     methods = compare_methods(
-        read_table(run / "metrics.parquet"),
-        read_table(run / "prompt_metrics.parquet"),
+        *(
+            main_condition(read_table(run / f"{name}.parquet"), config)
+            for name in ("metrics", "prompt_metrics")
+        ),
         goals,
         budget=budget,
         resampling=Resampling(evaluation.level, evaluation.resamples, evaluation.seed),

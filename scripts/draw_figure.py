@@ -6,8 +6,11 @@ import polars as pl
 
 from infalign.mathematics.procedures import parse_procedure
 from infalign.presentation import figures
+from infalign.presentation.temperature import figure_temperatures
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config, task_folder
+from infalign.records.metrics import main_condition
+from infalign.records.sweep import conditions
 from infalign.records.tables import read_table
 
 
@@ -33,12 +36,21 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
         figure = figures.figure_gold(pl.read_parquet(run / "gold.parquet"))
     elif kind == "overview":
         goals = [(task, goal.procedure) for task, goal in config.goals.items()]
-        figure = figures.figure_overview(read_table(run / "metrics.parquet"), goals)
+        figure = figures.figure_overview(main_metrics(config, run), goals)
+    elif kind == "temperatures":
+        several = [task for task, block in config.tasks.items() if len(conditions(block)) > 1]
+        tables = [read_table(run / f"{table}.parquet") for table in ("metrics", "best_of_n")]
+        figure = figure_temperatures(*tables, several)
     elif kind in ("methods", "matched_kl"):
         figure = comparison_figure(kind, config, run)
     else:
         figure = win_rate_figure(kind, config, run)
     figures.save_figure(figure, run / "figures" / name)
+
+
+def main_metrics(config: Config, run: Path) -> pl.DataFrame:
+    """Read the metrics of each task's main condition, which all figures but `temperatures` show."""
+    return main_condition(read_table(run / "metrics.parquet"), config)
 
 
 def comparison_figure(name: str, config: Config, run: Path):
@@ -47,15 +59,15 @@ def comparison_figure(name: str, config: Config, run: Path):
     panels = list(dict.fromkeys(panels))
     if name == "matched_kl":
         return figures.figure_matched_kl(read_table(run / "methods.parquet"), panels)
-    tables = [read_table(run / f"{table}.parquet") for table in ("metrics", "ideal")]
-    return figures.figure_methods(*tables, panels)
+    return figures.figure_methods(main_metrics(config, run), read_table(run / "ideal.parquet"), panels)
 
 
 def win_rate_figure(name: str, config: Config, run: Path):
     """Draw a figure of win rates against KL; `_by_judge` selects by the judge instead of the reward."""
     kind = name.removesuffix("_by_judge")
     select = "reward" if kind == name else "judge"
-    tables = [read_table(run / f"{table}.parquet") for table in ("metrics", "offline", "ideal")]
+    tables = [main_metrics(config, run)]
+    tables += [read_table(run / f"{table}.parquet") for table in ("offline", "ideal")]
     goals = [(task, parse_procedure(goal.procedure)) for task, goal in config.goals.items()]
     if kind == "standard":
         return figures.figure_standard(*tables, list(config.tasks), select=select)

@@ -8,37 +8,41 @@ from tqdm import tqdm
 from infalign.records.command import run_command
 from infalign.records.config import read_config, task_folder
 from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA, policy_metrics
-from infalign.records.sweep import policies, policy_folder
+from infalign.records.sweep import conditions, policies, policy_folder, policy_sets
 from infalign.records.tables import read_manifest, read_table, write_table
 
 COLUMNS = ["prompt_id", "sample_id", "reward", "judge", "tokens", "n_tokens"]
 
 
 def evaluate(config: Path, /, *, offline: Path, tasks: Path, out: Path, prompts_out: Path) -> None:
-    """Write the metrics of all policies.
+    """Write the metrics of all policies under all conditions.
 
     Parameters
     ----------
     config : the run's recorded configuration.
-    offline : offline frontiers of the run.
+    offline : offline frontiers of the run, of each task's main condition.
     tasks : folder of the shared results.
     out : table of metrics to write.
     prompts_out : table of win rates and KL by prompt to write.
     """
     run = read_config(config)
     frontier = read_table(offline, ["task", "transform", "procedure", "select", "scorer", "kl", "win_rate"])
+    cases = [
+        (policy, case) for policy in policies(run) for case in policy_sets(run.tasks[policy.task]).items()
+    ]
     rows, prompt_rows = [], []
-    for policy in tqdm(policies(run), desc="policies", disable=None):
+    for policy, (samples, condition) in tqdm(cases, desc="policies", disable=None):
         folder = tasks / policy_folder(run, policy)
-        reference = tasks / task_folder(run, policy.task) / "scores" / "evaluation.parquet"
+        reference = tasks / task_folder(run, policy.task) / "scores" / f"{condition.name}.parquet"
+        main = condition == conditions(run.tasks[policy.task])[0]
         more, more_prompts = policy_metrics(
             policy,
             read_manifest(folder / "training.parquet")["beta"],
-            run.tasks[policy.task].samples.temperature,
-            read_table(folder / "scores.parquet", [*COLUMNS, "kl"]),
+            condition,
+            read_table(folder / "scores" / f"{samples}.parquet", [*COLUMNS, "kl"]),
             read_table(reference, COLUMNS),
             run.evaluation,
-            frontier.filter(task=policy.task),
+            frontier.filter(task=policy.task) if main else frontier.clear(),
         )
         rows += more
         prompt_rows += more_prompts

@@ -7,6 +7,7 @@ from infalign.presentation.measures import Bootstrap, Tables
 from infalign.presentation.report import claims_html, metrics_html
 from infalign.records.command import run_command
 from infalign.records.config import read_config, task_folder
+from infalign.records.metrics import main_condition
 from infalign.records.tables import read_table, write_atomically, write_table
 
 
@@ -20,14 +21,17 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
     tasks : folder of the shared results.
     """
     config = read_config(run / "config.json")
-    names = ("ideal", "offline", "metrics", "prompt_metrics")
+    names = ("ideal", "offline", "metrics", "prompt_metrics", "best_of_n")
+    found = {name: read_table(run / f"{name}.parquet") for name in names}
     scores = {
         task: read_table(
             tasks / task_folder(config, task) / "scores" / "train.parquet", ["prompt_id", "reward"]
         )
         for task in config.tasks
     }
-    tables = Tables(**{name: read_table(run / f"{name}.parquet") for name in names}, scores=scores)
+    everywhere = {"conditions": found["metrics"], "prompt_conditions": found["prompt_metrics"]}
+    main = {name: main_condition(found[name], config) for name in ("metrics", "prompt_metrics")}
+    tables = Tables(**{**found, **main, **everywhere}, scores=scores)
     bootstrap = Bootstrap(config.evaluation.level, config.evaluation.resamples, config.evaluation.seed)
     entries = load_claims(claims)
     judged = evaluate_claims(entries, tables, bootstrap=bootstrap)

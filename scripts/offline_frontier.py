@@ -11,7 +11,7 @@ from tqdm import tqdm
 from infalign.mathematics.frontier import offline
 from infalign.mathematics.statistics import bootstrap_mean
 from infalign.records.command import run_command
-from infalign.records.config import Config, read_config, task_folder
+from infalign.records.config import Config, read_config
 from infalign.records.metrics import group_scores, procedures
 from infalign.records.tables import read_table, write_table
 
@@ -19,19 +19,18 @@ KEY = ["task", "transform", "procedure", "select", "scorer"]
 NUMBERS = ["kl", "beta", "win_rate", "ci_low", "ci_high"]
 
 
-def offline_frontier(config: Path, /, *, task: str, tasks: Path, out: Path) -> None:
-    """Write the offline frontiers of a task on its evaluation prompts.
+def offline_frontier(config: Path, scores: Path, /, *, task: str, out: Path) -> None:
+    """Write the offline frontiers of a task under its main condition.
 
     Parameters
     ----------
     config : the run's recorded configuration.
-    task : its name there.
-    tasks : folder of the shared results.
+    scores : scored reference rollouts of the task's main condition.
+    task : its name in the configuration.
     out : table to write.
     """
     run = read_config(config)
-    path = tasks / task_folder(run, task) / "scores" / "evaluation.parquet"
-    prompts = group_scores(read_table(path, ["prompt_id", "sample_id", "reward", "judge"]))
+    prompts = group_scores(read_table(scores, ["prompt_id", "sample_id", "reward", "judge"]))
     arrays = {name: np.stack([prompt[name] for prompt in prompts]) for name in prompts[0].columns}
     rows = []
     for case in tqdm(cases(run, arrays), desc=task, disable=None):

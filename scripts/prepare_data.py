@@ -5,12 +5,21 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from infalign.language.context import TABLES, fit_to_context, take_prompts, take_reviews
-from infalign.language.corpora import Corpus, corpus
+from infalign.language.corpora import Corpus
+from infalign.language.embedded import SUMMARIES, corpus
 from infalign.language.models import load_tokenizer, train_tokenizer
 from infalign.language.preferences import read_preferences
 from infalign.language.reviews import read_reviews
+from infalign.language.tldr import read_summaries
 from infalign.records.command import run_command
-from infalign.records.config import EmbeddedCorpus, PreferenceCorpus, ReviewCorpus, Task, parse_block
+from infalign.records.config import (
+    EmbeddedCorpus,
+    PreferenceCorpus,
+    ReviewCorpus,
+    SummaryCorpus,
+    Task,
+    parse_block,
+)
 from infalign.records.tables import write_folder
 
 CHARACTERS_PER_TOKEN = 6  # prose has 3 to 5: of a review so many are read, which is more than fits
@@ -21,7 +30,7 @@ def prepare_data(*, task: str, out: Path, data_root: Path | None = None) -> None
 
     Parameters
     ----------
-    task : JSON of the configuration's block `tasks.<task>`.
+    task : JSON of the configuration's block `tasks.<task>`, without `samples`.
     out : folder to write.
     data_root : local folder of the real data; without it they come from the hub.
     """
@@ -52,15 +61,20 @@ def read_corpus(task: Task, data_root: Path | None) -> tuple[Corpus, dict[str, i
             prompt_words=block.prompt_words,
             max_characters=CHARACTERS_PER_TOKEN * block.max_response_tokens,
         )
+    if isinstance(block, SummaryCorpus):
+        revisions = block.revision, block.pairs_revision
+        return read_summaries(block.subreddits, data_root=data_root, revisions=revisions, seed=task.seed)
     if not isinstance(block, EmbeddedCorpus):
         return read_preferences(block.name, data_root=data_root, revision=block.revision, seed=task.seed)
     sizes = block.model_dump(exclude={"source", "name", "variant"})
+    if block.name == SUMMARIES:
+        sizes["n_evaluation_out_prompts"] = block.n_evaluation_prompts
     texts = corpus(block.name, task.seed, **sizes, null=block.variant == "null")
     return texts, {name: getattr(texts, name).height for name in ("demonstrations", "pairs", "prompts")}
 
 
 def within_limits(
-    texts: Corpus, block: PreferenceCorpus | ReviewCorpus, tokenizer: PreTrainedTokenizerBase
+    texts: Corpus, block: PreferenceCorpus | ReviewCorpus | SummaryCorpus, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Corpus, dict[str, int]]:
     """Keep what fits the limits in tokens, and of it as many rows as are asked for; count what is dropped."""
     limits = block.max_prompt_tokens, block.max_response_tokens

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.presentation.report import methods_at_a_glance, write_summary
+from infalign.presentation.report import examples_markdown, methods_at_a_glance, write_summary
 from infalign.presentation.style import procedure_name
 from infalign.records.command import run_command
 from infalign.records.config import read_config
@@ -15,7 +15,7 @@ ROUNDED = pl.selectors.float().round(4)
 
 
 def publish_run(run: Path, /, *, out: Path, date: str, commit: str, notes: Path | None = None) -> None:
-    """Publish a run: numbers and figures only, no text of any dataset.
+    """Publish a run: numbers and figures, examples of the embedded corpora, no text of any dataset.
 
     Parameters
     ----------
@@ -43,6 +43,9 @@ def publish_run(run: Path, /, *, out: Path, date: str, commit: str, notes: Path 
     )
     read_table(run / "metrics.parquet").with_columns(ROUNDED).write_csv(out / "metrics.csv")
     methods.with_columns(ROUNDED).write_csv(out / "methods.csv")
+    examples = read_table(run / "examples.parquet").drop_nulls("prompt")
+    if not examples.is_empty():
+        (out / "examples.md").write_text(examples_markdown(examples), encoding="utf-8")
     for figure in sorted((run / "figures").glob("*.png")):
         shutil.copy2(figure, out / figure.name)
 

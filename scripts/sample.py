@@ -1,7 +1,6 @@
 """Sample responses of a policy to the prompts of one split."""
 
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
@@ -17,7 +16,7 @@ def sample(
     prompts: Path,
     /,
     *,
-    split: Literal["train", "evaluation"],
+    split: str,
     settings: str,
     seed: int,
     out: Path,
@@ -28,8 +27,8 @@ def sample(
     ----------
     model : folder of the policy.
     prompts : table of prompts.
-    split : which prompts.
-    settings : JSON of the configuration's block `rollouts`.
+    split : of the prompts, e.g. evaluation_out.
+    settings : JSON of the configuration's block `rollouts`, with the numbers of this set of responses.
     seed : of the draws.
     out : table to write.
     """

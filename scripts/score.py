@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from infalign.language.corpora import gold_reward
+from infalign.language.embedded import gold_reward
 from infalign.language.models import encode_prompts, load_language_model, load_reward_model
 from infalign.language.scoring import reward_scores, sequence_statistics
 from infalign.mathematics.statistics import pairwise_agreement

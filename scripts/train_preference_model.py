@@ -66,13 +66,13 @@ def train_preference_model(
 def untrained_model(
     block: PreferenceModel, tokenizer: Path, reference: Path, demonstrations: Path, seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a reward model that is taken as it is, or start one on a language model."""
-    ready = block.base.hub or block.base.path
-    if ready and block.pretraining is None and block.training is None:
-        return models.load_reward_model(ready, block.base.revision if block.base.hub else None, seed=seed)
-    start, encoder = models.start_model(
-        block.base, tokenizer=models.load_tokenizer(tokenizer), reference=reference, seed=seed
-    )
+    """Load a published reward model, which is taken as it is, or start one on a language model."""
+    base = block.base
+    if block.training is None:
+        revision = base.revision if base.hub else None
+        return models.load_reward_model(base.hub or base.path, revision, complete=True)
+    encoder = models.load_tokenizer(tokenizer)
+    start, encoder = models.start_model(base, tokenizer=encoder, reference=reference, seed=seed)
     if block.pretraining is not None:
         texts = read_table(demonstrations, ["prompt", "response"])
         models.train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")

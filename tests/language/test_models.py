@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 import torch
 from tiny_models import TEXTS, settings, sizes
+from transformers import GPTNeoXConfig, GPTNeoXForSequenceClassification
 
 from infalign.errors import InputError
 from infalign.language.models import (
@@ -134,6 +135,32 @@ def test_folders_without_safetensors_are_refused(tmp_path, language_model, token
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"holds no config.json with \*.safetensors"):
         load_language_model(tmp_path)
+
+
+def test_a_published_reward_model_is_read_from_its_shards_with_its_head(tmp_path, tokenizer):
+    """The files of the hub's pythia reward models: GPT-NeoX with one label, in several safetensors."""
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        num_labels=1, pad_token_id=tokenizer.pad_token_id, max_position_embeddings=64,
+    )  # fmt: skip
+    model = GPTNeoXForSequenceClassification(config).eval()
+    model.save_pretrained(tmp_path, max_shard_size="4KB")
+    tokenizer.save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    loaded, its_tokenizer = load_reward_model(tmp_path, complete=True)
+    arguments = (TEXTS[:1] * 2, TEXTS[1:])
+    expected = reward_scores(model, tokenizer, *arguments)
+    np.testing.assert_allclose(reward_scores(loaded, its_tokenizer, *arguments), expected, rtol=1e-5)
+
+
+def test_a_reward_model_without_its_head_is_refused_where_it_must_be_complete(
+    tmp_path, language_model, tokenizer
+):
+    save_model(language_model, tokenizer, tmp_path)
+    load_reward_model(tmp_path)
+    with pytest.raises(InputError, match=r"its files lack score\.weight, which would be drawn at random"):
+        load_reward_model(tmp_path, complete=True)
 
 
 def test_padding_differs_from_the_end_token_in_loaded_models(tmp_path, language_model, tokenizer):

@@ -11,6 +11,7 @@ from scipy.stats import poisson
 from infalign.errors import InputError
 from infalign.mathematics.calibration import mid_ranks
 from infalign.mathematics.winrate import (
+    best_of_n_win_rate,
     expected_win_rate,
     selection_weights,
     weighted_win_rate,
@@ -162,3 +163,22 @@ def test_columns_must_agree():
         win_rate_by_prompt([], [], [], [], "none")
     with pytest.raises(InputError, match="policy selection score is empty"):
         expected_win_rate([], [], [1.0], [1.0], "none")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=4, max_size=6), st.integers(1, 3))
+def test_best_of_n_against_another_response_by_enumeration(pairs, n):
+    select, judge = np.array(pairs, dtype=float).T
+    rates = []
+    for opponent in range(len(pairs)):
+        others = [i for i in range(len(pairs)) if i != opponent]
+        for candidates in map(list, combinations(others, n)):
+            best = [i for i in candidates if select[i] == select[candidates].max()]
+            wins = (judge[best] > judge[opponent]) + 0.5 * (judge[best] == judge[opponent])
+            rates.append(wins.mean())  # tied candidates are picked alike
+    assert best_of_n_win_rate(select, judge, n) == pytest.approx(np.mean(rates))
+
+
+def test_the_best_of_n_needs_an_opponent():
+    with pytest.raises(InputError, match="needs 1 <= n < 3, the responses per prompt, got 3"):
+        best_of_n_win_rate([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 3)

@@ -18,6 +18,7 @@ KINDS = {
     "methods": "Every method",
     "matched_kl": "Methods at matched KL",
     "gold": "Judge and gold",
+    "temperatures": "Sampling temperatures",
 }
 
 
@@ -37,6 +38,6 @@ def test_captions_name_the_selector():
     assert "selects by the judge" in render("figure.rst", "scaling_by_judge")
 
 
-@pytest.mark.parametrize("name", ["claims.rst", "metrics.rst", "methods.rst", "workflow.rst"])
+@pytest.mark.parametrize("name", ["claims.rst", "metrics.rst", "methods.rst", "examples.rst", "workflow.rst"])
 def test_tables_and_workflow_have_captions(name):
     assert len(render(name)) > 200

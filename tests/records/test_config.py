@@ -14,11 +14,20 @@ from infalign.records.config import (
     parse_config,
     parse_config_json,
     settings_json,
+    shared_json,
     task_folder,
 )
-from infalign.records.disk import check_disk
+from infalign.records.disk import BYTES_PER_TOKEN, check_disk, needed_bytes
 from infalign.records.methods import METHODS
-from infalign.records.sweep import policies, policy_folder
+from infalign.records.sweep import (
+    conditions,
+    policies,
+    policy_folder,
+    policy_sampling,
+    policy_sets,
+    reference_sampling,
+    reference_sets,
+)
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml")) + sorted((ROOT / "config" / "examples").glob("*.yaml"))
@@ -113,6 +122,53 @@ def test_a_task_is_shared_by_runs_with_the_same_block(smoke):
     assert task_folder(config, "helpful") != task_folder(parse_config(smoke), "helpful")
 
 
+def test_what_only_the_samples_depend_on_leaves_a_task_where_it_is(smoke):
+    before = task_folder(parse_config(smoke), "helpful"), shared_json(parse_config(smoke).tasks["helpful"])
+    smoke["tasks"]["helpful"]["samples"] = {"n_samples": 7, "temperatures": [0.5, 1.0]}
+    task = parse_config(smoke).tasks["helpful"]
+    assert (task_folder(parse_config(smoke), "helpful"), shared_json(task)) == before
+    assert list(policy_sets(task)) == ["evaluation-t0.50-n7", "evaluation-t1.00-n7"]
+    assert list(reference_sets(task)) == ["train", "evaluation-t0.50", "evaluation-t1.00"]
+
+
+def test_policy_and_reference_are_sampled_at_the_same_temperature(smoke):
+    smoke["tasks"]["helpful"]["rollouts"]["temperature"] = 0.7
+    task = parse_config(smoke).tasks["helpful"]
+    (main,) = conditions(task)
+    assert policy_sampling(task, main).temperature == reference_sampling(task, main).temperature == 1.0
+    assert policy_sampling(task, main).n_rollouts == 8 and reference_sampling(task, main).n_rollouts == 16
+    assert reference_sampling(task, reference_sets(task)["train"]) == task.rollouts
+
+
+def test_prompts_out_of_distribution_are_those_of_summaries(smoke):
+    samples = {"n_samples": 8, "splits": ["evaluation", "evaluation_out"], "temperatures": [1.0, 1.0]}
+    smoke["tasks"]["helpful"]["samples"] = samples
+    assert "samples.temperatures: 1.0 is listed twice" in refused(smoke)
+    samples["temperatures"] = [1.0, 0.5]
+    assert "this corpus has no prompts out of distribution (summaries and tldr have)" in refused(smoke)
+    smoke["tasks"]["helpful"]["corpus"]["name"] = "summaries"
+    names = [condition.name for condition in conditions(parse_config(smoke).tasks["helpful"])]
+    assert names == [
+        "evaluation-t1.00", "evaluation-t0.50", "evaluation_out-t1.00", "evaluation_out-t0.50",
+    ]  # fmt: skip
+
+
+def test_a_model_that_gives_no_rewards_is_refused(smoke):
+    smoke["tasks"]["helpful"]["judge"] = {"base": {"reference": True}}
+    assert "without training the base must be a trained reward model" in refused(smoke)
+    smoke["tasks"]["helpful"]["judge"] = {"base": {"path": "models/judge"}}
+    assert parse_config(smoke)
+
+
+def test_more_conditions_need_more_disk(smoke, tmp_path):
+    few = parse_config(smoke)
+    smoke["tasks"]["helpful"]["samples"] = {"n_samples": 8, "temperatures": [1.0, 0.5]}
+    many = parse_config(smoke)
+    sizes = [needed_bytes(config, policies(config), tmp_path) for config in (few, many)]
+    responses = 8 * (16 + 3 * 8)  # prompts, rollouts, three policies of helpful
+    assert sizes[1] - sizes[0] == 2 * responses * 24 * BYTES_PER_TOKEN
+
+
 def test_other_settings_of_a_method_never_overwrite(smoke):
     config = parse_config(smoke)
     before = [policy_folder(config, policy) for policy in policies(config)]
@@ -128,6 +184,20 @@ def test_too_little_disk_is_said_before_anything_runs(smoke, tmp_path, monkeypat
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000})())
     with pytest.raises(InputError, match=r"too little disk: run smoke is estimated to write 0\.\d+ GB"):
         check_disk(config, policies(config), tmp_path / "results")
+
+
+def test_local_summaries_that_are_not_there_are_named(tmp_path):
+    values = yaml.safe_load((ROOT / "config" / "tldr.yaml").read_text())
+    check_data(parse_config(values))  # from the hub
+    values["data_root"] = str(tmp_path)
+    with pytest.raises(
+        InputError, match=r"task summaries needs files .*tldr/\*\*/\*\.parquet, there are none"
+    ):
+        check_data(parse_config(values))
+    for name in ("tldr", "tldr-preference"):
+        (tmp_path / name / "data").mkdir(parents=True)
+        (tmp_path / name / "data" / "train-00000-of-00001.parquet").touch()
+    check_data(parse_config(values))
 
 
 def test_real_data_that_is_not_there_is_named(tmp_path):

@@ -1,15 +1,27 @@
 """Metrics of policies whose win rates and shares are known without the code under test."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from infalign.errors import InputError
-from infalign.records.config import Evaluation
-from infalign.records.metrics import METRICS_SCHEMA, distinct_bigrams, policy_metrics, share_of_offline
-from infalign.records.sweep import Policy
+from infalign.records.config import Evaluation, parse_config
+from infalign.records.metrics import (
+    BEST_OF_SCHEMA,
+    METRICS_SCHEMA,
+    best_of_n_rows,
+    distinct_bigrams,
+    main_condition,
+    policy_metrics,
+    share_of_offline,
+)
+from infalign.records.sweep import Condition, Policy
 
 POLICY = Policy("helpful", "ppo", "identity", "empirical", 100, "half", "kl", 0.5, 0)
+MAIN = Condition("evaluation", 1.0)
 EVALUATION = Evaluation(n=[2, 4], resamples=200)
 OFFLINE = pl.DataFrame(
     {
@@ -42,7 +54,7 @@ def scores(values: np.ndarray, kl: float = 0.5) -> pl.DataFrame:
 
 
 def measured(policy: np.ndarray, reference: np.ndarray, kl: float = 0.5) -> pl.DataFrame:
-    rows, _ = policy_metrics(POLICY, 0.1, 1.0, scores(policy, kl), scores(reference), EVALUATION, OFFLINE)
+    rows, _ = policy_metrics(POLICY, 0.1, MAIN, scores(policy, kl), scores(reference), EVALUATION, OFFLINE)
     return pl.DataFrame(rows, schema=METRICS_SCHEMA)
 
 
@@ -106,8 +118,37 @@ def test_different_prompts_are_refused():
     values = np.zeros((2, 8))
     reference = scores(values).with_columns(pl.col("prompt_id").str.replace("p1", "other"))
     with pytest.raises(InputError, match="its samples and the reference rollouts have different prompts"):
-        policy_metrics(POLICY, 0.1, 1.0, scores(values), reference, EVALUATION, OFFLINE)
+        policy_metrics(POLICY, 0.1, MAIN, scores(values), reference, EVALUATION, OFFLINE)
 
 
 def test_distinct_bigrams_are_a_share_of_all():
     assert distinct_bigrams([[1, 2, 3], [1, 2, 4]]) == 3 / 4
+
+
+def test_rows_say_their_condition_and_have_no_offline_share_elsewhere():
+    reference = np.random.default_rng(4).normal(size=(3, 8))
+    there = Condition("evaluation_out", 0.25)
+    rows, by_prompt = policy_metrics(
+        POLICY, 0.1, there, scores(reference + 1), scores(reference), EVALUATION, OFFLINE.clear()
+    )
+    assert {(row["split"], row["temperature"]) for row in [*rows, *by_prompt]} == {("evaluation_out", 0.25)}
+    assert all(row["share_of_offline"] is None for row in rows)
+
+
+def test_the_main_condition_is_the_first_of_both_lists():
+    path = Path(__file__).parents[2] / "config" / "summaries.yaml"
+    config = parse_config(yaml.safe_load(path.read_text()))
+    rows = [("summaries", s, t) for s in ("evaluation", "evaluation_out") for t in (0.25, 1.0)]
+    frame = pl.DataFrame(rows, schema=["task", "split", "temperature"], orient="row")
+    assert main_condition(frame, config).rows() == [("summaries", "evaluation", 1.0)]
+
+
+def test_best_of_n_of_the_reference_is_that_of_independent_draws():
+    """With rewards 1..K, all distinct, the best of n beats another response with probability n/(n + 1)."""
+    values = np.random.default_rng(5).permuted(np.tile(np.arange(1.0, 13), (3, 1)), axis=1)
+    table = pl.DataFrame(best_of_n_rows("t", MAIN, scores(values), [1, 3]), schema=BEST_OF_SCHEMA)
+    assert table.height == 3 * 2 * 2  # prompts, n, scorers
+    rates = dict(table.group_by("n").agg(pl.col("win_rate").mean()).rows())
+    assert rates == pytest.approx({1: 1 / 2, 3: 3 / 4})
+    means = dict(table.group_by("n").agg(pl.col("mean_judge").mean()).rows())
+    assert means == pytest.approx({1: 6.5, 3: 13 * 3 / 4})  # mean of the largest of n of 1..K

@@ -10,8 +10,11 @@ import pytest
 
 from infalign.records.metrics import METRICS_SCHEMA
 
+from .conftest import ROOT, copy_of
+
 pytestmark = pytest.mark.xdist_group("workflow")
 AGGREGATES = {"record_config", "ideal_frontier", "offline_frontier", "collect_offline", "evaluate"}
+AGGREGATES |= {"evaluate_best_of_n", "collect_examples"}
 AGGREGATES |= {"judge_claims", "compare_methods", "draw_figure", "report"}
 MODEL_JOBS = {"train_reference", "train_preference_model", "sample_rollouts", "score_rollouts"}
 MODEL_JOBS |= {"train_policy", "sample_policy", "score_policy"}
@@ -40,6 +43,9 @@ def test_one_command_makes_everything(finished):
     assert metrics.columns == list(METRICS_SCHEMA)
     assert metrics["policy"].n_unique() == 3  # of four policies two share a name across tasks
     assert metrics["win_rate"].is_between(0, 1).all()
+    assert metrics.select("split", "temperature").unique().rows() == [("evaluation", 1.0)]
+    examples = pl.read_parquet(run / "examples.parquet")
+    assert examples["prompt"].null_count() == 0 and "reference" in examples["source"]
 
 
 def test_a_second_call_runs_nothing(project):
@@ -62,6 +68,45 @@ def test_a_new_strength_runs_its_policy_and_the_aggregates(project):
         "score_policy": 1,
     }
     assert set(planned) - MODEL_JOBS <= AGGREGATES
+
+
+def test_a_new_temperature_runs_its_sampling_and_scoring_and_the_aggregates(project):
+    def warmer(values):
+        values["tasks"]["helpful"]["samples"] = {"n_samples": 8, "temperatures": [1.0, 0.5]}
+
+    project.edit_config(warmer)
+    planned = project.planned()
+    assert {rule: planned[rule] for rule in MODEL_JOBS if planned[rule]} == {
+        "sample_rollouts": 1, "score_rollouts": 1, "sample_policy": 3, "score_policy": 3,
+    }  # fmt: skip
+    assert set(planned) - MODEL_JOBS <= AGGREGATES
+
+
+def test_another_number_of_samples_samples_the_policies_again(project):
+    def more(values):
+        values["tasks"]["helpful"]["samples"] = {"n_samples": 9}
+
+    project.edit_config(more)
+    planned = project.planned()
+    assert {rule: planned[rule] for rule in MODEL_JOBS if planned[rule]} == {
+        "sample_policy": 3,
+        "score_policy": 3,
+    }
+
+
+def test_prompts_out_of_distribution_add_their_own_jobs_only(tmp_path):
+    project = copy_of(ROOT, tmp_path / "project", results=False)
+    project.edit_config(lambda values: values["tasks"]["helpful"]["corpus"].update(name="summaries"))
+    before = project.planned()
+
+    def both(values):
+        values["tasks"]["helpful"]["samples"] = {"n_samples": 8, "splits": ["evaluation", "evaluation_out"]}
+
+    project.edit_config(both)
+    added = project.planned() - before
+    assert added == {
+        "sample_rollouts": 1, "score_rollouts": 1, "sample_policy": 3, "score_policy": 3, "draw_figure": 1,
+    }  # fmt: skip
 
 
 def test_a_new_number_of_candidates_runs_no_model_job(project):
@@ -168,7 +213,7 @@ def test_a_diverged_run_stops_with_step_and_cause(project):
 
 def test_the_number_of_jobs_does_not_change_a_table(finished, project):
     task = next((project.folder / "results" / "tasks").glob("harmless-*"))
-    target = next(task.glob("policies/*/*/scores.parquet"))
+    target = next(task.glob("policies/*/*/scores/*.parquet"))
     expected = target.read_bytes()
     project.snakemake("--cores", "1", "--force", *_jobs_behind(project, target))
     assert target.read_bytes() == expected
@@ -176,8 +221,8 @@ def test_the_number_of_jobs_does_not_change_a_table(finished, project):
 
 def _jobs_behind(project, target) -> list[str]:
     """The chain of one policy, so that all of it is made again."""
-    folder = target.parent.relative_to(project.folder)
-    return [f"{folder}/{name}" for name in ("model", "samples.parquet", "scores.parquet")]
+    folder = target.parents[1].relative_to(project.folder)
+    return [f"{folder}/{name}" for name in ("model", f"samples/{target.name}", f"scores/{target.name}")]
 
 
 def test_a_killed_training_resumes_to_the_same_policy(finished, project):

@@ -3,10 +3,11 @@
 
 def data_files(task):
     """Files of a real corpus below data_root; none for the embedded corpora and for the hub."""
+    corpus = CONFIG.tasks[TASKS[task]].corpus
     if CONFIG.data_root is None:
         return []
-    patterns = CONFIG.tasks[TASKS[task]].corpus.files
-    return sorted(path for pattern in patterns for path in glob.glob(f"{CONFIG.data_root}/{pattern}"))
+    patterns = [f"{CONFIG.data_root}/{pattern}" for pattern in corpus.files]
+    return sorted(file for pattern in patterns for file in glob.glob(pattern, recursive=True))
 
 
 rule prepare_data:
@@ -23,7 +24,7 @@ rule prepare_data:
     conda:
         "../../envs/cpu.yaml"
     params:
-        task=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]]),
+        task=lambda w: shared_json(CONFIG.tasks[TASKS[w.task]]),
         folder=lambda w: f"{SHARED}/{w.task}/data",
         root=f"--data-root {CONFIG.data_root}" if CONFIG.data_root else "",
         code=code_hash("scripts/prepare_data.py"),

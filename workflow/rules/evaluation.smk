@@ -1,10 +1,19 @@
 """Win rates, divergences and their intervals, of all policies at once: cheap, so one job."""
 
+REFERENCE_SCORES = [
+    f"{SHARED}/{folder}/scores/{condition.name}.parquet"
+    for folder, name in TASKS.items()
+    for condition in conditions(CONFIG.tasks[name])
+]
+POLICY_SCORES = [
+    f"{SHARED}/{at}/scores/{name}.parquet" for at in POLICY_AT for name in POLICY_SETS[at.split("/")[0]]
+]
+
 
 rule evaluate:
     input:
-        policies=expand("{folder}/{at}/scores.parquet", folder=SHARED, at=POLICY_AT),
-        references=expand("{folder}/{task}/scores/evaluation.parquet", folder=SHARED, task=TASKS),
+        policies=POLICY_SCORES,
+        references=REFERENCE_SCORES,
         config=rules.record_config.output,
         offline=rules.collect_offline.output,
     output:
@@ -20,3 +29,20 @@ rule evaluate:
     shell:
         "python scripts/evaluate.py {input.config} --offline {input.offline} --tasks {params.tasks}"
         " --out {output.metrics} --prompts-out {output.prompts} 2> {log}"
+
+
+rule evaluate_best_of_n:
+    input:
+        references=REFERENCE_SCORES,
+        config=rules.record_config.output,
+    output:
+        f"{RUN}/best_of_n.parquet",
+    log:
+        f"logs/{CONFIG.run}/evaluate_best_of_n.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        tasks=SHARED,
+        code=code_hash("scripts/evaluate_best_of_n.py"),
+    shell:
+        "python scripts/evaluate_best_of_n.py {input.config} --tasks {params.tasks} --out {output} 2> {log}"

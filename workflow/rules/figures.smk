@@ -1,6 +1,7 @@
 """The figures, each from the run's tables alone."""
 
 WIN_RATE_TABLES = [f"{RUN}/{name}.parquet" for name in ("metrics", "offline", "ideal")]
+SEVERAL = any(len(conditions(task)) > 1 for task in CONFIG.tasks.values())
 GOLD = any(task.corpus.source == "embedded" for task in CONFIG.tasks.values())
 FIGURE_TABLES = {
     "transforms": [f"{RUN}/ideal.parquet"],
@@ -18,6 +19,7 @@ FIGURE_TABLES = {
     "matched_kl": [f"{RUN}/methods.parquet"],
     "overview": [f"{RUN}/metrics.parquet"],
     **({"gold": [f"{RUN}/gold.parquet"]} if GOLD else {}),
+    **({"temperatures": [f"{RUN}/{name}.parquet" for name in ("metrics", "best_of_n")]} if SEVERAL else {}),
 }
 FIGURES = expand(f"{RUN}/figures/{{figure}}.{{format}}", figure=FIGURE_TABLES, format=["svg", "png"])
 

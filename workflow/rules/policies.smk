@@ -1,4 +1,4 @@
-"""One training, one sampling and one scoring job per policy.
+"""One training job per policy; one sampling and one scoring job per policy and condition.
 
 `{at}` is a policy's folder below results/tasks/: <task>-<hash>/policies/<method>-<hash>/<policy>.
 """
@@ -27,6 +27,10 @@ def method_of(w):
 
 def task_of(w):
     return CONFIG.tasks[POLICY_AT[w.at].task]
+
+
+def sampled_at(w):
+    return POLICY_SETS[w.at.split("/")[0]][w.samples]
 
 
 rule train_policy:
@@ -62,17 +66,18 @@ rule sample_policy:
         model=rules.train_policy.output.model,
         prompts=shared("data/prompts.parquet"),
     output:
-        f"{SHARED}/{{at}}/samples.parquet",
+        f"{SHARED}/{{at}}/samples/{{samples}}.parquet",
     log:
-        "logs/{at}/sample_policy.log",
+        "logs/{at}/sample_{samples}.log",
     conda:
         "../../envs/gpu.yaml"
     params:
-        settings=lambda w: settings_json(policy_sampling(task_of(w))),
+        split=lambda w: sampled_at(w).split,
+        settings=lambda w: settings_json(policy_sampling(task_of(w), sampled_at(w))),
         seed=lambda w: task_of(w).seed + 1,  # shared by all policies, never by the reference's own rollouts
         code=code_hash("scripts/sample.py"),
     shell:
-        "python scripts/sample.py {input.model} {input.prompts} --split evaluation"
+        "python scripts/sample.py {input.model} {input.prompts} --split {params.split}"
         " --settings {params.settings:q} --seed {params.seed} --out {output} 2> {log}"
 
 
@@ -85,14 +90,14 @@ rule score_policy:
         reward=shared("models/reward_model"),
         judge=shared("models/judge"),
     output:
-        f"{SHARED}/{{at}}/scores.parquet",
+        f"{SHARED}/{{at}}/scores/{{samples}}.parquet",
     log:
-        "logs/{at}/score_policy.log",
+        "logs/{at}/score_{samples}.log",
     conda:
         "../../envs/gpu.yaml"
     params:
         corpus=lambda w: settings_json(task_of(w).corpus),
-        temperature=lambda w: task_of(w).samples.temperature,
+        temperature=lambda w: sampled_at(w).temperature,
         code=code_hash("scripts/score.py"),
     shell:
         "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"

@@ -9,6 +9,7 @@ rule judge_claims:
         offline=rules.collect_offline.output,
         metrics=rules.evaluate.output.metrics,
         prompts=rules.evaluate.output.prompts,
+        best_of_n=rules.evaluate_best_of_n.output,
         scores=expand(f"{SHARED}/{{task}}/scores/train.parquet", task=TASKS),
     output:
         claims=f"{RUN}/claims.parquet",
@@ -46,10 +47,32 @@ rule compare_methods:
         "python scripts/compare_methods.py {params.run} 2> {log}"
 
 
+rule collect_examples:
+    input:
+        config=rules.record_config.output,
+        policies=POLICY_SCORES,
+        references=REFERENCE_SCORES,
+        prompts=expand(f"{SHARED}/{{task}}/data/prompts.parquet", task=TASKS),
+    output:
+        table=f"{RUN}/examples.parquet",
+        html=report(f"{RUN}/examples.html", caption="../report/examples.rst", category="Examples"),
+    log:
+        f"logs/{CONFIG.run}/collect_examples.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        run=RUN,
+        tasks=SHARED,
+        code=code_hash("scripts/collect_examples.py"),
+    shell:
+        "python scripts/collect_examples.py {params.run} --tasks {params.tasks} 2> {log}"
+
+
 rule report:
     input:
         figures=FIGURES,
         claims=rules.judge_claims.output,
+        examples=rules.collect_examples.output,
         config=rules.record_config.output,
     output:
         f"{RUN}/report.html",

@@ -1,4 +1,8 @@
-"""K reference responses per prompt, scored once for all policies."""
+"""K reference responses per prompt, scored once for all policies: those of training and those of each condition."""
+
+
+def condition_of(w):
+    return REFERENCE_SETS[w.task][w.responses]
 
 
 rule sample_rollouts:
@@ -6,17 +10,18 @@ rule sample_rollouts:
         model=rules.train_reference.output.model,
         prompts=rules.prepare_data.output.prompts,
     output:
-        f"{SHARED}/{{task}}/rollouts/{{split}}.parquet",
+        f"{SHARED}/{{task}}/rollouts/{{responses}}.parquet",
     log:
-        "logs/{task}/sample_rollouts_{split}.log",
+        "logs/{task}/sample_rollouts_{responses}.log",
     conda:
         "../../envs/gpu.yaml"
     params:
-        settings=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]].rollouts),
+        split=lambda w: condition_of(w).split,
+        settings=lambda w: settings_json(reference_sampling(CONFIG.tasks[TASKS[w.task]], condition_of(w))),
         seed=lambda w: CONFIG.tasks[TASKS[w.task]].seed,
         code=code_hash("scripts/sample.py"),
     shell:
-        "python scripts/sample.py {input.model} {input.prompts} --split {wildcards.split}"
+        "python scripts/sample.py {input.model} {input.prompts} --split {params.split}"
         " --settings {params.settings:q} --seed {params.seed} --out {output} 2> {log}"
 
 
@@ -27,9 +32,9 @@ rule score_rollouts:
         reward=f"{MODELS}/reward_model",
         judge=f"{MODELS}/judge",
     output:
-        f"{SHARED}/{{task}}/scores/{{split}}.parquet",
+        f"{SHARED}/{{task}}/scores/{{responses}}.parquet",
     log:
-        "logs/{task}/score_rollouts_{split}.log",
+        "logs/{task}/score_rollouts_{responses}.log",
     conda:
         "../../envs/gpu.yaml"
     params:

@@ -1,6 +1,12 @@
 """Frontiers before any training: the ideal one, and the offline tilt of the scored reference rollouts."""
 
 
+def main_scores(name):
+    """Scored reference rollouts of a task's main condition."""
+    main = conditions(CONFIG.tasks[name])[0]
+    return f"{SHARED}/{FOLDER_OF[name]}/scores/{main.name}.parquet"
+
+
 rule record_config:
     output:
         f"{RUN}/config.json",
@@ -33,7 +39,7 @@ rule ideal_frontier:
 rule offline_frontier:
     input:
         config=rules.record_config.output,
-        scores=lambda w: f"{SHARED}/{FOLDER_OF[w.name]}/scores/evaluation.parquet",
+        scores=lambda w: main_scores(w.name),
     output:
         f"{RUN}/offline/{{name}}.parquet",
     log:
@@ -41,11 +47,10 @@ rule offline_frontier:
     conda:
         "../../envs/cpu.yaml"
     params:
-        tasks=SHARED,
         code=code_hash("scripts/offline_frontier.py"),
     shell:
-        "python scripts/offline_frontier.py {input.config} --task {wildcards.name}"
-        " --tasks {params.tasks} --out {output} 2> {log}"
+        "python scripts/offline_frontier.py {input.config} {input.scores} --task {wildcards.name}"
+        " --out {output} 2> {log}"
 
 
 rule collect_offline:

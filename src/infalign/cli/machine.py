@@ -162,13 +162,16 @@ def _data(name: str, task, data_root: str | None) -> Iterator[Check]:
     corpus = task.corpus
     if corpus.source == "embedded":
         yield Check(f"{name} data", "ok", "embedded")
-    elif data_root is None:
-        yield _hub_check(f"{name} data", corpus.hub_dataset)
+    elif data_root is None and corpus.hub:
+        for dataset in corpus.hub:
+            yield _hub_check(f"{name} data", dataset)
     else:
-        found = [sorted(Path(data_root).glob(pattern)) for pattern in corpus.files]
-        status: Status = "ok" if all(found) else "missing"
-        needed = ", ".join(f"{Path(data_root) / pattern}" for pattern in corpus.files)
-        yield Check(f"{name} data", status, f"{sum(map(len, found))} files", needed)
+        for pattern in corpus.files:
+            files = sorted(Path(data_root).glob(pattern)) if data_root else []
+            status: Status = "ok" if files else "missing"
+            yield Check(
+                f"{name} data", status, f"{len(files)} files", f"{data_root or 'data_root'}/{pattern}"
+            )
 
 
 def _base(name: str, base) -> Iterator[Check]:

@@ -71,7 +71,7 @@ def _disjoint(frames: dict[str, pl.DataFrame], counts: dict[str, int]) -> dict[s
     Evaluation prompts stay before all others, the reward model's pairs before the judge's. Of labelled
     responses that have become equal the first stays.
     """
-    evaluation = pl.col("split") == "evaluation"
+    evaluation = pl.col("split").str.starts_with("evaluation")
     reward = pl.col("split").str.starts_with("reward")
     prompts, pairs = (
         frames["prompts"].unique(["prompt", "split"], keep="first", maintain_order=True),
@@ -92,18 +92,23 @@ def _disjoint(frames: dict[str, pl.DataFrame], counts: dict[str, int]) -> dict[s
 def take_prompts(corpus: Corpus, n_train: int, n_evaluation: int) -> Corpus:
     """Keep the first `n_train` and `n_evaluation` prompts in the order of their ids, which are hashes.
 
+    A corpus with prompts out of distribution keeps `n_evaluation` of them too.
+
     Raises
     ------
     InputError
         There are fewer.
     """
     parts = []
-    for split, wanted in (("train", n_train), ("evaluation", n_evaluation)):
+    sizes = {"train": n_train, "evaluation": n_evaluation}
+    if "evaluation_out" in corpus.prompts["split"]:
+        sizes["evaluation_out"] = n_evaluation
+    for split, wanted in sizes.items():
         found = corpus.prompts.filter(pl.col("split") == split).sort("prompt_id")
         if found.height < wanted:
             raise InputError(
-                f"corpus.n_{split}_prompts must be <= {found.height}, the {split} prompts that are left, "
-                f"got {wanted}; lower it or raise max_prompt_tokens"
+                f"corpus.n_{split.removesuffix('_out')}_prompts must be <= {found.height}, the {split} prompts "
+                f"that are left, got {wanted}; lower it or raise max_prompt_tokens"
             )
         parts.append(found.head(wanted))
     return replace(corpus, prompts=pl.concat(parts))

@@ -274,13 +274,23 @@ def _loading(source: str, revision: str | None) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def _load(auto: Any, source: str, revision: str | None, seed: int, **options: Any):
+def _load(auto: Any, source: str, revision: str | None, seed: int, *, complete: bool = False, **options: Any):
     with _loading(source, revision) as arguments:
         tokenizer = AutoTokenizer.from_pretrained(source, **arguments)
         with _seeded(seed):  # a head that the files lack is drawn at random
-            model = auto.from_pretrained(
-                source, **arguments, use_safetensors=True, dtype=torch.float32, **options
+            model, info = auto.from_pretrained(
+                source,
+                **arguments,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
             )
+    if complete and info["missing_keys"]:
+        raise InputError(
+            f"model {source}: its files lack {', '.join(sorted(info['missing_keys']))}, which would be drawn at "
+            "random; give a model that was trained for this, or train it here with training:"
+        )
     if tokenizer.eos_token_id is None and not reads_both_ways(model):
         raise InputError(
             f"model {source}: its tokenizer has no end-of-sequence token; set eos_token in its files"
@@ -326,7 +336,7 @@ def load_language_model(
 
 
 def load_reward_model(
-    source: str | Path, revision: str | None = None, *, seed: int = 0
+    source: str | Path, revision: str | None = None, *, seed: int = 0, complete: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a reward model (a sequence classifier with one or two labels) and its tokenizer, in float32.
 
@@ -337,6 +347,8 @@ def load_reward_model(
     ----------
     source, revision, seed
         As in `load_language_model`.
+    complete : bool
+        Refuse a model whose files lack weights, such as the head.
 
     Returns
     -------
@@ -345,7 +357,7 @@ def load_reward_model(
     Raises
     ------
     InputError
-        As in `load_language_model`; the classifier has more than two labels.
+        As in `load_language_model`; the classifier has more than two labels; weights lack although `complete`.
     """
     with _loading(str(source), revision) as arguments:
         config = AutoConfig.from_pretrained(str(source), **arguments)
@@ -356,7 +368,8 @@ def load_reward_model(
             f"reward model {source} has {n_labels} labels; give one with one label (a reward) or two "
             "(label 1 is the positive one)"
         )
-    return _load(AutoModelForSequenceClassification, str(source), revision, seed, num_labels=n_labels)
+    auto = AutoModelForSequenceClassification
+    return _load(auto, str(source), revision, seed, complete=complete, num_labels=n_labels)
 
 
 def reads_both_ways(model: PreTrainedModel) -> bool:

@@ -52,28 +52,28 @@ def _parse(line: str, place: str) -> object:
         raise InputError(f"{place} is not JSON: {error}; fetch the file again") from error
 
 
-def hub_dataset(name: str, revision: str, **options: Any) -> Mapping[str, Any]:
+def hub_dataset(name: str, revision: str, **options: Any) -> Any:
     """Load a dataset of the hub.
 
     Parameters
     ----------
     name, revision : of the dataset.
-    options : for `datasets.load_dataset`, such as data_dir.
+    options : for `datasets.load_dataset`, such as data_dir or split.
 
     Returns
     -------
-    Parts by name; each an iterable of rows, which are dicts.
+    Parts by name, each an iterable of rows, which are dicts; with `split` that part alone.
 
     Raises
     ------
     InputError
-        No network, offline mode, or no such dataset, revision or folder.
+        No network, offline mode, or no such dataset, revision, folder or part.
     """
     from datasets import load_dataset
 
     try:
         return load_dataset(name, revision=revision, **options)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # no network, offline mode, no such name, revision or part
         which = ", ".join([*map(str, options.values()), f"revision {revision}"])
         raise InputError(
             f"{name} ({which}) cannot be read from the hub: {error}; check the network and the revision, or "

@@ -213,7 +213,7 @@ def figure_win_rates(
 
     Parameters
     ----------
-    metrics : the run's metrics table; rows of split "evaluation".
+    metrics : the run's metrics table; rows of each task's main condition.
     offline : columns task, transform, procedure, select, scorer, kl, win_rate.
     ideal : columns transform, procedure, kl, win_rate.
     panels : pairs (task, procedure text).
@@ -597,8 +597,6 @@ def _draw_differences(axis, comparison, suffix, shift, color, marker) -> None:
 def _trained(metrics, task, procedure, select, scorer) -> pl.DataFrame:
     """Policies of a panel; `n_rollouts` is kept only where it is less than the most of the panel."""
     rows = _pick(metrics, task, procedure, select, scorer)
-    if "split" in rows.columns:
-        rows = rows.filter(pl.col("split") == "evaluation")
     if rows.is_empty():
         raise InputError(
             f"metrics: no policy of task {task} with {procedure}, select {select}, scorer {scorer}; "

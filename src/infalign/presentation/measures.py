@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,11 +20,15 @@ from infalign.mathematics.statistics import Curve, Interval, bootstrap_mean, dif
 from infalign.mathematics.transforms import parse_transform
 from infalign.presentation.miscalibration import MAPS, errors_by_map
 from infalign.presentation.verdicts import LEVEL
+from infalign.records.config import Split
 
 TransformText = Annotated[str, AfterValidator(lambda text: parse_transform(text).text)]
 ProcedureText = Annotated[str, AfterValidator(lambda text: parse_procedure(text).text)]
 CalibratorText = Annotated[str, AfterValidator(lambda text: parse_calibrator(text).text)]
 PositiveKL = Annotated[float, Field(gt=0)]
+PositiveTemperature = Annotated[float, Field(gt=0)]
+ALIKE = ("task", "method", "transform", "calibrator", "n_rollouts", "strength_kind", "strength")
+"""Policies alike in these differ in seed only."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ class Tables:
     ----------
     ideal, offline, metrics, prompt_metrics : the tables of `results/<run>/`.
     scores : task to its reference rollouts' scores (prompt_id, sample_id, reward) on the training prompts.
+    conditions, prompt_conditions : metrics and prompt_metrics under every condition (split and temperature);
+        those above are of each task's main one.
+    best_of_n : best-of-N of the reference's own responses, by condition and prompt.
     """
 
     ideal: pl.DataFrame | None = None
@@ -41,6 +49,9 @@ class Tables:
     metrics: pl.DataFrame | None = None
     prompt_metrics: pl.DataFrame | None = None
     scores: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    conditions: pl.DataFrame | None = None
+    prompt_conditions: pl.DataFrame | None = None
+    best_of_n: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +176,37 @@ class MedianShare(Strict):
     select: Literal["reward", "judge"] = "reward"
 
 
+class AtTemperatures(Compared):
+    """What is compared at several sampling temperatures, on each of the splits.
+
+    Of a series, the policies trained from the most seeds stand for it; they must be of one strength.
+    """
+
+    procedure: ProcedureText = "none"
+    splits: tuple[Split, ...] = Field(("evaluation", "evaluation_out"), min_length=1)
+
+
+class TemperatureDifference(AtTemperatures):
+    """Win rate of `a` less that of each of `b` at each temperature, paired by prompt.
+
+    `best_of_n` is best-of-N of the reference's own responses, N being that of the run's best-of-n policies.
+    """
+
+    kind: Literal["temperature_difference"]
+    a: PolicySeries | Literal["best_of_n"]
+    b: tuple[PolicySeries, ...] = Field(min_length=1)
+    temperatures: tuple[PositiveTemperature, ...] = Field(min_length=1)
+
+
+class TemperatureDrop(AtTemperatures):
+    """Win rate of each series at the lower temperature less that at the higher, paired by prompt."""
+
+    kind: Literal["temperature_drop"]
+    series: tuple[PolicySeries, ...] = Field(min_length=1)
+    low: PositiveTemperature
+    high: PositiveTemperature
+
+
 class NotRun(Strict):
     """A claim that this project does not measure yet, with the reason."""
 
@@ -179,6 +221,8 @@ Measure = Annotated[
     | IdealDifference
     | CalibrationError
     | MedianShare
+    | TemperatureDifference
+    | TemperatureDrop
     | NotRun,
     Field(discriminator="kind"),
 ]
@@ -317,6 +361,62 @@ def median_share(item: MedianShare, tables: Tables, bootstrap: Bootstrap) -> Mea
     return Measured((Interval(float(np.median(shares)), float(low), float(high)),), f"{len(shares)} policies")
 
 
+def temperature_difference(item: TemperatureDifference, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Differences at each temperature and split; all must satisfy the claim."""
+    pairs = [((item.a, at), (other, at)) for at in item.temperatures for other in item.b]
+    return _gaps(item, pairs, tables, bootstrap)
+
+
+def temperature_drop(item: TemperatureDrop, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Drops of each series on each split; all must satisfy the claim."""
+    pairs = [((series, item.low), (series, item.high)) for series in item.series]
+    return _gaps(item, pairs, tables, bootstrap)
+
+
+def _gaps(
+    item: AtTemperatures, pairs: Sequence[tuple[tuple, tuple]], tables: Tables, bootstrap: Bootstrap
+) -> Measured:
+    """Difference in win rate of each pair of (side, temperature) on each split, paired by prompt."""
+    intervals = []
+    for split, pair in product(item.splits, pairs):
+        a, b = (_at(tables, item, side, split, temperature) for side, temperature in pair)
+        if a is None or b is None:
+            side, temperature = pair[a is not None]
+            said = f"no {side} of one strength at temperature {temperature:g} on {split} prompts"
+            return Measured((), f"{said} of task {item.task}")
+        intervals.append(_bootstrap(_paired(a, b), bootstrap))
+    return Measured(tuple(intervals))
+
+
+def _at(
+    tables: Tables, item: AtTemperatures, side: PolicySeries | str, split: str, temperature: float
+) -> pl.DataFrame | None:
+    """Win rate by prompt (prompt_id, win_rate) under a condition, the mean over seeds; None where there is none."""
+    if tables.conditions is None or tables.prompt_conditions is None or tables.best_of_n is None:
+        return None
+    here = {"task": item.task, "split": split, "temperature": temperature, "scorer": item.scorer}
+    trained = most_seeds(_same(tables.conditions, item, item.procedure)).filter(**here)
+    if isinstance(side, str):
+        rows = tables.best_of_n.filter(pl.col("n").eq_missing(trained_n(trained)), **here)
+    else:
+        policies = _policies(trained, side)
+        if policies.select("strength_kind", "strength").n_unique() != 1:
+            return None
+        rows = _same(tables.prompt_conditions, item, item.procedure).filter(**here)
+        rows = rows.join(policies, on="policy", how="semi")
+    means = rows.group_by("prompt_id").agg(pl.col("win_rate").mean()).sort("prompt_id")
+    return None if means.is_empty() else means
+
+
+def _paired(a: pl.DataFrame, b: pl.DataFrame) -> np.ndarray:
+    if not a["prompt_id"].equals(b["prompt_id"]):
+        raise InputError(
+            f"prompt metrics: what is compared has different prompts ({a.height} and {b.height}); "
+            "evaluate all policies on the same prompts"
+        )
+    return (a["win_rate"] - b["win_rate"]).to_numpy()
+
+
 def not_run(item: NotRun, tables: Tables, bootstrap: Bootstrap) -> Measured:
     """Nothing to compute."""
     return Measured((), item.reason)
@@ -329,8 +429,35 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "ideal_difference": ideal_difference,
     "calibration_error": calibration_error,
     "median_share": median_share,
+    "temperature_difference": temperature_difference,
+    "temperature_drop": temperature_drop,
     "not_run": not_run,
 }
+
+
+def most_seeds(policies: pl.DataFrame) -> pl.DataFrame:
+    """Keep each task's policies that were trained from the most seeds.
+
+    Parameters
+    ----------
+    policies : rows with the columns of `Policy.row`.
+
+    Examples
+    --------
+    >>> row = {"task": "t", "method": "vbon", "transform": None, "calibrator": None, "n_rollouts": 100}
+    >>> row |= {"strength_kind": "n", "strength": 8.0}
+    >>> rows = [row | {"seed": 0}, row | {"seed": 1}, row | {"strength": 4.0, "seed": 0}]
+    >>> most_seeds(pl.DataFrame(rows))["strength"].to_list()
+    [8.0, 8.0]
+    """
+    seeds = pl.col("seed").n_unique().over(ALIKE)
+    return policies.filter(seeds == seeds.max().over("task")) if not policies.is_empty() else policies
+
+
+def trained_n(policies: pl.DataFrame) -> int | None:
+    """The largest n of the best-of-n policies among rows with the columns of `Policy.row`."""
+    most = policies.filter(strength_kind="n")["strength"].max()
+    return None if most is None else int(most)  # type: ignore[arg-type]
 
 
 def _policies(metrics: pl.DataFrame, series: PolicySeries) -> pl.DataFrame:

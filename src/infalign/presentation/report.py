@@ -126,6 +126,53 @@ def _glance_table(metrics: pl.DataFrame, task: str, procedure: str) -> str:
     )
 
 
+def examples_html(examples: pl.DataFrame) -> str:
+    """Write example responses with their scores, a table per task, split and temperature, as one HTML page.
+
+    Parameters
+    ----------
+    examples : table of `temperature.examples`; where a prompt is null its id stands instead.
+
+    Returns
+    -------
+    A page that needs nothing from the network.
+    """
+    tables: list[str] = []
+    for (task, split, temperature), part in examples.group_by(
+        "task", "split", "temperature", maintain_order=True
+    ):
+        shown = part.select(
+            pl.coalesce("prompt", pl.format("prompt {}", "prompt_id")).str.strip_chars().alias("prompt"),
+            "source",
+            "response",
+            _number("reward", 2),
+            _number("judge", 2),
+        )
+        table = GT(shown, groupname_col="prompt", id=f"examples_{len(tables)}")
+        header = f"Task {task}, {split}, temperature {temperature:g}"
+        tables.append(
+            table.tab_header(header, "The first response of each to the same prompts").as_raw_html()
+        )
+    return _page("Examples", "\n".join(tables))
+
+
+def examples_markdown(examples: pl.DataFrame) -> str:
+    """Write example responses with their scores as Markdown, a table per prompt and condition.
+
+    Parameters
+    ----------
+    examples : table of `temperature.examples`, with prompts.
+    """
+    parts = ["# Example responses"]
+    keys = ("task", "split", "temperature", "prompt")
+    for (task, split, temperature, prompt), part in examples.group_by(keys, maintain_order=True):
+        text = pl.col("response").str.replace_all("\n", " ", literal=True)
+        shown = part.select("source", text, _number("reward", 2), _number("judge", 2))
+        parts += [f"## {task}, {split}, temperature {temperature:g}", f"> {str(prompt).strip()}"]
+        parts.append(_markdown_table(shown))
+    return "\n\n".join(parts) + "\n"
+
+
 def methods_html(methods: pl.DataFrame, panels: Sequence[tuple[str, str]]) -> str:
     """Write the comparison of methods, a table per task and procedure, as one HTML page.
 

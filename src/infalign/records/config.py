@@ -37,19 +37,21 @@ class Block(BaseModel):
 
 
 class EmbeddedCorpus(Block):
-    """Dialogues written by the project itself, with a known (gold) reward."""
+    """Dialogues or summaries written by the project itself, with a known (gold) reward."""
 
     teaches: ClassVar[Learns] = "preferences"
     files: ClassVar[tuple[str, ...]] = ()
 
     source: Literal["embedded"]
-    name: Literal["helpful", "harmless"]
+    name: Literal["helpful", "harmless", "summaries"]
     variant: Literal["standard", "null"] = Field(
         "standard", description="null: preferences and gold reward are independent of the response"
     )
     n_demonstrations: Count
     n_train_prompts: Count = Field(description="prompts with rollouts, on which policies are trained")
-    n_evaluation_prompts: Count
+    n_evaluation_prompts: Count = Field(
+        description="of each split: summaries has them out of distribution too"
+    )
     n_pairs: Count = Field(
         description="training pairs of the reward model and, apart from them, of the judge"
     )
@@ -63,7 +65,6 @@ class PreferenceCorpus(Block):
     """Preference pairs in the form of Anthropic HH, from a local folder (`data_root`) or HH itself from the hub."""
 
     teaches: ClassVar[Learns] = "preferences"
-    hub_dataset: ClassVar[str] = "Anthropic/hh-rlhf"
 
     source: Literal["preferences"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
@@ -85,12 +86,17 @@ class PreferenceCorpus(Block):
         """Patterns of the files below data_root, each of which must name one at least."""
         return (f"{self.name}/*.jsonl.gz",)
 
+    @property
+    def hub(self) -> tuple[str, ...]:
+        """Data sets of the hub that it is read from without data_root; none for a folder of one's own."""
+        return ("Anthropic/hh-rlhf",) if self.name in HH_SUBSETS else ()
+
 
 class ReviewCorpus(Block):
     """Film reviews with a sentiment (IMDB), from a local folder (`data_root`) or from the hub."""
 
     teaches: ClassVar[Learns] = "labels"
-    hub_dataset: ClassVar[str] = "stanfordnlp/imdb"
+    hub: ClassVar[tuple[str, ...]] = ("stanfordnlp/imdb",)
     files: ClassVar[tuple[str, ...]] = ("train.jsonl.gz", "unsup.jsonl.gz")
 
     source: Literal["reviews"]
@@ -123,6 +129,42 @@ class ReviewCorpus(Block):
                 f"prompt_words are the fewest and the most, got [{fewest}, {most}]; exchange them"
             )
         return self
+
+
+TLDR_DATASETS = ("trl-lib/tldr", "trl-lib/tldr-preference")
+
+
+class SummaryCorpus(Block):
+    """Reddit posts with their TL;DR summaries, from a local folder (`data_root`) or from the hub."""
+
+    teaches: ClassVar[Learns] = "preferences"
+
+    source: Literal["tldr"]
+    revision: str = Field("main", description="revision of trl-lib/tldr on the hub; unused with data_root")
+    pairs_revision: str = Field(
+        "main", description="revision of trl-lib/tldr-preference on the hub; unused with data_root"
+    )
+    subreddits: Annotated[list[str], Field(min_length=1)] = Field(
+        ["relationships", "relationship_advice"],
+        description="in distribution: policies are trained on their posts (vBoN, section 6)",
+    )
+    n_train_prompts: Count
+    n_evaluation_prompts: Count = Field(description="of each split: in and out of distribution alike")
+    max_prompt_tokens: Count
+    max_response_tokens: Count
+    too_long: Literal["error", "drop"] = Field(
+        "error", description="what happens to texts over the limits; what is dropped is counted"
+    )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Patterns of the files below data_root, each of which must name one at least."""
+        return tuple(f"{name.partition('/')[2]}/**/*.parquet" for name in self.hub)
+
+    @property
+    def hub(self) -> tuple[str, ...]:
+        """Data sets of the hub that it is read from without data_root."""
+        return TLDR_DATASETS
 
 
 class FromConfig(Block):
@@ -186,31 +228,64 @@ class PreferenceModel(Block):
         None, description="language modelling of prompts and responses first"
     )
     training: Training | None = Field(
-        None, description="on preferences or labels; null: taken as it is, e.g. a hub or local classifier"
+        None,
+        description="on preferences or labels; null: a trained reward model (hub or path), taken as it is",
     )
+
+    @model_validator(mode="after")
+    def _something_gives_rewards(self) -> PreferenceModel:
+        published = self.base.hub is not None or self.base.path is not None
+        if self.training is None and (self.pretraining is not None or not published):
+            raise ValueError(
+                "without training the base must be a trained reward model (hub or path), and pretraining left out; "
+                "give training"
+            )
+        return self
 
 
 class Rollouts(Block):
-    """Reference responses per prompt, of both splits."""
+    """Reference responses per prompt, and how policies sample in training."""
 
     n_rollouts: Annotated[int, Field(ge=2)] = Field(100, description="K of InfAlign, section 5: 100")
-    temperature: Positive = 1.0
+    temperature: Positive = Field(
+        1.0, description="of training; evaluation is at each of samples.temperatures"
+    )
     max_new_tokens: Count
     batch_size: Count = 512
 
 
+Split = Literal["evaluation", "evaluation_out"]
+
+
 class Samples(Block):
-    """Responses of every policy to the evaluation prompts; all procedures are computed from these."""
+    """Responses of every policy to the evaluation prompts; all procedures are computed from these.
+
+    Policies and reference are sampled at every temperature on every split. The first of either list is the
+    main condition, which the claims, figures and frontiers are about.
+    """
 
     n_samples: Count = 64
-    temperature: Positive = 1.0
+    temperatures: Annotated[list[Positive], Field(min_length=1)] = [1.0]
+    splits: Annotated[list[Split], Field(min_length=1)] = Field(
+        ["evaluation"], description="evaluation_out: prompts out of distribution, of summaries and tldr"
+    )
+
+    @field_validator("temperatures", "splits")
+    @classmethod
+    def _no_repeats(cls, values: list) -> list:
+        repeated = [value for value in values if values.count(value) > 1]
+        if repeated:
+            raise ValueError(f"{repeated[0]} is listed twice; remove one")
+        return values
 
 
-Corpus = Annotated[EmbeddedCorpus | PreferenceCorpus | ReviewCorpus, Field(discriminator="source")]
+Corpus = Annotated[
+    EmbeddedCorpus | PreferenceCorpus | ReviewCorpus | SummaryCorpus, Field(discriminator="source")
+]
 
 
 class Task(Block):
-    """Everything the policies of one task share; its hash names its folder."""
+    """Everything the policies of one task share; its hash, `samples` left out, names its folder."""
 
     seed: int = 0
     corpus: Corpus
@@ -237,6 +312,18 @@ class Task(Block):
             raise ValueError(
                 f"a corpus with source {self.corpus.source} has {teaches}, so {' and '.join(wrong)} must be "
                 f"{teaches}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _splits_exist(self) -> Task:
+        embedded = isinstance(self.corpus, EmbeddedCorpus) and self.corpus.name == "summaries"
+        if "evaluation_out" in self.samples.splits and not (
+            embedded or isinstance(self.corpus, SummaryCorpus)
+        ):
+            raise ValueError(
+                "samples.splits: this corpus has no prompts out of distribution (summaries and tldr have); "
+                "remove evaluation_out"
             )
         return self
 
@@ -523,10 +610,15 @@ def settings_json(block: BaseModel) -> str:
     return json.dumps(block.model_dump(mode="json"), sort_keys=True)
 
 
-def short_hash(block: BaseModel, *more: str | None) -> str:
-    """Hash a block, and texts that go with it, to 8 hex digits."""
-    text = "\0".join([settings_json(block), *(part or "" for part in more)])
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+def shared_json(task: Task) -> str:
+    """Write a task without `samples`: all that its data, models and training rollouts depend on."""
+    return json.dumps(task.model_dump(mode="json", exclude={"samples"}), sort_keys=True)
+
+
+def short_hash(text: str, *more: str | None) -> str:
+    """Hash texts to 8 hex digits."""
+    joined = "\0".join([text, *(part or "" for part in more)])
+    return hashlib.sha256(joined.encode()).hexdigest()[:8]
 
 
 def task_folder(config: Config, task: str) -> str:
@@ -537,13 +629,7 @@ def task_folder(config: Config, task: str) -> str:
         if config.data_root and block.corpus.source != "embedded"
         else None
     )
-    return f"{task}-{short_hash(block, root)}"
-
-
-def policy_sampling(task: Task) -> Rollouts:
-    """How the policies of a task are sampled for evaluation: as the rollouts, with `samples`' own numbers."""
-    own = {"n_rollouts": task.samples.n_samples, "temperature": task.samples.temperature}
-    return task.rollouts.model_copy(update=own)
+    return f"{task}-{short_hash(shared_json(block), root)}"
 
 
 def check_data(config: Config) -> None:
@@ -558,7 +644,7 @@ def _missing_data(config: Config, name: str) -> str | None:
     if isinstance(corpus, EmbeddedCorpus):
         return None
     if config.data_root is None:
-        if isinstance(corpus, ReviewCorpus) or corpus.name in HH_SUBSETS:
+        if not isinstance(corpus, PreferenceCorpus) or corpus.hub:
             return None
         return (
             f"data_root: task {name} reads {corpus.name}, which is not on the hub (it has {', '.join(HH_SUBSETS)}); "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infalign.errors import InputError
 from infalign.records.config import Base, Config, Task
-from infalign.records.sweep import Policy, policy_folder
+from infalign.records.sweep import Policy, conditions, policy_folder, policy_sets
 
 BYTES_PER_TOKEN = 12  # text, token and share of the scores of a stored response, compressed
 BYTES_PER_WEIGHT = 4  # float32 safetensors
@@ -22,11 +22,7 @@ def needed_bytes(config: Config, policies: Sequence[Policy], results: str | Path
     Models from the hub are not counted: their size is unknown before they are downloaded.
     """
     tasks = {name: _task_bytes(task) for name, task in config.tasks.items()}
-    todo = [
-        policy
-        for policy in policies
-        if not (Path(results) / "tasks" / policy_folder(config, policy) / "scores.parquet").exists()
-    ]
+    todo = [policy for policy in policies if not _is_done(config, policy, Path(results))]
     per_policy = [
         _samples_bytes(config.tasks[policy.task])
         + CHECKPOINT_COPIES * _policy_bytes(config.tasks[policy.task])
@@ -48,15 +44,20 @@ def check_disk(config: Config, policies: Sequence[Policy], results: str | Path) 
         )
 
 
+def _is_done(config: Config, policy: Policy, results: Path) -> bool:
+    scores = results / "tasks" / policy_folder(config, policy) / "scores"
+    return all((scores / f"{name}.parquet").exists() for name in policy_sets(config.tasks[policy.task]))
+
+
 def _task_bytes(task: Task) -> int:
-    prompts = task.corpus.n_train_prompts + task.corpus.n_evaluation_prompts
+    prompts = task.corpus.n_train_prompts + len(conditions(task)) * task.corpus.n_evaluation_prompts
     rollouts = 2 * prompts * task.rollouts.n_rollouts * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
     bases = [model.base for model in (task.reference, task.reward_model, task.judge)]
     return rollouts + sum(_base_bytes(task, base) for base in bases)
 
 
 def _samples_bytes(task: Task) -> int:
-    count = task.corpus.n_evaluation_prompts * task.samples.n_samples
+    count = len(conditions(task)) * task.corpus.n_evaluation_prompts * task.samples.n_samples
     return 2 * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
 
 

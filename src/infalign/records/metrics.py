@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import asdict, astuple, dataclass
+from itertools import pairwise, product
 
 import numpy as np
 import polars as pl
@@ -14,9 +14,9 @@ from infalign.mathematics.calibration import empirical_calibration
 from infalign.mathematics.frontier import ideal
 from infalign.mathematics.procedures import Procedure, parse_procedure
 from infalign.mathematics.statistics import Interval, bootstrap_mean
-from infalign.mathematics.winrate import expected_win_rate, selection_weights
-from infalign.records.config import Evaluation
-from infalign.records.sweep import Policy
+from infalign.mathematics.winrate import best_of_n_win_rate, expected_win_rate, selection_weights
+from infalign.records.config import Config, Evaluation
+from infalign.records.sweep import Condition, Policy, conditions
 
 SCORERS = ("judge", "gold")
 LOWEST_KL = 0.1  # nats; below it a share of the attainable gain is noise
@@ -56,12 +56,25 @@ METRICS_SCHEMA = {
 PROMPT_SCHEMA = {
     "task": pl.String,
     "policy": pl.String,
+    "temperature": pl.Float64,
+    "split": pl.String,
     "procedure": pl.String,
     "select": pl.String,
     "scorer": pl.String,
     "prompt_id": pl.String,
     "win_rate": pl.Float64,
     "kl": pl.Float64,
+}
+BEST_OF_SCHEMA = {
+    "task": pl.String,
+    "temperature": pl.Float64,
+    "split": pl.String,
+    "n": pl.Int64,
+    "scorer": pl.String,
+    "prompt_id": pl.String,
+    "win_rate": pl.Float64,
+    "mean_reward": pl.Float64,
+    "mean_judge": pl.Float64,
 }
 
 
@@ -93,26 +106,34 @@ def group_scores(frame: pl.DataFrame) -> list[PromptScores]:
     ]
 
 
+def main_condition(frame: pl.DataFrame, config: Config) -> pl.DataFrame:
+    """Keep a table's rows of each task's main condition: the first split and temperature of its `samples`."""
+    main = [(name, *astuple(conditions(task)[0])) for name, task in config.tasks.items()]
+    rows = pl.DataFrame(main, schema=["task", "split", "temperature"], orient="row")
+    return frame.join(rows, on=rows.columns, how="semi")
+
+
 def policy_metrics(
     policy: Policy,
     beta: float,
-    temperature: float,
+    condition: Condition,
     scores: pl.DataFrame,
     reference: pl.DataFrame,
     evaluation: Evaluation,
     offline: pl.DataFrame,
 ) -> tuple[list[dict], list[dict]]:
-    """Measure one policy against the reference on the evaluation prompts.
+    """Measure one policy against the reference under one condition.
 
     Parameters
     ----------
     policy : what it was trained for.
     beta : the paper's beta of its training.
-    temperature : at which its responses were sampled.
+    condition : split and temperature of both tables of responses.
     scores : responses of the policy with reward, judge, gold and kl (nats, summed over the response).
     reference : reference rollouts on the same prompts with reward, judge and gold.
     evaluation : procedures, selectors, interval level, resamples and seed.
-    offline : offline frontier of the task (transform, procedure, select, scorer, kl, win_rate).
+    offline : offline frontier of the task under this condition (transform, procedure, select, scorer, kl,
+        win_rate); without rows no share of it is given.
 
     Returns
     -------
@@ -130,8 +151,7 @@ def policy_metrics(
     facts = {
         **policy.row(),
         "beta": beta,
-        "temperature": temperature,
-        "split": "evaluation",
+        **asdict(condition),
         **_divergence(kl, evaluation),
         "n_prompts": len(ours),
         "n_samples": len(ours[0]["reward"]),
@@ -157,6 +177,7 @@ def policy_metrics(
             {
                 "task": policy.task,
                 "policy": policy.slug,
+                **asdict(condition),
                 **key,
                 "prompt_id": p.prompt_id,
                 "win_rate": w,
@@ -165,6 +186,39 @@ def policy_metrics(
             for p, w, k in zip(ours, rates, kl, strict=True)
         ]
     return rows, prompt_rows
+
+
+def best_of_n_rows(
+    task: str, condition: Condition, scores: pl.DataFrame, counts: Sequence[int]
+) -> list[dict]:
+    """Measure the best of n of the reference's own responses, by the reward, against another one of them.
+
+    Parameters
+    ----------
+    task, condition : whose responses they are.
+    scores : reference rollouts with reward, judge and gold, K a prompt.
+    counts : n, each below K; 1 is the reference itself, with win rate one half.
+
+    Returns
+    -------
+    Rows of a table with the columns BEST_OF_SCHEMA: a row per n, scorer and prompt.
+    """
+    rows = []
+    for prompt, n in product(group_scores(scores), counts):
+        weights = selection_weights(prompt["reward"], f"bon({n})")
+        means = {f"mean_{name}": float(weights @ prompt[name]) for name in ("reward", "judge")}
+        key = {"task": task, **asdict(condition), "n": n, "prompt_id": prompt.prompt_id}
+        rows += [
+            {
+                **key,
+                **means,
+                "scorer": scorer,
+                "win_rate": best_of_n_win_rate(prompt["reward"], prompt[scorer], n),
+            }
+            for scorer in SCORERS
+            if scorer in prompt.columns
+        ]
+    return rows
 
 
 def _measured(

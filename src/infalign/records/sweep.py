@@ -1,4 +1,4 @@
-"""From a configuration to its policies: one row and one slug each."""
+"""From a configuration to its policies and to the conditions under which they are sampled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import product
 
 from infalign.errors import InputError
-from infalign.records.config import Config, PolicyGrid, short_hash, task_folder
+from infalign.records.config import Config, PolicyGrid, Rollouts, Task, settings_json, short_hash, task_folder
 from infalign.records.methods import Strength
 
 
@@ -138,5 +138,49 @@ def _calibrations(
 
 def policy_folder(config: Config, policy: Policy) -> str:
     """Folder of a policy below `results/tasks/`; it names the settings of its method by their hash."""
-    settings = config.methods[policy.method]
-    return f"{task_folder(config, policy.task)}/policies/{policy.method}-{short_hash(settings)}/{policy.slug}"
+    settings = short_hash(settings_json(config.methods[policy.method]))
+    return f"{task_folder(config, policy.task)}/policies/{policy.method}-{settings}/{policy.slug}"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Where responses are sampled: the prompts of a split, at a temperature."""
+
+    split: str
+    temperature: float
+
+    @property
+    def name(self) -> str:
+        """Part of the names of files.
+
+        >>> Condition("evaluation_out", 0.25).name
+        'evaluation_out-t0.25'
+        """
+        return f"{self.split}-t{plain_number(self.temperature)}"
+
+
+def conditions(task: Task) -> list[Condition]:
+    """List the conditions of a task's evaluation; the first is the main one."""
+    return [Condition(*pair) for pair in product(task.samples.splits, task.samples.temperatures)]
+
+
+def reference_sets(task: Task) -> dict[str, Condition]:
+    """Name the reference's sets of responses: `train`, at the temperature of training, and one a condition."""
+    training = Condition("train", task.rollouts.temperature)
+    return {"train": training} | {condition.name: condition for condition in conditions(task)}
+
+
+def policy_sets(task: Task) -> dict[str, Condition]:
+    """Name a policy's sets of responses, one a condition, with the number of responses a prompt."""
+    return {f"{condition.name}-n{task.samples.n_samples}": condition for condition in conditions(task)}
+
+
+def reference_sampling(task: Task, condition: Condition) -> Rollouts:
+    """How the reference is sampled: K responses a prompt, at the condition's temperature."""
+    return task.rollouts.model_copy(update={"temperature": condition.temperature})
+
+
+def policy_sampling(task: Task, condition: Condition) -> Rollouts:
+    """How policies are sampled: as the reference, but `samples.n_samples` responses a prompt."""
+    sampling = reference_sampling(task, condition)
+    return sampling.model_copy(update={"n_rollouts": task.samples.n_samples})

@@ -1,0 +1,67 @@
+"""Collect example responses of the reference and of the policies at each temperature."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import polars as pl
+
+from infalign.presentation.measures import ALIKE, most_seeds, trained_n
+from infalign.presentation.report import examples_html
+from infalign.presentation.temperature import EXAMPLES_SCHEMA, examples, policy_label
+from infalign.records.command import run_command
+from infalign.records.config import Config, read_config, task_folder
+from infalign.records.sweep import policies, policy_folder, policy_sets
+from infalign.records.tables import read_table, write_atomically, write_table
+
+COLUMNS = ["prompt_id", "sample_id", "response", "reward", "judge"]
+
+
+def collect_examples(run: Path, /, *, tasks: Path, n_prompts: int = 2) -> None:
+    """Write examples.parquet and examples.html into the run's folder.
+
+    Prompts are shown for the embedded corpora only: no text of a data set leaves its folder.
+
+    Parameters
+    ----------
+    run : folder of the run, with its configuration.
+    tasks : folder of the shared results.
+    n_prompts : of each split.
+    """
+    config = read_config(run / "config.json")
+    rows = [row for name in config.tasks for row in task_examples(config, name, tasks, n_prompts)]
+    frame = pl.DataFrame(rows, schema=EXAMPLES_SCHEMA)
+    write_table(frame, run / "examples.parquet", {"run": config.run})
+    page = examples_html(frame)
+    write_atomically(run / "examples.html", lambda partial: partial.write_text(page, encoding="utf-8"))
+
+
+def task_examples(config: Config, name: str, tasks: Path, n_prompts: int) -> list[dict]:
+    """Examples of one task under each of its conditions; of policies that differ in seed the first."""
+    task, listed = config.tasks[name], [policy for policy in policies(config) if policy.task == name]
+    shown = most_seeds(pl.DataFrame([policy.row() for policy in listed], infer_schema_length=None))
+    n, rows = trained_n(shown), []
+    names = shown.filter(pl.col("seed") == pl.col("seed").min().over(ALIKE))["policy"].to_list()
+    folders = {policy_label(p.row()): tasks / policy_folder(config, p) for p in listed if p.slug in names}
+    for samples, condition in policy_sets(task).items():
+        path = tasks / task_folder(config, name) / "scores" / f"{condition.name}.parquet"
+        texts = prompts_of(config, name, tasks)
+        reference = read_table(path, COLUMNS).join(texts, on="prompt_id", how="left")
+        scored = [
+            (label, read_table(folder / "scores" / f"{samples}.parquet", COLUMNS))
+            for label, folder in folders.items()
+        ]
+        rows += examples(name, asdict(condition), reference, scored, n=n, n_prompts=n_prompts)
+    return rows
+
+
+def prompts_of(config: Config, name: str, tasks: Path) -> pl.DataFrame:
+    """Prompts by their ids; null where they are a data set's."""
+    path = tasks / task_folder(config, name) / "data" / "prompts.parquet"
+    prompts = read_table(path, ["prompt_id", "prompt"]).select("prompt_id", "prompt")
+    if config.tasks[name].corpus.source == "embedded":
+        return prompts
+    return prompts.with_columns(prompt=pl.lit(None, pl.String))
+
+
+if __name__ == "__main__":
+    run_command(collect_examples)

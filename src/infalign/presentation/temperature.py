@@ -1,0 +1,188 @@
+"""What policies reach at each sampling temperature, in and out of distribution, and what they write there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from infalign.presentation.measures import most_seeds, trained_n
+from infalign.presentation.style import BLACK, GREY, SERIES_KEY, Look, Series, print_style, series_order
+
+SPLIT_LINES: dict[str, Literal["-", "--"]] = {"evaluation": "-", "evaluation_out": "--"}
+SPLIT_NAMES = {"evaluation": "in distribution", "evaluation_out": "out of distribution"}
+STRENGTH_SIGNS = {"kl": "KL", "beta": "β =", "n": "n ="}
+QUANTITIES = {"win_rate": "Win rate (%)", "mean_judge": "Mean judge score"}
+ORDER = ("label", "split", "temperature")
+EXAMPLES_SCHEMA = {
+    "task": pl.String,
+    "split": pl.String,
+    "temperature": pl.Float64,
+    "prompt_id": pl.String,
+    "prompt": pl.String,
+    "source": pl.String,
+    "response": pl.String,
+    "reward": pl.Float64,
+    "judge": pl.Float64,
+}
+
+
+def policy_label(row: dict) -> str:
+    """Name a policy by its series and strength.
+
+    Parameters
+    ----------
+    row : columns of `Policy.row`.
+
+    Examples
+    --------
+    >>> row = {"method": "vbon", "transform": None, "calibrator": None, "n_rollouts": 100}
+    >>> policy_label(row | {"strength_kind": "n", "strength": 8.0})
+    'vBoN, n = 8'
+    """
+    name = Series(row["method"], row["transform"], row["calibrator"]).label
+    return f"{name}, {STRENGTH_SIGNS[row['strength_kind']]} {row['strength']:g}"
+
+
+def figure_temperatures(metrics: pl.DataFrame, best_of_n: pl.DataFrame, tasks: Sequence[str]) -> Figure:
+    """Draw win rate and mean judge score against the sampling temperature, without a procedure.
+
+    Solid lines are prompts in distribution, dashed ones out of distribution; one colour a series, mean and
+    standard deviation over seeds. Drawn are the policies trained from the most seeds, the reference, and
+    best-of-N of the reference's own responses, N being that of the best-of-n policies.
+
+    Parameters
+    ----------
+    metrics : the run's metrics table, all conditions.
+    best_of_n : the run's table of best-of-N.
+    tasks : a row of two panels each.
+
+    References
+    ----------
+    Amini et al., Variational best-of-N alignment (ICLR 2025), figure 5.
+    """
+    with print_style():
+        figure = Figure(figsize=(7.6, 3.0 * len(tasks) + 0.9), layout="constrained")
+        axes = figure.subplots(len(tasks), 2, squeeze=False)
+        handles: dict[str, Line2D] = {}
+        for row, task in zip(axes, tasks, strict=True):
+            curves = temperature_curves(metrics.filter(task=task), best_of_n.filter(task=task))
+            for axis, quantity in zip(row, QUANTITIES, strict=True):
+                handles |= _draw_curves(axis, curves, quantity)
+                axis.set(title=task, xlabel="Sampling temperature", ylabel=QUANTITIES[quantity])
+            row[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
+        for split, name in SPLIT_NAMES.items():
+            handles[name] = Line2D([], [], color=BLACK, linestyle=SPLIT_LINES[split])
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+        figure.suptitle("Win rate and judge score at each sampling temperature", fontsize=10.5)
+    return figure
+
+
+def temperature_curves(metrics: pl.DataFrame, best_of_n: pl.DataFrame) -> pl.DataFrame:
+    """Arrange one task's measurements by what is drawn, split and temperature.
+
+    Parameters
+    ----------
+    metrics, best_of_n : the task's rows.
+
+    Returns
+    -------
+    label, the columns of the series (null for the reference and its best-of-N), split, temperature, and mean
+    and standard deviation over seeds (suffix _sd; null for one seed) of win_rate and mean_judge.
+    """
+    rows = most_seeds(metrics.filter(procedure="none", select="reward", scorer="judge"))
+    labels = rows.select(pl.struct(pl.all()).map_elements(policy_label, return_dtype=pl.String)).to_series()
+    trained = (
+        rows.with_columns(labels.alias("label"))
+        .group_by(*SERIES_KEY, *ORDER)
+        .agg(
+            pl.col(*QUANTITIES).mean(),
+            *(pl.col(name).std().alias(f"{name}_sd") for name in QUANTITIES),
+        )
+    )
+    keys = trained.select(SERIES_KEY).rows()
+    places = {
+        key: place for place, key in enumerate(sorted(set(keys), key=lambda key: series_order(Series(*key))))
+    }
+    trained = trained.with_columns(place=pl.Series([places[key] for key in keys], dtype=pl.Int64))
+    trained = trained.sort("place", *ORDER).drop("place")
+    n = trained_n(rows)
+    own = best_of_n.filter(pl.col("n").is_in([1, n or 1]), scorer="judge").with_columns(
+        label=pl.when(n=1).then(pl.lit("reference")).otherwise(pl.format("best-of-{} of the reference", "n"))
+    )
+    means = own.group_by(*ORDER).agg(pl.col(*QUANTITIES).mean())
+    return pl.concat([trained, means.sort(*ORDER)], how="diagonal")
+
+
+def _draw_curves(axis: Axes, curves: pl.DataFrame, quantity: str) -> dict[str, Line2D]:
+    handles = {}
+    for (label, split), part in curves.group_by("label", "split", maintain_order=True):
+        row = part.row(0, named=True)
+        look = _look(row)
+        drawn = axis.errorbar(
+            part["temperature"], part[quantity], yerr=part[f"{quantity}_sd"].to_numpy(), color=look.color,
+            marker=look.marker, markerfacecolor=look.color if look.filled else "white", markersize=5,
+            linestyle=SPLIT_LINES[str(split)], linewidth=1.3, elinewidth=0.9, capsize=2,
+        )  # fmt: skip
+        if split == "evaluation" or str(label) not in handles:
+            handles[str(label)] = drawn.lines[0]
+    return handles
+
+
+def _look(row: dict) -> Look:
+    if row["method"] is None:
+        return Look(GREY if row["label"] == "reference" else BLACK, "", "-", True)
+    return Series(*(row[name] for name in SERIES_KEY[:3])).look
+
+
+def examples(
+    task: str,
+    condition: dict,
+    reference: pl.DataFrame,
+    policies: Sequence[tuple[str, pl.DataFrame]],
+    *,
+    n: int | None,
+    n_prompts: int,
+) -> list[dict]:
+    """First responses of the reference, its best-of-n and each policy to the first prompts of a split.
+
+    Parameters
+    ----------
+    task : name of the task.
+    condition : split and temperature of the tables.
+    reference : scored rollouts of the reference, with `prompt` (null where it is not to be shown).
+    policies : label and scored samples of each policy.
+    n : of the best-of-n, by the reward, among the first n rollouts; None: left out.
+    n_prompts : how many, in the order of their ids.
+
+    Returns
+    -------
+    Rows of a table with the columns EXAMPLES_SCHEMA.
+
+    References
+    ----------
+    Amini et al., Variational best-of-N alignment (ICLR 2025), tables 2 and 4 to 7.
+    """
+    prompts = reference.select("prompt_id", "prompt").unique().sort("prompt_id").head(n_prompts)
+    rows = []
+    for prompt_id, prompt in prompts.rows():
+        own = reference.filter(prompt_id=prompt_id).sort("sample_id")
+        shown = [("reference", own)]
+        shown += (
+            [(f"best-of-{n}", own.head(n).sort("reward", descending=True, maintain_order=True))] if n else []
+        )
+        shown += [(label, scores.filter(prompt_id=prompt_id).sort("sample_id")) for label, scores in policies]
+        rows += [
+            {
+                **condition,
+                **{"task": task, "prompt_id": prompt_id, "prompt": prompt, "source": source},
+                **responses.select("response", "reward", "judge").row(0, named=True),
+            }
+            for source, responses in shown
+        ]
+    return rows
