@@ -9,10 +9,17 @@ from dataclasses import asdict
 from snakemake.utils import min_version
 
 from infalign.errors import InputError
-from infalign.records.config import check_data, parse_config, policy_sampling, settings_json, task_folder
+from infalign.records.config import (
+    check_data,
+    estimation_sampling,
+    parse_config,
+    policy_sampling,
+    settings_json,
+    task_folder,
+)
 from infalign.records.disk import check_disk
 from infalign.records.provenance import code_hash
-from infalign.records.sweep import policies, policy_folder
+from infalign.records.sweep import policies, policy_folder, with_varied_rollouts
 
 min_version("9.27")
 
@@ -62,6 +69,7 @@ include: "workflow/rules/rollouts.smk"
 include: "workflow/rules/policies.smk"
 include: "workflow/rules/theory.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/estimation.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

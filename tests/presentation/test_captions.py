@@ -18,6 +18,11 @@ KINDS = {
     "methods": "Every method",
     "matched_kl": "Methods at matched KL",
     "gold": "Judge and gold",
+    "front_helpful": "Win rate and mean reward against KL, task helpful",
+    "bound_helpful": "lower bound, task helpful",
+    "cost_helpful": "What rollouts bring and cost, task helpful",
+    "estimation": "How many rollouts estimate F",
+    "log_distribution": "Estimates of log F",
 }
 
 

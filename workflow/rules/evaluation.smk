@@ -20,3 +20,20 @@ rule evaluate:
     shell:
         "python scripts/evaluate.py {input.config} --offline {input.offline} --tasks {params.tasks}"
         " --out {output.metrics} --prompts-out {output.prompts} 2> {log}"
+
+
+rule evaluate_best_of_n:
+    input:
+        references=expand("{folder}/{task}/scores/evaluation.parquet", folder=SHARED, task=TASKS),
+        config=rules.record_config.output,
+    output:
+        f"{RUN}/best_of_n.parquet",
+    log:
+        f"logs/{CONFIG.run}/evaluate_best_of_n.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        tasks=SHARED,
+        code=code_hash("scripts/evaluate_best_of_n.py"),
+    shell:
+        "python scripts/evaluate_best_of_n.py {input.config} --tasks {params.tasks} --out {output} 2> {log}"

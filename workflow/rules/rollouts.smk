@@ -9,6 +9,8 @@ rule sample_rollouts:
         f"{SHARED}/{{task}}/rollouts/{{split}}.parquet",
     log:
         "logs/{task}/sample_rollouts_{split}.log",
+    benchmark:
+        f"{SHARED}/{{task}}/rollouts/{{split}}.seconds.tsv"
     conda:
         "../../envs/gpu.yaml"
     params:
@@ -30,6 +32,8 @@ rule score_rollouts:
         f"{SHARED}/{{task}}/scores/{{split}}.parquet",
     log:
         "logs/{task}/score_rollouts_{split}.log",
+    benchmark:
+        f"{SHARED}/{{task}}/scores/{{split}}.seconds.tsv"
     conda:
         "../../envs/gpu.yaml"
     params:

@@ -232,3 +232,53 @@ def win_rate_by_prompt(
         )
     procedure = parse_procedure(procedure)
     return np.array([expected_win_rate(*row, procedure) for row in zip(*columns, strict=True)])
+
+
+def best_of_n_win_rate(select: ArrayLike, judge: ArrayLike, n: int) -> float:
+    """Return one prompt's win rate of the best of n responses against another response of the same policy.
+
+    Of the K responses every n candidates and every opponent among the others count alike, so the estimate is
+    unbiased: no response competes with itself.
+
+    Parameters
+    ----------
+    select, judge : array-like, shape (K,)
+        The score that the best is picked by, and the judge's score, which decides the winner.
+    n : int
+        From 1 to K - 1.
+
+    Returns
+    -------
+    float
+        In [0, 1]; a tie counts ½, and responses tied in `select` are picked alike.
+
+    Raises
+    ------
+    InputError
+        If a score is NaN or infinite, the columns differ in length, or there are not more than n responses.
+
+    References
+    ----------
+    Amini et al., Variational best-of-N alignment (ICLR 2025), section 6: BoN against the reference.
+
+    Examples
+    --------
+    >>> best_of_n_win_rate([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 2)
+    0.6666666666666666
+    """
+    select, judge = _side(select, judge, "policy")
+    if not 1 <= n < len(select):
+        raise InputError(
+            f"the best of n against another response needs 1 <= n < {len(select)}, the responses per prompt, "
+            f"got {n}; sample more or lower n"
+        )
+    order = np.argsort(select, kind="stable")
+    select, judge = select[order], judge[order]
+    first, last = (np.searchsorted(select, select, side=side)[:, None] for side in ("left", "right"))
+    below, tied = first >= last.T, first == first.T  # where the opponent (column) stands to a candidate (row)
+    low, high = first - below, last - below - tied
+    total = np.concatenate([[0.0], np.cumsum(_best_of(len(select) - 1, n))])
+    picked = (total[high] - total[low]) / np.maximum(high - low, 1)  # ties share their ranks' weights
+    np.fill_diagonal(picked, 0.0)
+    wins = (judge[:, None] > judge) + 0.5 * (judge[:, None] == judge)
+    return float((picked * wins).sum(axis=0).mean())

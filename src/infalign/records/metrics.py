@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import polars as pl
@@ -14,11 +14,12 @@ from infalign.mathematics.calibration import empirical_calibration
 from infalign.mathematics.frontier import ideal
 from infalign.mathematics.procedures import Procedure, parse_procedure
 from infalign.mathematics.statistics import Interval, bootstrap_mean
-from infalign.mathematics.winrate import expected_win_rate, selection_weights
+from infalign.mathematics.winrate import best_of_n_win_rate, expected_win_rate, selection_weights
 from infalign.records.config import Evaluation
 from infalign.records.sweep import Policy
 
 SCORERS = ("judge", "gold")
+OUTPUT_MEANS = ("mean_reward", "mean_judge", "mean_length")
 LOWEST_KL = 0.1  # nats; below it a share of the attainable gain is noise
 
 METRICS_SCHEMA = {
@@ -62,6 +63,16 @@ PROMPT_SCHEMA = {
     "prompt_id": pl.String,
     "win_rate": pl.Float64,
     "kl": pl.Float64,
+    "reward_gain": pl.Float64,
+}
+BEST_OF_SCHEMA = {
+    "task": pl.String,
+    "n": pl.Int64,
+    "scorer": pl.String,
+    "prompt_id": pl.String,
+    "win_rate": pl.Float64,
+    "mean_reward": pl.Float64,
+    "mean_judge": pl.Float64,
 }
 
 
@@ -116,7 +127,8 @@ def policy_metrics(
 
     Returns
     -------
-    rows of the metrics table, rows of the table by prompt.
+    rows of the metrics table, rows of the table by prompt. There `reward_gain` is the mean reward of what
+    the procedure puts out, less that of the reference through the same procedure.
 
     Raises
     ------
@@ -142,7 +154,7 @@ def policy_metrics(
         for p in procedures(evaluation)
     }
     rows, prompt_rows = [], []
-    for procedure, select, scorer, rates, means in _measured(ours, theirs, evaluation):
+    for procedure, select, scorer, rates, means, gains in _measured(ours, theirs, evaluation):
         interval = _interval(rates, evaluation)
         key = {"procedure": procedure.text, "select": select, "scorer": scorer}
         gain = {"win_rate": interval.estimate, "ci_low": interval.low, "ci_high": interval.high}
@@ -161,8 +173,9 @@ def policy_metrics(
                 "prompt_id": p.prompt_id,
                 "win_rate": w,
                 "kl": k,
+                "reward_gain": g,
             }
-            for p, w, k in zip(ours, rates, kl, strict=True)
+            for p, w, k, g in zip(ours, rates, kl, gains, strict=True)
         ]
     return rows, prompt_rows
 
@@ -170,16 +183,18 @@ def policy_metrics(
 def _measured(
     ours: Sequence[PromptScores], theirs: Sequence[PromptScores], evaluation: Evaluation
 ) -> Iterator:
-    """Yield procedure, selector, scorer, win rates by prompt, mean reward, judge and length of the outputs."""
+    """Yield procedure, selector, scorer, win rates by prompt, means of the outputs, reward gains by prompt."""
     scorers = [name for name in SCORERS if name in ours[0].columns]
     for procedure in procedures(evaluation):
         for select in evaluation.select:
-            means = _output_means(ours, theirs, procedure, select)
+            outputs = _outputs(ours, theirs, procedure, select)
+            means = dict(zip(OUTPUT_MEANS, outputs.mean(axis=0), strict=True))
+            gains = outputs[:, 0] - _outputs(theirs, theirs, procedure, select)[:, 0]
             for scorer in scorers:
                 rates = [
                     _win_rate(a, b, procedure, select, scorer) for a, b in zip(ours, theirs, strict=True)
                 ]
-                yield procedure, select, scorer, np.array(rates), means
+                yield procedure, select, scorer, np.array(rates), means, gains
 
 
 def _win_rate(
@@ -188,14 +203,38 @@ def _win_rate(
     return expected_win_rate(ours[select], ours[scorer], theirs[select], theirs[scorer], procedure)
 
 
-def _output_means(ours, theirs, procedure: Procedure, select: str) -> dict[str, float]:
-    """Mean reward, judge score and length in tokens of what the procedure outputs."""
-    totals = np.zeros(3)
+def _outputs(ours, theirs, procedure: Procedure, select: str) -> np.ndarray:
+    """Expected reward, judge score and length in tokens of what the procedure outputs, (P, 3)."""
+    rows = []
     for prompt, reference in zip(ours, theirs, strict=True):
         quantiles = reference_quantiles(prompt[select], reference[select])
         weights = selection_weights(prompt[select], procedure, quantiles)
-        totals += [weights @ prompt[name] for name in ("reward", "judge", "n_tokens")]
-    return dict(zip(("mean_reward", "mean_judge", "mean_length"), totals / len(ours), strict=True))
+        rows.append([weights @ prompt[name] for name in ("reward", "judge", "n_tokens")])
+    return np.array(rows)
+
+
+def best_of_n_rows(task: str, scores: pl.DataFrame, counts: Sequence[int]) -> list[dict]:
+    """Measure the best of n of the reference's own responses, by the reward, against another one of them.
+
+    Parameters
+    ----------
+    task : whose responses they are.
+    scores : reference rollouts with reward, judge and gold, K a prompt.
+    counts : n, each below K; 1 is the reference itself, with win rate one half.
+
+    Returns
+    -------
+    Rows of a table with the columns BEST_OF_SCHEMA: a row per n, scorer and prompt.
+    """
+    rows = []
+    for prompt, n in product(group_scores(scores), counts):
+        weights = selection_weights(prompt["reward"], f"bon({n})")
+        means = {f"mean_{name}": float(weights @ prompt[name]) for name in ("reward", "judge")}
+        for scorer in [name for name in SCORERS if name in prompt.columns]:
+            rate = best_of_n_win_rate(prompt["reward"], prompt[scorer], n)
+            key = {"task": task, "n": n, "scorer": scorer, "prompt_id": prompt.prompt_id}
+            rows.append({**key, "win_rate": rate, **means})
+    return rows
 
 
 def share_of_limit(

@@ -1,0 +1,41 @@
+"""Measure best-of-N of the reference's own responses against the reference."""
+
+from pathlib import Path
+
+import polars as pl
+from tqdm import tqdm
+
+from infalign.records.command import run_command
+from infalign.records.config import Config, read_config, task_folder
+from infalign.records.metrics import BEST_OF_SCHEMA, best_of_n_rows
+from infalign.records.sweep import policies
+from infalign.records.tables import read_table, write_table
+
+COLUMNS = ["prompt_id", "sample_id", "reward", "judge"]
+
+
+def evaluate_best_of_n(config: Path, /, *, tasks: Path, out: Path) -> None:
+    """Write win rates and mean scores of best-of-N, prompt by prompt.
+
+    Parameters
+    ----------
+    config : the run's recorded configuration.
+    tasks : folder of the shared results.
+    out : table to write.
+    """
+    run = read_config(config)
+    rows = []
+    for name in tqdm(run.tasks, desc="tasks", disable=None):
+        path = tasks / task_folder(run, name) / "scores" / "evaluation.parquet"
+        rows += best_of_n_rows(name, read_table(path, COLUMNS), sizes(run, name))
+    write_table(pl.DataFrame(rows, schema=BEST_OF_SCHEMA), out, {"run": run.run})
+
+
+def sizes(run: Config, task: str) -> list[int]:
+    """N: 1, those of the evaluation and those that policies of the task are trained for, as far as K rollouts reach."""
+    trained = [int(p.strength) for p in policies(run) if p.task == task and p.strength_kind == "n"]
+    return sorted(n for n in {1, *run.evaluation.n, *trained} if n < run.tasks[task].rollouts.n_rollouts)
+
+
+if __name__ == "__main__":
+    run_command(evaluate_best_of_n)
