@@ -19,14 +19,13 @@ def estimation_error(
     settings : JSON of the configuration's block `estimation`.
     seed : of the nested draws.
     out : table of the tests to write.
-    log_distribution : table of log F to write; its manifest says which prompt has no exponential fit, and why.
+    log_distribution : table of log F to write.
     """
     block = parse_block(Estimation, settings)
     prompt_ids, rewards = rewards_by_prompt(read_table(scores, ["prompt_id", "sample_id", "reward"]))
     facts = {"seed": seed, "settings": block.model_dump()}
     write_table(estimation_table(rewards, block, seed), out, facts)
-    curves, unfitted = log_distribution_table(prompt_ids, rewards, block)
-    write_table(curves, log_distribution, {**facts, "without_fit": unfitted})
+    write_table(log_distribution_table(prompt_ids, rewards, block), log_distribution, facts)
 
 
 if __name__ == "__main__":

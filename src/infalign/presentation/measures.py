@@ -328,7 +328,7 @@ def difference_growth(item: DifferenceGrowth, tables: Tables, bootstrap: Bootstr
             )
         grown.append(Curve(kl=small.kl, win_rate=0.5 + large.win_rate - small.win_rate))
         second.append(large)
-    intervals = tuple(_difference(*curves, item.kl, bootstrap) for curves in (grown, second))
+    intervals = tuple(_difference(a, b, item.kl, bootstrap) for a, b in (grown, second))
     return _judged(intervals, list(zip((item.a, item.b), grown, strict=True)), item.kl)
 
 

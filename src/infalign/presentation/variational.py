@@ -10,14 +10,14 @@ import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 from infalign.errors import InputError
 from infalign.presentation.style import BLACK, BLUE, GREY, ORANGE, Series, print_style
 
 # Amini et al. 2025, table 1: M to the share of 5,000 prompts.
 PAPER_REJECTIONS = {5: 0.0614, 20: 0.0402, 100: 0.0114, 200: 0.0006, 250: 0.0}
-SAMPLING_LOOKS = {"nested": (BLUE, "o", "-"), "independent": (ORANGE, "s", "--")}
+SAMPLING_LOOKS = {"nested": (BLUE, "o", "-", -0.06), "independent": (ORANGE, "s", "--", 0.06)}
 SAMPLING_NAMES = {
     "nested": "M of the same rollouts (nested)",
     "independent": "M further rollouts (independent)",
@@ -40,12 +40,12 @@ def figure_estimation(estimation: pl.DataFrame) -> Figure:
     with print_style():
         figure = Figure(figsize=(5.2, 3.6), layout="constrained")
         axis = figure.subplots()
-        for sampling, (color, marker, line) in SAMPLING_LOOKS.items():
+        for sampling, (color, marker, line, shift) in SAMPLING_LOOKS.items():
             rows = estimation.filter(sampling=sampling).sort("size")
             rate = rows["rejection_rate"].to_numpy()
             bars = np.abs(np.array([rows["ci_low"], rows["ci_high"]]) - rate)
             axis.errorbar(
-                [sizes.index(size) for size in rows["size"]], rate, yerr=bars, color=color, marker=marker,
+                [sizes.index(size) + shift for size in rows["size"]], rate, yerr=bars, color=color, marker=marker,
                 linestyle=line, markersize=5, elinewidth=0.9, label=SAMPLING_NAMES[sampling],
             )  # fmt: skip
         paper = {sizes.index(size): rate for size, rate in PAPER_REJECTIONS.items() if size in sizes}
@@ -61,7 +61,7 @@ def figure_estimation(estimation: pl.DataFrame) -> Figure:
         axis.set_xticks(range(len(sizes)), [str(size) for size in sizes])
         axis.set(xlabel="Rollouts M", ylabel=f"Prompts that differ from {first['n_full']} rollouts (%)")
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
-        axis.set_ylim(bottom=0.0)
+        axis.set_ylim(bottom=-0.02 * axis.get_ylim()[1])  # a rate of 0 is seen whole
         axis.set_title(f"{first['task']}, {first['n_prompts']} prompts, {first['n_constant']} of one reward")
         figure.legend(loc="outside lower center", ncols=2)
         figure.suptitle("How many prompts' rewards M rollouts do not represent", fontsize=10.5)
@@ -73,7 +73,7 @@ def figure_log_distribution(curves: pl.DataFrame) -> Figure:
 
     Parameters
     ----------
-    curves : columns kind, mean_reward, size, reward, log_f, log_a, b; log_a null where there is no fit.
+    curves : columns kind, mean_reward, size, reward, log_f, log_a, b.
 
     References
     ----------
@@ -89,9 +89,9 @@ def figure_log_distribution(curves: pl.DataFrame) -> Figure:
             part = curves.filter(kind=kind)
             for size in sizes:
                 rows = part.filter(size=size).sort("reward")
-                axis.plot(
-                    rows["reward"], rows["log_f"], color=colors[size], linewidth=1.2, label=f"M = {size}"
-                )
+                axis.step(
+                    rows["reward"], rows["log_f"], where="pre", color=colors[size], linewidth=1.2, label=f"M = {size}"
+                )  # fmt: skip
             _draw_fit(axis, part)
             axis.set_title(f"{kind} prompt (mean reward {part['mean_reward'][0]:.2f})")
             axis.set_xlabel("Reward")
@@ -105,11 +105,9 @@ def figure_log_distribution(curves: pl.DataFrame) -> Figure:
 
 def _draw_fit(axis: Axes, part: pl.DataFrame) -> None:
     log_a, b = part["log_a"][0], part["b"][0]
-    if log_a is None:
-        axis.text(0.97, 0.04, "no exponential fit", transform=axis.transAxes, ha="right", fontsize=7.5)
     seen = part["reward"].to_numpy()
     rewards = np.linspace(seen.min(), seen.max(), 200)
-    curve = np.full(200, np.nan) if log_a is None else -np.exp(log_a - b * rewards)
+    curve = -np.exp(log_a - b * rewards)
     axis.plot(rewards, curve, color=BLACK, linewidth=1.0, linestyle="--", label="exponential fit")
 
 
@@ -185,6 +183,8 @@ def _scale_by_rollouts(axis: Axes, sizes: Sequence[int], seconds: float) -> None
     axis.set_xlabel("Rollouts M behind F")
     above = axis.secondary_xaxis("top", functions=(_times(seconds), _times(1 / seconds)))
     above.set_xticks([size * seconds for size in sizes], [f"{size * seconds:.3g}" for size in sizes])
+    for scaled in (axis, above):
+        scaled.xaxis.set_minor_locator(NullLocator())
     above.set_xlabel("Sampling and scoring them (s)")
 
 

@@ -10,13 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from infalign.errors import InputError
-from infalign.mathematics.estimation import (
-    ExponentialFit,
-    KSRow,
-    exponential_fit,
-    ks_table,
-    log_distribution_estimates,
-)
+from infalign.mathematics.estimation import KSRow, exponential_fit, ks_table, log_distribution_estimates
 from infalign.records.config import Estimation
 
 KINDS = ("adversarial", "neutral", "positive")
@@ -116,7 +110,7 @@ def shown_prompts(rewards: NDArray[np.float64]) -> list[int]:
 
 def log_distribution_table(
     prompt_ids: Sequence[str], rewards: NDArray[np.float64], settings: Estimation
-) -> tuple[pl.DataFrame, dict[str, str]]:
+) -> pl.DataFrame:
     """Follow log F as M grows for three prompts, and fit an exponential curve to each at the most rollouts.
 
     F is counted as vBoN counts it, (1 + below)/(1 + M), so that nothing is the logarithm of 0.
@@ -129,34 +123,27 @@ def log_distribution_table(
 
     Returns
     -------
-    Columns LOG_DISTRIBUTION_SCHEMA, a row per prompt, M and different reward (log_a and b of the fit
-    log F = -exp(log_a - b reward), null where there is none); and why there is none, by prompt.
+    Columns LOG_DISTRIBUTION_SCHEMA, a row per prompt, M and different reward; log_a and b are those of the
+    fit log F = -exp(log_a - b reward).
+
+    Raises
+    ------
+    InputError
+        As `shown_prompts`, or a prompt's log F cannot be fitted.
 
     References
     ----------
     Amini et al. 2025, Variational best-of-N alignment, section 5.1, figure 3, and footnote 17 (the fit).
     """
     rewards = rewards[:, : settings.n_full]
-    parts, unfitted = [], {}
+    sizes = sorted({*settings.sizes, settings.n_full})
+    parts = []
     for kind, row in zip(KINDS, shown_prompts(rewards), strict=True):
         name, own = prompt_ids[row], rewards[row]
-        fit, problem = _fit(own, name)
-        if problem:
-            unfitted[name] = problem
+        fit = exponential_fit(own, log_distribution_estimates(own, [len(own)], own)[0], name)
         facts = {"task": settings.task, "kind": kind, "prompt_id": name, "mean_reward": float(own.mean())}
-        curve = {"log_a": fit and fit.log_a, "b": fit and fit.b}
-        sizes = sorted({*settings.sizes, settings.n_full})
         at = np.unique(own)
         for size, log_f in zip(sizes, log_distribution_estimates(own, sizes, at), strict=True):
-            values = {"size": size, "reward": at, "log_f": log_f}
-            parts.append(pl.DataFrame({**facts, **values, **curve}, schema=LOG_DISTRIBUTION_SCHEMA))
-    return pl.concat(parts), unfitted
-
-
-def _fit(rewards: NDArray[np.float64], name: str) -> tuple[ExponentialFit | None, str]:
-    """The curve through log F at a prompt's own rewards, or none and the reason."""
-    (log_f,) = log_distribution_estimates(rewards, [len(rewards)], rewards)
-    try:
-        return exponential_fit(rewards, log_f, name), ""
-    except InputError as error:
-        return None, str(error)
+            values = {"size": size, "reward": at, "log_f": log_f, "log_a": fit.log_a, "b": fit.b}
+            parts.append(pl.DataFrame({**facts, **values}, schema=LOG_DISTRIBUTION_SCHEMA))
+    return pl.concat(parts)
