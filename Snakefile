@@ -9,7 +9,14 @@ from dataclasses import asdict
 from snakemake.utils import min_version
 
 from infalign.errors import InputError
-from infalign.records.config import check_data, parse_config, settings_json, shared_json, task_folder
+from infalign.records.config import (
+    check_data,
+    estimation_sampling,
+    parse_config,
+    settings_json,
+    shared_json,
+    task_folder,
+)
 from infalign.records.disk import check_disk
 from infalign.records.provenance import code_hash
 from infalign.records.sweep import (
@@ -20,6 +27,7 @@ from infalign.records.sweep import (
     policy_sets,
     reference_sampling,
     reference_sets,
+    with_varied_rollouts,
 )
 
 min_version("9.27")
@@ -74,6 +82,7 @@ include: "workflow/rules/rollouts.smk"
 include: "workflow/rules/policies.smk"
 include: "workflow/rules/theory.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/estimation.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

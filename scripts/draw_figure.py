@@ -5,13 +5,16 @@ from pathlib import Path
 import polars as pl
 
 from infalign.mathematics.procedures import parse_procedure
-from infalign.presentation import figures
+from infalign.presentation import figures, variational
 from infalign.presentation.temperature import figure_temperatures
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config, task_folder
+from infalign.records.methods import VBoNSettings
 from infalign.records.metrics import main_condition
-from infalign.records.sweep import conditions
+from infalign.records.sweep import conditions, policies, with_varied_rollouts
 from infalign.records.tables import read_table
+
+TASK_FIGURES = ("calibration", "front", "bound", "cost")  # the name goes on with that of the task
 
 
 def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
@@ -19,38 +22,64 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
 
     Parameters
     ----------
-    name : of the figure, e.g. transforms, calibration_helpful, inference_time, scaling_by_judge.
+    name : of the figure, e.g. transforms, calibration_helpful, inference_time, scaling_by_judge, front_helpful.
     run : folder of the run, with its configuration and tables.
     tasks : folder of the shared results.
     """
     config = read_config(run / "config.json")
-    kind, _, task = name.partition("calibration_")
-    if task:
-        scores = read_table(
-            tasks / task_folder(config, task) / "scores" / "train.parquet", ["prompt_id", "reward"]
-        )
-        figure = figures.figure_calibration(scores, task=task)
-    elif kind == "transforms":
+    kind, _, task = name.partition("_")
+    if kind in TASK_FIGURES and task in config.tasks:
+        figure = task_figure(kind, task, config, run, tasks / task_folder(config, task))
+    elif name == "transforms":
         figure = figures.figure_transforms(read_table(run / "ideal.parquet"))
-    elif kind == "gold":
+    elif name == "estimation":
+        figure = variational.figure_estimation(read_table(run / "estimation.parquet"))
+    elif name == "log_distribution":
+        figure = variational.figure_log_distribution(read_table(run / "log_distribution.parquet"))
+    elif name == "gold":
         figure = figures.figure_gold(pl.read_parquet(run / "gold.parquet"))
-    elif kind == "overview":
+    elif name == "overview":
         goals = [(task, goal.procedure) for task, goal in config.goals.items()]
-        figure = figures.figure_overview(main_metrics(config, run), goals)
-    elif kind == "temperatures":
+        figure = figures.figure_overview(main_table("metrics", config, run), goals)
+    elif name == "temperatures":
         several = [task for task, block in config.tasks.items() if len(conditions(block)) > 1]
         tables = [read_table(run / f"{table}.parquet") for table in ("metrics", "best_of_n")]
         figure = figure_temperatures(*tables, several)
-    elif kind in ("methods", "matched_kl"):
-        figure = comparison_figure(kind, config, run)
+    elif name in ("methods", "matched_kl"):
+        figure = comparison_figure(name, config, run)
     else:
-        figure = win_rate_figure(kind, config, run)
+        figure = win_rate_figure(name, config, run)
     figures.save_figure(figure, run / "figures" / name)
 
 
-def main_metrics(config: Config, run: Path) -> pl.DataFrame:
-    """Read the metrics of each task's main condition, which all figures but `temperatures` show."""
-    return main_condition(read_table(run / "metrics.parquet"), config)
+def main_table(name: str, config: Config, run: Path) -> pl.DataFrame:
+    """Read a table at each task's main condition, which all figures but `temperatures` show."""
+    return main_condition(read_table(run / f"{name}.parquet"), config)
+
+
+def task_figure(kind: str, task: str, config: Config, run: Path, folder: Path):
+    """Draw a figure of one task; `folder` holds its shared results."""
+    if kind == "calibration":
+        scores = read_table(folder / "scores" / "train.parquet", ["prompt_id", "reward"])
+        return figures.figure_calibration(scores, task=task)
+    metrics = main_table("metrics", config, run)
+    if kind == "cost":
+        names = [policy.slug for policy in with_varied_rollouts(policies(config), task)]
+        seconds = sum(
+            measured_seconds(folder / part / "train.seconds.tsv") for part in ("rollouts", "scores")
+        )
+        return variational.figure_cost(metrics, names, task, seconds / config.tasks[task].rollouts.n_rollouts)
+    best_of_n = main_table("best_of_n", config, run)
+    if kind == "front":
+        return figures.figure_front(metrics, best_of_n, task)
+    forms = [name for name, settings in config.methods.items() if isinstance(settings, VBoNSettings)]
+    title = "vBoN's objective and its lower bound"
+    return figures.figure_front(metrics, best_of_n, task, methods=forms, title=title)
+
+
+def measured_seconds(path: Path) -> float:
+    """Read the seconds that Snakemake measured of a job."""
+    return float(pl.read_csv(path, separator="\t")["s"][0])
 
 
 def comparison_figure(name: str, config: Config, run: Path):
@@ -59,14 +88,16 @@ def comparison_figure(name: str, config: Config, run: Path):
     panels = list(dict.fromkeys(panels))
     if name == "matched_kl":
         return figures.figure_matched_kl(read_table(run / "methods.parquet"), panels)
-    return figures.figure_methods(main_metrics(config, run), read_table(run / "ideal.parquet"), panels)
+    return figures.figure_methods(
+        main_table("metrics", config, run), read_table(run / "ideal.parquet"), panels
+    )
 
 
 def win_rate_figure(name: str, config: Config, run: Path):
     """Draw a figure of win rates against KL; `_by_judge` selects by the judge instead of the reward."""
     kind = name.removesuffix("_by_judge")
     select = "reward" if kind == name else "judge"
-    tables = [main_metrics(config, run)]
+    tables = [main_table("metrics", config, run)]
     tables += [read_table(run / f"{table}.parquet") for table in ("offline", "ideal")]
     goals = [(task, parse_procedure(goal.procedure)) for task, goal in config.goals.items()]
     if kind == "standard":

@@ -29,7 +29,7 @@ def publish_run(run: Path, /, *, out: Path, date: str, commit: str, notes: Path 
     methods = read_table(run / "methods.parquet", ["series", "kl"])
     write_summary(
         out,
-        read_table(run / "claims.parquet", ["claim", "verdict"]),
+        pl.concat([read_table(run / f"{name}.parquet") for name in ("claims", "cost_claims")]),
         run=run.name,
         date=date,
         commit=commit,

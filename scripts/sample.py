@@ -20,6 +20,7 @@ def sample(
     settings: str,
     seed: int,
     out: Path,
+    n_prompts: int | None = None,
 ) -> None:
     """Sample responses.
 
@@ -31,9 +32,11 @@ def sample(
     settings : JSON of the configuration's block `rollouts`, with the numbers of this set of responses.
     seed : of the draws.
     out : table to write.
+    n_prompts : how many of the split's prompts, the first ones; default: all.
     """
     rollouts = parse_block(Rollouts, settings)
     rows = read_table(prompts, ["prompt_id", "prompt", "split"]).filter(pl.col("split") == split)
+    rows = rows.head(rows.height if n_prompts is None else n_prompts)
     policy, tokenizer = load_language_model(model)
     frame = sample_responses(
         policy,

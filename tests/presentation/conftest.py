@@ -35,6 +35,11 @@ def scores():
 
 
 @pytest.fixture(scope="session")
+def best_of_n():
+    return result_tables.build_best_of_n()
+
+
+@pytest.fixture(scope="session")
 def further():
     """Metrics and metrics by prompt of every method: those of PPO and the further ones."""
     return result_tables.build_methods()

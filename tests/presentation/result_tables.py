@@ -29,6 +29,8 @@ METHODS = {
 }
 
 PROMPT_COLUMNS = ["task", "policy", "procedure", "select", "scorer", "prompt_id", "win_rate", "kl"]
+PROMPT_COLUMNS += ["reward_gain"]
+REFERENCE_REWARD, REWARD_SLOPE = -1.0, 2.0  # a win rate of 0.6 is a reward of -0.8
 POLICY_COLUMNS = [
     "policy", "method", "transform", "calibrator", "n_rollouts", "strength_kind", "strength", "seed",
 ]  # fmt: skip
@@ -96,6 +98,7 @@ def build_prompt_metrics(
                 rate = win_rate_at(strength, gains[transform]) + noise * rng.standard_normal(n_prompts)
                 key = (task, slug(transform, calibrator, strength), procedure, select, scorer)
                 columns = [*([value] * n_prompts for value in key), prompts, rate, kl]
+                columns += [REWARD_SLOPE * (rate - 0.5)]
                 parts.append(pl.DataFrame(dict(zip(PROMPT_COLUMNS, columns, strict=True))))
     return pl.concat(parts)
 
@@ -118,14 +121,15 @@ def _described(prompt_metrics, facts):
     keys = ["task", "policy", "procedure", "select", "scorer"]
     half = {name: 1.96 * pl.col(name).std() / pl.len().sqrt() for name in ("win_rate", "kl")}
     means = prompt_metrics.group_by(keys, maintain_order=True).agg(
-        pl.col("win_rate", "kl").mean(), half=half["win_rate"], kl_half=half["kl"]
+        pl.col("win_rate", "kl", "reward_gain").mean(), half=half["win_rate"], kl_half=half["kl"]
     )
     share = pl.when(pl.col("transform") != "raw").then(0.8 + 0.1 * pl.col("strength"))
     return means.join(facts, on="policy", maintain_order="left").with_columns(
         ci_low=pl.col("win_rate") - pl.col("half"), ci_high=pl.col("win_rate") + pl.col("half"),
         kl_low=pl.col("kl") - pl.col("kl_half"), kl_high=pl.col("kl") + pl.col("kl_half"),
         split=pl.lit("evaluation"), share_of_limit=share, mean_length=pl.lit(20.0),
-    )  # fmt: skip
+        mean_reward=REFERENCE_REWARD + pl.col("reward_gain"),
+    ).drop("reward_gain")  # fmt: skip
 
 
 def build_methods(*, n_prompts=40, noise=0.02, seed=7):
@@ -143,11 +147,21 @@ def build_methods(*, n_prompts=40, noise=0.02, seed=7):
             for procedure, select in product(procedures("helpful"), ("reward", "judge")):
                 rate = win_rate_at(level, gain) + noise * rng.standard_normal(n_prompts)
                 columns = [*([v] * n_prompts for v in ("helpful", policy, procedure, select, "judge"))]
-                columns += [prompts, rate, kl]
+                columns += [prompts, rate, kl, REWARD_SLOPE * (rate - 0.5)]
                 parts.append(pl.DataFrame(dict(zip(PROMPT_COLUMNS, columns, strict=True))))
     facts = pl.DataFrame(described, schema=POLICY_COLUMNS, orient="row")
     by_prompt = pl.concat(parts)
     return _described(by_prompt, facts), by_prompt
+
+
+def build_best_of_n(sizes=(1, 2, 4, 8), *, n_prompts=5):
+    """Best-of-n of the reference by prompt: its win rate n/(n + 1), its reward as that of the policies."""
+    rows = [
+        ("helpful", n, "judge", f"helpful-{index:03d}", n / (n + 1), REFERENCE_REWARD + n / (n + 1) - 0.5)
+        for n, index in product(sizes, range(n_prompts))
+    ]
+    columns = ["task", "n", "scorer", "prompt_id", "win_rate", "mean_reward"]
+    return pl.DataFrame(rows, schema=columns, orient="row")
 
 
 def build_scores():

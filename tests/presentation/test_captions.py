@@ -19,6 +19,11 @@ KINDS = {
     "matched_kl": "Methods at matched KL",
     "gold": "Judge and gold",
     "temperatures": "Sampling temperatures",
+    "front_helpful": "Win rate and mean reward against KL, task helpful",
+    "bound_helpful": "lower bound, task helpful",
+    "cost_helpful": "What rollouts bring and cost, task helpful",
+    "estimation": "How many rollouts estimate F",
+    "log_distribution": "Estimates of log F",
 }
 
 

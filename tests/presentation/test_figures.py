@@ -5,8 +5,9 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
+from infalign.mathematics.pareto_front import on_front
 from infalign.presentation import figures
-from infalign.presentation.pareto import on_front, without_reference
+from infalign.presentation.measures import without_reference
 from infalign.presentation.style import Series, procedure_name, transform_look
 
 

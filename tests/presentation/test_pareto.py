@@ -6,15 +6,13 @@ import pytest
 from result_tables import GAINS, METHODS, build_methods, build_metrics, build_prompt_metrics, win_rate_at
 
 from infalign.errors import InputError
+from infalign.mathematics.pareto_front import front_shares, hypervolume, on_front
 from infalign.presentation.claims import evaluate_claims, parse_claims
 from infalign.presentation.measures import Bootstrap, Tables
 from infalign.presentation.pareto import (
     METHODS_SCHEMA,
     Resampling,
     compare_methods,
-    front_shares,
-    hypervolume,
-    on_front,
 )
 
 GOALS = {"helpful": "exp(10)", "harmless": "exp(-10)"}
@@ -130,10 +128,24 @@ def test_best_of_one_is_the_reference_and_left_out(compared):
 def test_shares_add_up_and_columns_are_the_schemas(compared):
     assert dict(compared.schema) == METHODS_SCHEMA
     one = compared.filter(task="helpful", procedure="bon(4)", select="reward", kl=0.5)
-    for share in ("front_share", "policy_share"):
+    for share in ("front_share", "reward_front_share", "policy_share"):
         assert one[share].sum() == pytest.approx(1.0)
     assert one["series"].is_unique().all()
     assert (one["front_low"] <= one["front_share"]).all() and (one["front_share"] <= one["front_high"]).all()
+
+
+def test_the_front_of_rewards_is_another_than_that_of_win_rates(all_metrics, all_prompt_metrics):
+    """Where vBoN alone gains reward, its policies are the whole front by reward, whatever their win rates."""
+    gain = pl.when(pl.col("policy").str.starts_with("vbon-")).then(pl.col("kl")).otherwise(-0.1)
+    table = compare_methods(
+        all_metrics, all_prompt_metrics.with_columns(reward_gain=gain), GOALS, resampling=FAST
+    )
+    assert row_of(table, "vbon")["reward_front_share"] == 1.0
+    assert row_of(table, "dpo")["reward_front_share"] == 0.0
+    before = compare_methods(all_metrics, all_prompt_metrics, GOALS, resampling=FAST)
+    assert table["front_share"].equals(before["front_share"])
+    # as the fixture has it the reward is a multiple of the win rate's gain: the same front
+    assert before["reward_front_share"].equals(before["front_share"])
 
 
 def test_the_table_and_the_claims_measure_alike(all_metrics, all_prompt_metrics):
@@ -183,7 +195,7 @@ def test_a_front_that_noise_decides_has_a_wide_interval():
             {"policy": name, "prompt_id": [f"{i:02d}" for i in range(50)], "win_rate": rate, "kl": 0.5}
         )
         for name, rate in zip(("dpo", "ipo"), rates, strict=True)
-    ).with_columns(**{name: pl.lit(value) for name, value in key.items()})
+    ).with_columns(**{name: pl.lit(value) for name, value in key.items()}, reward_gain=pl.lit(0.0))
     row = row_of(compare_methods(metrics, by_prompt, GOALS), "ipo", procedure="none")
     assert (row["front_share"], row["front_low"], row["front_high"]) == (1.0, 0.0, 1.0)
     assert row["hypervolume"] == pytest.approx(0.5 * 0.2001)

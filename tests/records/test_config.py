@@ -11,6 +11,7 @@ from infalign.errors import InputError
 from infalign.records.config import (
     Config,
     check_data,
+    estimation_sampling,
     parse_config,
     parse_config_json,
     settings_json,
@@ -27,6 +28,7 @@ from infalign.records.sweep import (
     policy_sets,
     reference_sampling,
     reference_sets,
+    with_varied_rollouts,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -335,3 +337,54 @@ def test_default_and_methods_share_everything_up_to_the_policies():
         strengths.setdefault(policy.method, set()).add(policy.strength)
     assert all(len(found) >= 4 for found in strengths.values())
     assert {settings.kind for settings in methods.methods.values()} == set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"task": "sums"}, "estimation.task: unknown task 'sums'; the tasks are helpful, harmless"),
+        ({"task": "helpful", "sizes": [5, 700]}, "sizes must be at most n_full = 600, got 700; remove it"),
+        (
+            {"task": "helpful", "n_prompts": 9},
+            "estimation.n_prompts must be at most 8 (tasks.helpful.corpus.n_evaluation_prompts), got 9",
+        ),
+        ({"task": "helpful", "level": 1.0}, "estimation.level: Input should be less than 1, got 1.0"),
+    ],
+)
+def test_an_estimation_that_cannot_be(smoke, block, message):
+    smoke["estimation"] = block
+    assert message in refused(smoke)
+
+
+def test_estimation_rolls_out_both_samples_and_counts_their_disk(smoke, tmp_path):
+    smoke["estimation"] = {"task": "helpful", "n_full": 60, "sizes": [5, 20]}
+    config = parse_config(smoke)
+    sampling = estimation_sampling(config.tasks["helpful"], config.estimation)
+    assert sampling.n_rollouts == 80
+    assert sampling.temperature == config.tasks["helpful"].rollouts.temperature
+    without = parse_config({key: value for key, value in smoke.items() if key != "estimation"})
+    more = needed_bytes(config, [], tmp_path) - needed_bytes(without, [], tmp_path)
+    assert more == 2 * 8 * 80 * 24 * BYTES_PER_TOKEN
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "smoke" / "estimation.parquet").touch()
+    assert needed_bytes(config, [], tmp_path) == needed_bytes(without, [], tmp_path)
+
+
+def test_policies_that_differ_in_their_rollouts_are_found(smoke):
+    smoke["methods"]["vbon"] = {"updates": 1}
+    smoke["policies"] += [
+        {"tasks": ["helpful"], "method": "vbon", "n": [10], "n_rollouts": [4, 8], "seeds": [0, 1]},
+        {"tasks": ["helpful"], "method": "vbon", "n": [2]},
+        {"tasks": ["harmless"], "method": "vbon", "n": [10]},
+        {
+            "tasks": ["harmless"],
+            "method": "ppo",
+            "reward": ["identity"],
+            "kl": [0.5],
+            "n_rollouts": [4, 8],
+        },
+    ]
+    rows = policies(parse_config(smoke))
+    found = [policy.slug for policy in with_varied_rollouts(rows, "helpful")]
+    assert found == ["vbon-k4-n10-s0", "vbon-k4-n10-s1", "vbon-k8-n10-s0", "vbon-k8-n10-s1"]
+    assert with_varied_rollouts(rows, "harmless") == []

@@ -12,6 +12,7 @@ from infalign.records.config import Evaluation, parse_config
 from infalign.records.metrics import (
     BEST_OF_SCHEMA,
     METRICS_SCHEMA,
+    PROMPT_SCHEMA,
     best_of_n_rows,
     distinct_bigrams,
     main_condition,
@@ -152,3 +153,26 @@ def test_best_of_n_of_the_reference_is_that_of_independent_draws():
     assert rates == pytest.approx({1: 1 / 2, 3: 3 / 4})
     means = dict(table.group_by("n").agg(pl.col("mean_judge").mean()).rows())
     assert means == pytest.approx({1: 6.5, 3: 13 * 3 / 4})  # mean of the largest of n of 1..K
+
+
+def test_the_reward_gain_is_over_the_reference_through_the_same_procedure():
+    """Two points above the reference response by response: so is the best or the worst of any n."""
+    reference = np.random.default_rng(1).normal(size=(3, 8))
+    arguments = (scores(reference + 2), scores(reference), EVALUATION, OFFLINE)
+    rows, prompt_rows = policy_metrics(POLICY, 0.1, MAIN, *arguments)
+    table, means = pl.DataFrame(prompt_rows, schema=PROMPT_SCHEMA), pl.DataFrame(rows, schema=METRICS_SCHEMA)
+    assert set(table["procedure"]) == {"none", "bon(2)", "bon(4)", "won(2)", "won(4)"}
+    np.testing.assert_allclose(table["reward_gain"], 2.0)
+    standard = means.filter(procedure="none", select="reward", scorer="judge")["mean_reward"][0]
+    assert standard == pytest.approx(reference.mean() + 2)
+
+
+def test_best_of_n_of_the_reference_by_hand():
+    values = np.array([[3.0, 1.0, 2.0, 4.0], [0.0, -1.0, 1.0, 2.0]])
+    table = pl.DataFrame(best_of_n_rows("helpful", MAIN, scores(values), [1, 2]), schema=BEST_OF_SCHEMA)
+    assert set(table["scorer"]) == {"judge", "gold"} and table.height == 2 * 2 * 2
+    np.testing.assert_allclose(table.filter(n=1)["win_rate"], 0.5)
+    np.testing.assert_allclose(table.filter(n=2)["win_rate"], 2 / 3)
+    # of the six pairs of 1, 2, 3, 4 one has its best at 2, two at 3, three at 4
+    best = table.filter(n=2, scorer="judge", prompt_id="p0")["mean_reward"][0]
+    assert best == pytest.approx((2 + 2 * 3 + 3 * 4) / 6)

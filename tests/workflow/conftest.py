@@ -53,7 +53,7 @@ class Project:
         return {
             str(path.relative_to(results)): path.read_bytes()
             for path in sorted(results.rglob("*.parquet"))
-            if path.name != "training.parquet"
+            if path.name not in ("training.parquet", "cost_claims.parquet")
         }
 
 

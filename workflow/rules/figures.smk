@@ -2,6 +2,16 @@
 
 WIN_RATE_TABLES = [f"{RUN}/{name}.parquet" for name in ("metrics", "offline", "ideal")]
 SEVERAL = any(len(conditions(task)) > 1 for task in CONFIG.tasks.values())
+FRONT_TABLES = [f"{RUN}/{name}.parquet" for name in ("metrics", "best_of_n")]
+METHODS_OF = {name: {policy.method for policy in POLICIES if policy.task == name} for name in FOLDER_OF}
+
+
+def forms_of(task):
+    """Objectives of vBoN that a task's policies have: exact, bound."""
+    settings = [CONFIG.methods[method] for method in METHODS_OF[task]]
+    return {block.objective for block in settings if block.kind == "vbon"}
+
+
 GOLD = any(task.corpus.source == "embedded" for task in CONFIG.tasks.values())
 FIGURE_TABLES = {
     "transforms": [f"{RUN}/ideal.parquet"],
@@ -20,6 +30,17 @@ FIGURE_TABLES = {
     "overview": [f"{RUN}/metrics.parquet"],
     **({"gold": [f"{RUN}/gold.parquet"]} if GOLD else {}),
     **({"temperatures": [f"{RUN}/{name}.parquet" for name in ("metrics", "best_of_n")]} if SEVERAL else {}),
+    **{f"front_{name}": FRONT_TABLES for name, methods in METHODS_OF.items() if len(methods) > 1},
+    **{f"bound_{name}": FRONT_TABLES for name in FOLDER_OF if len(forms_of(name)) > 1},
+    **{
+        f"cost_{name}": [
+            f"{RUN}/metrics.parquet",
+            *(f"{SHARED}/{folder}/{part}/train.seconds.tsv" for part in ("rollouts", "scores")),
+        ]
+        for name, folder in FOLDER_OF.items()
+        if with_varied_rollouts(POLICIES, name)
+    },
+    **({name: [table] for name, table in ESTIMATION_TABLES.items()} if CONFIG.estimation else {}),
 }
 FIGURES = expand(f"{RUN}/figures/{{figure}}.{{format}}", figure=FIGURE_TABLES, format=["svg", "png"])
 

@@ -10,9 +10,13 @@ rule judge_claims:
         metrics=rules.evaluate.output.metrics,
         prompts=rules.evaluate.output.prompts,
         best_of_n=rules.evaluate_best_of_n.output,
+        bounds=rules.best_of_n_bounds.output,
+        estimation=ESTIMATION_TABLES["estimation"] if CONFIG.estimation else [],
+        training=expand(f"{SHARED}/{{at}}/training.parquet", at=POLICY_AT),
         scores=expand(f"{SHARED}/{{task}}/scores/train.parquet", task=TASKS),
     output:
         claims=f"{RUN}/claims.parquet",
+        costs=f"{RUN}/cost_claims.parquet",
         gold=f"{RUN}/gold.parquet",
         html=report(f"{RUN}/claims.html", caption="../report/claims.rst", category="Claims"),
         metrics=report(f"{RUN}/metrics.html", caption="../report/metrics.rst", category="Metrics"),

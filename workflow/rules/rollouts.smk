@@ -13,6 +13,8 @@ rule sample_rollouts:
         f"{SHARED}/{{task}}/rollouts/{{responses}}.parquet",
     log:
         "logs/{task}/sample_rollouts_{responses}.log",
+    benchmark:
+        f"{SHARED}/{{task}}/rollouts/{{responses}}.seconds.tsv"
     conda:
         "../../envs/gpu.yaml"
     params:
@@ -35,6 +37,8 @@ rule score_rollouts:
         f"{SHARED}/{{task}}/scores/{{responses}}.parquet",
     log:
         "logs/{task}/score_rollouts_{responses}.log",
+    benchmark:
+        f"{SHARED}/{{task}}/scores/{{responses}}.seconds.tsv"
     conda:
         "../../envs/gpu.yaml"
     params:

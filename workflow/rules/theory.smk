@@ -36,6 +36,19 @@ rule ideal_frontier:
         "python scripts/ideal_frontier.py {input.config} --out {output} 2> {log}"
 
 
+rule best_of_n_bounds:
+    output:
+        f"{RUN}/bounds.parquet",
+    log:
+        f"logs/{CONFIG.run}/best_of_n_bounds.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        code=code_hash("scripts/best_of_n_bounds.py"),
+    shell:
+        "python scripts/best_of_n_bounds.py --out {output} 2> {log}"
+
+
 rule offline_frontier:
     input:
         config=rules.record_config.output,

@@ -377,7 +377,11 @@ def pairwise_agreement(first: np.ndarray, second: np.ndarray) -> float:
         raise InputError(
             f"agreement needs two arrays (prompts, responses), got {first.shape} and {second.shape}"
         )
-    orders = [np.sign(scores[:, :, None] - scores[:, None, :]) for scores in (first, second)]
-    above = np.triu_indices(first.shape[1], 1)
-    products = (orders[0] * orders[1])[:, above[0], above[1]]
-    return float((1 + products).mean() / 2) if products.size else UNDEFINED
+    if not len(first) or first.shape[1] < 2:
+        return UNDEFINED
+    above = np.triu_indices(first.shape[1], 1)  # one prompt at a time: K² of all of them fill the memory
+    agreements = []
+    for pair in zip(first, second, strict=True):
+        orders = [np.sign(scores[:, None] - scores)[above] for scores in pair]
+        agreements.append((1 + orders[0] * orders[1]).mean() / 2)
+    return float(np.mean(agreements))

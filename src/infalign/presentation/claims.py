@@ -33,8 +33,8 @@ class Claim(BaseModel):
     """One statement of a paper, in our words, and how it is measured here.
 
     `about` says what kind of statement it is: `theory` (the continuous model), `measurement` (of the reward
-    model), `advantage` (one method beats another), `equivalence` (methods are alike), `check` (this project's
-    own, not a paper's).
+    model), `advantage` (one method beats another), `equivalence` (methods are alike), `cost` (time, which is
+    another in every run), `check` (this project's own, not a paper's).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,7 +43,7 @@ class Claim(BaseModel):
     source: str = Field(min_length=1)
     text: str = Field(min_length=1)
     paper_value: str = Field(min_length=1)
-    about: Literal["theory", "measurement", "advantage", "equivalence", "check"]
+    about: Literal["theory", "measurement", "advantage", "equivalence", "cost", "check"]
     expect: Expectation | None = None
     measure: Measure
 
@@ -120,6 +120,9 @@ def _contradictions(claims: Sequence[Claim]) -> list[str]:
         if (item.expect is None) != (item.measure.kind == "not_run"):
             rule = "give expect with every measure but not_run"
             problems.append(f"claim {item.claim}: {rule}, got measure {item.measure.kind}")
+        if (item.about == "cost") != (item.measure.kind == "seconds_ratio"):
+            rule = "measures of seconds, and only they, are about: cost"
+            problems.append(f"claim {item.claim}: {rule}, got measure {item.measure.kind} about {item.about}")
     return problems
 
 
@@ -186,14 +189,19 @@ def _note(item: Claim, measured: Measured, low: float | None) -> str:
 def judge_and_gold(
     claims: Sequence[Claim], tables: Tables, *, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
 ) -> pl.DataFrame:
-    """Evaluate by the judge and by the gold reward the claims that both can score.
+    """Evaluate by the judge and by the gold reward the claims on win rates, which both can score.
 
     Returns
     -------
     claim, text, ours, ci_low, ci_high, verdict (judge) and ours_gold, ci_low_gold, ci_high_gold,
     verdict_gold; no rows where the tables have no gold scorer (real data).
     """
-    scored = [item for item in claims if "scorer" in type(item.measure).model_fields]
+    scored = [
+        item
+        for item in claims
+        if "scorer" in type(item.measure).model_fields
+        and getattr(item.measure, "value", "win_rate") == "win_rate"
+    ]
     judge = evaluate_claims(scored, tables, scorer="judge", bootstrap=bootstrap).drop("source", "paper_value")
     gold = evaluate_claims(scored, tables, scorer="gold", bootstrap=bootstrap)
     gold = gold.select("claim", pl.col("ours", "ci_low", "ci_high", "verdict").name.suffix("_gold"))

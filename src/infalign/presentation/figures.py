@@ -15,8 +15,9 @@ from matplotlib.ticker import MultipleLocator, PercentFormatter
 from scipy.interpolate import PchipInterpolator
 
 from infalign.errors import InputError
+from infalign.mathematics.pareto_front import front_shares, on_front
+from infalign.presentation.measures import without_reference
 from infalign.presentation.miscalibration import MAPS, errors_by_map, sigmoid_table
-from infalign.presentation.pareto import on_front, without_reference
 from infalign.presentation.style import (
     BLACK,
     CALIBRATION_LOOKS,
@@ -389,6 +390,96 @@ def _draw_methods(axis: Axes, trained: pl.DataFrame, ideal: pl.DataFrame) -> dic
     return handles
 
 
+def figure_front(
+    metrics: pl.DataFrame,
+    best_of_n: pl.DataFrame,
+    task: str,
+    *,
+    methods: Sequence[str] | None = None,
+    scorer: str = "judge",
+    title: str = "Win rate and mean reward against KL",
+) -> Figure:
+    """Draw win rate and mean reward against KL, with best-of-n of the reference itself as the mark to reach.
+
+    Policies that one of their own series dominates are faded. The legend gives each series' share of the
+    pooled front of the series drawn, by win rate and by mean reward. Best-of-1 policies and those with fewer
+    rollouts than others of their series are left out.
+
+    Parameters
+    ----------
+    metrics : the run's metrics table.
+    best_of_n : columns task, n, scorer, win_rate, mean_reward; n = 1 is the reference. Its KL is taken as
+        log n - (n - 1)/n nats.
+    task : its name.
+    methods : names to draw; None draws all.
+    scorer : "judge" or "gold", who decides the winner.
+    title : of the figure.
+
+    Raises
+    ------
+    InputError
+        The task has no policy of these methods.
+
+    References
+    ----------
+    Amini et al., Variational best-of-N alignment (ICLR 2025), figures 2, 6 and 7.
+    """
+    wanted = metrics if methods is None else metrics.filter(pl.col("method").is_in(methods))
+    fewer = pl.col("n_rollouts") < pl.col("n_rollouts").max().over("task", *SERIES_KEY[:-1])
+    wanted = wanted.filter(~fewer.fill_null(False)).with_columns(n_rollouts=pl.lit(None, pl.Int64))
+    trained = without_reference(_trained(wanted, task, "none", "reward", scorer))
+    own = (
+        best_of_n.filter(task=task, scorer=scorer).group_by("n").agg(pl.col("win_rate", "mean_reward").mean())
+    )
+    own = own.sort("n").with_columns(kl=pl.col("n").log() - (pl.col("n") - 1) / pl.col("n"))
+    drawn = _present(trained, None)
+    members = np.array([drawn.index(Series(*key)) for key in trained.select(SERIES_KEY).rows()])
+    with print_style():
+        figure = Figure(figsize=(9.0, 3.7), layout="constrained")
+        axes = figure.subplots(1, 2)
+        shares = [
+            _draw_fronts(axis, trained, own, value, members)
+            for axis, value in zip(axes, ("win_rate", "mean_reward"), strict=True)
+        ]
+        _format_axes(axes[0])
+        axes[1].set(xlabel="KL divergence from the reference (nats)", ylabel="Mean reward")
+        handles = {
+            f"{series.label}: {by_rate:.0%}, {by_reward:.0%} of the fronts": _legend_marker(series.look)
+            for series, by_rate, by_reward in zip(drawn, *shares, strict=True)
+        }
+        handles["best-of-n of the reference"] = Line2D([], [], color=BLACK, marker=".", linewidth=1.1)
+        _share_legend(figure, handles)
+        figure.suptitle(f"{title}: {task} (wins decided by {scorer})", fontsize=10.5)
+    return figure
+
+
+def _draw_fronts(
+    axis: Axes, trained: pl.DataFrame, own: pl.DataFrame, value: str, members: np.ndarray
+) -> np.ndarray:
+    """Draw every series with its own front, and return the shares of the pooled one."""
+    rows = trained if value == "win_rate" else _as_rewards(trained)
+    gain = rows["win_rate"].to_numpy() - own[value][0] + 0.5
+    shares = front_shares(rows["kl"].to_numpy(), gain, members, members.max() + 1)
+    edge = _edge(rows)
+    seen = own.filter(pl.col("kl") <= edge)
+    axis.plot(seen["kl"], seen[value], color=BLACK, marker=".", linewidth=1.1, zorder=2)
+    for series in _present(rows, None):
+        part = rows.with_columns(gain=gain)
+        part, look = _rows(part, series).sort("kl"), series.look
+        best = pl.Series(on_front(part["kl"].to_numpy(), part["gain"].to_numpy()))
+        _draw_points(axis, part.filter(~best), look, alpha=0.35)
+        _draw_points(axis, part.filter(best), look)
+    axis.set_xlim(0, edge)
+    _say_beyond(axis, rows, edge)
+    return shares
+
+
+def _as_rewards(trained: pl.DataFrame) -> pl.DataFrame:
+    """The same policies with their mean reward, which has no interval, in place of the win rate."""
+    unknown = pl.lit(None, pl.Float64)
+    return trained.with_columns(win_rate=pl.col("mean_reward"), ci_low=unknown, ci_high=unknown)
+
+
 def _draw_front(axis: Axes, front: pl.DataFrame, edge: float) -> Line2D:
     """Stair of what is reached at no more than each KL, from the reference's one half."""
     steps = front.sort("kl")
@@ -701,7 +792,7 @@ def _format_axes(axis: Axes) -> None:
 
 def _share_legend(figure: Figure, handles: dict[str, Line2D]) -> None:
     """Put one legend below all panels, policies first, curves last, and make room for it."""
-    curves = [label for label in handles if label.startswith(("limit", "offline", "Pareto"))]
+    curves = [label for label in handles if label.startswith(("limit", "offline", "Pareto", "best-of-n"))]
     labels = [label for label in handles if label not in curves] + curves
     columns = 3 if figure.get_figwidth() > 7.5 or len(labels) > 8 else 2
     figure.set_figheight(figure.get_figheight() + 0.25 + 0.18 * -(-len(labels) // columns))

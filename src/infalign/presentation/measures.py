@@ -15,8 +15,16 @@ from scipy.stats import norm
 
 from infalign.errors import InputError
 from infalign.mathematics.calibration import parse_calibrator
-from infalign.mathematics.procedures import parse_procedure
-from infalign.mathematics.statistics import Curve, Interval, bootstrap_mean, difference_at_kl
+from infalign.mathematics.pareto_front import front_shares
+from infalign.mathematics.procedures import kl, parse_procedure
+from infalign.mathematics.statistics import (
+    Curve,
+    Interval,
+    bootstrap_mean,
+    difference_at_kl,
+    percentile_interval,
+    resample_weights,
+)
 from infalign.mathematics.transforms import parse_transform
 from infalign.presentation.miscalibration import MAPS, errors_by_map
 from infalign.presentation.verdicts import LEVEL
@@ -29,6 +37,9 @@ PositiveKL = Annotated[float, Field(gt=0)]
 PositiveTemperature = Annotated[float, Field(gt=0)]
 ALIKE = ("task", "method", "transform", "calibrator", "n_rollouts", "strength_kind", "strength")
 """Policies alike in these differ in seed only."""
+Value = Literal["win_rate", "reward"]
+# Both as a number that is one half for the reference: the mean reward as its gain over the reference's.
+VALUES: dict[Value, pl.Expr] = {"win_rate": pl.col("win_rate"), "reward": 0.5 + pl.col("reward_gain")}
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,8 @@ class Tables:
     Parameters
     ----------
     ideal, offline, metrics, prompt_metrics : the tables of `results/<run>/`.
+    estimation, bounds : tables of that name, of vBoN's estimation error and of its bounds.
+    seconds : task, policy and the median seconds of an update of its training.
     scores : task to its reference rollouts' scores (prompt_id, sample_id, reward) on the training prompts.
     conditions, prompt_conditions : metrics and prompt_metrics under every condition (split and temperature);
         those above are of each task's main one.
@@ -52,6 +65,9 @@ class Tables:
     conditions: pl.DataFrame | None = None
     prompt_conditions: pl.DataFrame | None = None
     best_of_n: pl.DataFrame | None = None
+    estimation: pl.DataFrame | None = None
+    bounds: pl.DataFrame | None = None
+    seconds: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -115,9 +131,10 @@ class Compared(Strict):
 
 
 class CurveDifference(Compared):
-    """Win rate of series `a` less that of each of `b` at a common KL, paired by prompt."""
+    """Win rate, or mean reward, of series `a` less that of each of `b` at a common KL, paired by prompt."""
 
     kind: Literal["curve_difference"]
+    value: Value = "win_rate"
     procedure: ProcedureText
     a: PolicySeries
     b: tuple[PolicySeries, ...] = Field(min_length=1)
@@ -207,6 +224,79 @@ class TemperatureDrop(AtTemperatures):
     high: PositiveTemperature
 
 
+class FrontShare(Compared):
+    """Share of the front of `series` and `others` that is the series', less its share of the policies.
+
+    Were all on one curve it would be 0. Every strength and seed is a policy; best-of-1 ones are left out.
+    """
+
+    kind: Literal["front_share"]
+    procedure: ProcedureText = "none"
+    value: Value = "win_rate"
+    series: PolicySeries
+    others: tuple[PolicySeries, ...] = Field(min_length=1)
+
+
+class GainKept(Compared):
+    """Gain over the reference of `a` less the share `kept` of that of `b`, at a common KL or the same n.
+
+    Likeness as a share of the gain: where nothing is gained there is nothing to keep, and nothing is alike.
+    """
+
+    kind: Literal["gain_kept"]
+    procedure: ProcedureText = "none"
+    value: Value = "win_rate"
+    a: PolicySeries
+    b: PolicySeries
+    kept: float = Field(gt=0, lt=1)
+    mutual: bool = Field(
+        False, description="also the other way round: `b` keeps that share of the gain of `a`"
+    )
+    kl: PositiveKL | None = None
+    n: int | None = Field(None, ge=2, description="of best-of-n, instead of a KL")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> GainKept:
+        if (self.kl is None) == (self.n is None):
+            raise ValueError("give either kl or n, where the two are compared")
+        return self
+
+
+class KLExcess(Strict):
+    """KL of a series' policies less that of best-of-n itself, log n - (n - 1)/n, at each of their n above 1."""
+
+    kind: Literal["kl_excess"]
+    task: str
+    series: PolicySeries
+
+
+class RejectionRate(Strict):
+    """Share of the prompts for which M rollouts differ from many by a Kolmogorov-Smirnov test."""
+
+    kind: Literal["rejection_rate"]
+    task: str
+    size: int = Field(ge=1, description="M")
+    sampling: Literal["nested", "independent"]
+
+
+class SecondsRatio(Strict):
+    """Seconds of a training update of `a` over those of `b`, median of the updates, mean of the policies."""
+
+    kind: Literal["seconds_ratio"]
+    task: str
+    a: PolicySeries
+    b: PolicySeries
+
+
+class BoundSlack(Strict):
+    """What the table of bounds says at each N of a range: a slack, or the change under increasing maps."""
+
+    kind: Literal["bound_slack"]
+    column: Literal["j_less_l", "j_less_l1", "l_less_l1", "change"]
+    n_from: float = Field(1.0, ge=1)
+    n_below: float = Field(float("inf"), description="N is less than this")
+
+
 class NotRun(Strict):
     """A claim that this project does not measure yet, with the reason."""
 
@@ -223,6 +313,12 @@ Measure = Annotated[
     | MedianShare
     | TemperatureDifference
     | TemperatureDrop
+    | FrontShare
+    | GainKept
+    | KLExcess
+    | RejectionRate
+    | SecondsRatio
+    | BoundSlack
     | NotRun,
     Field(discriminator="kind"),
 ]
@@ -246,10 +342,10 @@ def measure(item: Measure, tables: Tables, bootstrap: Bootstrap) -> Measured:
 
 def curve_difference(item: CurveDifference, tables: Tables, bootstrap: Bootstrap) -> Measured:
     """Paired differences of trained curves at one KL."""
-    found_a = _curve(tables, item, item.procedure, item.a)
+    found_a = _curve(tables, item, item.procedure, item.a, item.value)
     if found_a is None:
         return Measured((), f"no policies {item.a} on task {item.task}")
-    others = [(series, _curve(tables, item, item.procedure, series)) for series in item.b]
+    others = [(series, _curve(tables, item, item.procedure, series, item.value)) for series in item.b]
     absent = [str(series) for series, found in others if found is None]
     present = [(series, found) for series, found in others if found is not None]
     if absent and (item.missing == "stop" or not present):
@@ -276,7 +372,7 @@ def difference_growth(item: DifferenceGrowth, tables: Tables, bootstrap: Bootstr
             )
         grown.append(Curve(kl=small.kl, win_rate=0.5 + large.win_rate - small.win_rate))
         second.append(large)
-    intervals = tuple(_difference(*curves, item.kl, bootstrap) for curves in (grown, second))
+    intervals = tuple(_difference(a, b, item.kl, bootstrap) for a, b in (grown, second))
     return _judged(intervals, list(zip((item.a, item.b), grown, strict=True)), item.kl)
 
 
@@ -417,6 +513,102 @@ def _paired(a: pl.DataFrame, b: pl.DataFrame) -> np.ndarray:
     return (a["win_rate"] - b["win_rate"]).to_numpy()
 
 
+def front_share(item: FrontShare, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Share of the pooled front less the share of the policies, prompts resampled."""
+    if tables.metrics is None or tables.prompt_metrics is None:
+        return Measured((), "no metrics table")
+    rows = without_reference(_same(tables.metrics, item, item.procedure))
+    found = {series: _policies(rows, series) for series in (item.series, *item.others)}
+    others = [series for series in item.others if not found[series].is_empty()]
+    if found[item.series].is_empty() or not others:
+        return Measured((), f"no policies {item.series}, or none to compare with, on task {item.task}")
+    policies = pl.concat([found[item.series], *(found[series] for series in others)])
+    by_prompt = _same(tables.prompt_metrics, item, item.procedure)
+    ordered, points = policy_points(policies, by_prompt, item.value)
+    members = (~ordered["policy"].is_in(found[item.series]["policy"].to_list())).cast(pl.Int64).to_numpy()
+    weights = resample_weights(points.kl.shape[1], bootstrap.resamples, bootstrap.seed)
+    means = zip(weights @ points.kl.T, weights @ points.win_rate.T, strict=True)
+    shares = np.array([front_shares(*row, members, 2)[0] for row in means])
+    interval = percentile_interval(shares - np.mean(members == 0), LEVEL)
+    note = f"{found[item.series].height} of {ordered.height} policies; others: {', '.join(map(str, others))}"
+    return Measured(() if _undefined(interval) else (interval,), note)
+
+
+def gain_kept(item: GainKept, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Paired differences of one gain and a share of the other's."""
+    pairs = [(item.a, item.b), (item.b, item.a)] if item.mutual else [(item.a, item.b)]
+    found = {series: _curve(tables, item, item.procedure, series, item.value, item.n) for series in pairs[0]}
+    curves = {series: curve for series, curve in found.items() if curve is not None}
+    absent = [str(series) for series in found if series not in curves]
+    if absent:
+        at = "" if item.n is None else f" at n = {item.n}"
+        return Measured((), f"no policies {', '.join(absent)} on task {item.task}{at}")
+    shares = {s: Curve(c.kl, 0.5 + item.kept * (c.win_rate - 0.5)) for s, c in curves.items()}
+    if item.kl is None:
+        gaps = [(curves[a].win_rate - shares[b].win_rate)[0] for a, b in pairs]
+        return Measured(tuple(_bootstrap(gap, bootstrap) for gap in gaps))
+    intervals = tuple(_difference(curves[a], shares[b], item.kl, bootstrap) for a, b in pairs)
+    return _judged(intervals, list(curves.items()), item.kl)
+
+
+def kl_excess(item: KLExcess, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """KLs beyond best-of-n's, with intervals over prompts; a row of the curve is an n."""
+    standard = Compared(task=item.task)
+    if tables.metrics is None:
+        return Measured((), "no metrics table")
+    rows = _policies(_same(tables.metrics, standard, "none"), item.series)
+    sizes = sorted(int(n) for n in rows.filter(strength_kind="n")["strength"].unique() if n > 1)
+    curves = {n: _curve(tables, standard, "none", item.series, n=n) for n in sizes}
+    intervals = tuple(
+        _bootstrap(curve.kl[0] - kl(f"bon({n})"), bootstrap)
+        for n, curve in curves.items()
+        if curve is not None
+    )
+    return Measured(
+        intervals, f"n = {', '.join(map(str, sizes))}" if intervals else f"no policies {item.series}"
+    )
+
+
+def rejection_rate(item: RejectionRate, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Rejection rate of the table with its Wilson interval."""
+    if tables.estimation is None:
+        return Measured((), "no estimation table")
+    row = tables.estimation.filter(task=item.task, size=item.size, sampling=item.sampling)
+    if row.is_empty():
+        return Measured((), f"no tests of {item.size} rollouts, {item.sampling}, on task {item.task}")
+    found = row.row(0, named=True)
+    note = f"{found['n_rejected']} of {found['n_prompts']} prompts, {found['n_constant']} of one reward"
+    return Measured((Interval(found["rejection_rate"], found["ci_low"], found["ci_high"]),), note)
+
+
+def seconds_ratio(item: SecondsRatio, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Ratio of mean seconds an update with an interval over policies, the two series resampled apart."""
+    if tables.metrics is None or tables.seconds is None:
+        return Measured((), "no seconds of the trainings")
+    rows = without_reference(_same(tables.metrics, Compared(task=item.task), "none"))
+    timed = rows.join(tables.seconds, on=["task", "policy"])
+    seconds = [_policies(timed, series)["seconds"].to_numpy() for series in (item.a, item.b)]
+    absent = [str(s) for s, found in zip((item.a, item.b), seconds, strict=True) if not len(found)]
+    if absent:
+        return Measured((), f"no policies {', '.join(absent)} on task {item.task}")
+    means = [
+        resample_weights(len(s), bootstrap.resamples, bootstrap.seed + i) @ s for i, s in enumerate(seconds)
+    ]
+    note = f"{seconds[0].mean():.3g} and {seconds[1].mean():.3g} s an update"
+    return Measured((percentile_interval(means[0] / means[1], LEVEL),), note)
+
+
+def bound_slack(item: BoundSlack, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Numbers of the table of bounds: exact for the distributions listed there."""
+    if tables.bounds is None:
+        return Measured((), "no table of bounds")
+    rows = tables.bounds.filter(pl.col("n") >= item.n_from, pl.col("n") < item.n_below).sort("n")
+    if rows.is_empty():
+        return Measured((), f"no bounds for N from {item.n_from:g} to below {item.n_below:g}")
+    note = f"N from {rows['n'][0]:.3g} to {rows['n'][-1]:.3g}, {rows['n_worlds'][0]} listed distributions"
+    return Measured(tuple(Interval(value, value, value) for value in rows[item.column]), note)
+
+
 def not_run(item: NotRun, tables: Tables, bootstrap: Bootstrap) -> Measured:
     """Nothing to compute."""
     return Measured((), item.reason)
@@ -431,6 +623,12 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "median_share": median_share,
     "temperature_difference": temperature_difference,
     "temperature_drop": temperature_drop,
+    "front_share": front_share,
+    "gain_kept": gain_kept,
+    "kl_excess": kl_excess,
+    "rejection_rate": rejection_rate,
+    "seconds_ratio": seconds_ratio,
+    "bound_slack": bound_slack,
     "not_run": not_run,
 }
 
@@ -465,9 +663,8 @@ def _policies(metrics: pl.DataFrame, series: PolicySeries) -> pl.DataFrame:
     rows = metrics.filter(pl.col("method") == series.method)
     if series.transform is not None:
         rows = rows.filter(pl.col("transform") == series.transform)
-    if not series.calibrated:
-        return rows
-    rows = rows.filter(pl.col("calibrator") == series.calibrator)
+    if series.calibrated:
+        rows = rows.filter(pl.col("calibrator") == series.calibrator)
     wanted = rows["n_rollouts"].max() if series.n_rollouts is None else series.n_rollouts
     return rows if wanted is None else rows.filter(pl.col("n_rollouts") == wanted)
 
@@ -481,26 +678,75 @@ def _same(frame: pl.DataFrame, item: Compared, procedure: str) -> pl.DataFrame:
     )
 
 
-def _curve(tables: Tables, item: Compared, procedure: str, series: PolicySeries) -> Curve | None:
-    """Trained curve of a series, None where it has no policies."""
+def _curve(
+    tables: Tables,
+    item: Compared,
+    procedure: str,
+    series: PolicySeries,
+    value: Value = "win_rate",
+    n: int | None = None,
+) -> Curve | None:
+    """Trained curve of a series, or its policies at one n; None where there are none."""
     if tables.metrics is None or tables.prompt_metrics is None:
         return None
     policies = _policies(_same(tables.metrics, item, procedure), series)
+    if n is not None:
+        policies = policies.filter(strength_kind="n", strength=n)
     if policies.is_empty():
         return None
-    return strength_curve(
-        _same(tables.prompt_metrics, item, procedure), policies, f"{series} of task {item.task}"
-    )
+    by_prompt = _same(tables.prompt_metrics, item, procedure)
+    return strength_curve(by_prompt, policies, f"{series} of task {item.task}", value)
 
 
-def strength_curve(by_prompt: pl.DataFrame, policies: pl.DataFrame, name: str) -> Curve:
+def without_reference(metrics: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the policies that are the reference itself, trained for the best of 1."""
+    return metrics.filter(~((pl.col("strength_kind") == "n") & (pl.col("strength") == 1)))
+
+
+def policy_points(
+    policies: pl.DataFrame, by_prompt: pl.DataFrame, value: Value = "win_rate"
+) -> tuple[pl.DataFrame, Curve]:
+    """Arrange every policy as a row of KLs and values by prompt.
+
+    Parameters
+    ----------
+    policies : their names in `policy`.
+    by_prompt : policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
+    value : win rate, or one half plus the gain in reward.
+
+    Returns
+    -------
+    The policies in order of their names, and their rows in the same order.
+
+    Raises
+    ------
+    InputError
+        The policies have different prompts.
+    """
+    ordered = policies.sort("policy")
+    named = by_prompt.with_columns(value=VALUES[value]).sort("prompt_id")
+    parts = named.partition_by("policy", as_dict=True)
+    rows = [parts[(name,)] for name in ordered["policy"]]
+    for row in rows[1:]:
+        if not row["prompt_id"].equals(rows[0]["prompt_id"]):
+            raise InputError(
+                f"prompt metrics: {row['policy'][0]} and {rows[0]['policy'][0]} have different prompts "
+                f"({row.height} and {rows[0].height}); evaluate all policies on the same prompts"
+            )
+    return ordered, Curve(*(np.stack([row[name].to_numpy() for row in rows]) for name in ("kl", "value")))
+
+
+def strength_curve(
+    by_prompt: pl.DataFrame, policies: pl.DataFrame, name: str, value: Value = "win_rate"
+) -> Curve:
     """Arrange policies that differ in strength and seed as one curve.
 
     Parameters
     ----------
-    by_prompt : policy, prompt_id, win_rate and kl, of one task, procedure, selector and scorer.
+    by_prompt : policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
     policies : policy, strength_kind and strength of those wanted.
     name : in messages.
+    value : win rate, or one half plus the gain in reward.
 
     Returns
     -------
@@ -512,12 +758,12 @@ def strength_curve(by_prompt: pl.DataFrame, policies: pl.DataFrame, name: str) -
         The policies have different prompts.
     """
     rows = by_prompt.join(policies.select("policy", "strength_kind", "strength"), on="policy")
-    means = rows.group_by("strength_kind", "strength", "prompt_id").agg(pl.col("kl", "win_rate").mean())
+    values = rows.with_columns(value=VALUES[value])
+    means = values.group_by("strength_kind", "strength", "prompt_id").agg(pl.col("kl", "value").mean())
     means = means.sort("strength_kind", "strength", "prompt_id")
     strengths = means.partition_by("strength_kind", "strength", maintain_order=True)
     _check_prompts(strengths, name)
-    kl, win_rate = (np.stack([part[name].to_numpy() for part in strengths]) for name in ("kl", "win_rate"))
-    return Curve(kl=kl, win_rate=win_rate)
+    return Curve(*(np.stack([part[name].to_numpy() for part in strengths]) for name in ("kl", "value")))
 
 
 def kl_range(curve: Curve) -> tuple[float, float]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import moocore
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from infalign.errors import InputError
+from infalign.mathematics.pareto_front import front_shares, hypervolume, on_front
 from infalign.mathematics.statistics import (
-    UNDEFINED,
     Curve,
     Interval,
     difference_at_kl,
@@ -20,14 +19,18 @@ from infalign.mathematics.statistics import (
     resample_weights,
     value_at_kl,
 )
-from infalign.presentation.measures import kl_range, reaches, strength_curve
+from infalign.presentation.measures import (
+    kl_range,
+    policy_points,
+    reaches,
+    strength_curve,
+    without_reference,
+)
 from infalign.presentation.style import SERIES_KEY, Series, series_order
 
 GROUP = ("task", "procedure", "select", "scorer")
 MATCHED_KL = (0.25, 0.5, 1.0)
 BUDGET = 1.0  # nats; fixed, so that areas compare across tasks and runs
-REFERENCE = (0.0, 0.5)  # KL and win rate of the reference policy against itself
-LOWER_KL_HIGHER_RATE = (False, True)
 
 METHODS_SCHEMA = {
     **dict.fromkeys(GROUP, pl.String),
@@ -51,6 +54,9 @@ METHODS_SCHEMA = {
     "front_share": pl.Float64,
     "front_low": pl.Float64,
     "front_high": pl.Float64,
+    "reward_front_share": pl.Float64,
+    "reward_front_low": pl.Float64,
+    "reward_front_high": pl.Float64,
     "own_front_share": pl.Float64,
     "hypervolume": pl.Float64,
     "hypervolume_low": pl.Float64,
@@ -71,74 +77,6 @@ class Resampling:
 
 
 DEFAULT_RESAMPLING = Resampling()
-
-
-def on_front(kl: Array, win_rate: Array) -> NDArray[np.bool_]:
-    """Say which policies no other policy, nor the reference, dominates.
-
-    Parameters
-    ----------
-    kl, win_rate : (S,), a policy's divergence in nats (the less the better) and win rate (the more the better).
-
-    Returns
-    -------
-    (S,), true on the Pareto front; of policies alike in both, all or none are.
-
-    References
-    ----------
-    Kung, Luccio and Preparata (1975), as in moocore.
-
-    Examples
-    --------
-    >>> on_front(np.array([0.1, 0.2, 0.3]), np.array([0.6, 0.55, 0.7])).tolist()
-    [True, False, True]
-    """
-    points = np.vstack([REFERENCE, np.column_stack([kl, win_rate])])
-    return moocore.is_nondominated(points, maximise=LOWER_KL_HIGHER_RATE, keep_weakly=True)[1:]
-
-
-def front_shares(kl: Array, win_rate: Array, members: NDArray[np.int64], n_series: int) -> Array:
-    """Share of the points on the pooled front that belongs to each series.
-
-    With unequal numbers of policies the share favours the series that has more: were all on one curve, each
-    policy would be on the front and the share be that of the policies. Compare the two.
-
-    Parameters
-    ----------
-    kl, win_rate : (S,), of all policies.
-    members : (S,), the number of each policy's series.
-    n_series : how many there are.
-
-    Returns
-    -------
-    (n_series,), summing to 1; NaN where the reference dominates every policy.
-
-    References
-    ----------
-    Amini et al., Variational best-of-N alignment (ICLR 2025), figure 2.
-    """
-    counts = np.bincount(members[on_front(kl, win_rate)], minlength=n_series)
-    return counts / counts.sum() if counts.any() else np.full(n_series, UNDEFINED)
-
-
-def hypervolume(kl: Array, win_rate: Array, budget: float) -> float:
-    """Area that the policies of a series dominate: KL up to a budget, win rate above one half.
-
-    Divided by the budget it is the mean gain of the best policy that a KL affords, over KLs from 0 to the
-    budget.
-
-    Parameters
-    ----------
-    kl, win_rate : (S,)
-    budget : reference point in nats; policies beyond it, or below one half, add nothing.
-
-    Examples
-    --------
-    >>> round(hypervolume(np.array([0.25, 0.5]), np.array([0.6, 0.7]), 1.0), 12)
-    0.125
-    """
-    points = np.column_stack([kl, win_rate])
-    return float(moocore.hypervolume(points, ref=[budget, REFERENCE[1]], maximise=LOWER_KL_HIGHER_RATE))
 
 
 def compare_methods(
@@ -182,11 +120,6 @@ def compare_methods(
         found = _curves(policies, by_prompt[group], group)
         rows += _group_rows(group, policies, by_prompt[group], found, goal, kl, budget, resampling)
     return pl.DataFrame(rows, schema=METHODS_SCHEMA)
-
-
-def without_reference(metrics: pl.DataFrame) -> pl.DataFrame:
-    """Leave out the policies that are the reference itself, trained for the best of 1."""
-    return metrics.filter(~((pl.col("strength_kind") == "n") & (pl.col("strength") == 1)))
 
 
 def _groups(metrics: pl.DataFrame) -> Iterator[tuple[tuple, pl.DataFrame]]:
@@ -265,11 +198,15 @@ def _fronts(
     resampling: Resampling,
 ) -> list[dict]:
     """Front shares and hypervolumes of each series, every policy a point of its own."""
-    ordered, points = _points(policies, by_prompt)
+    ordered, points = policy_points(policies, by_prompt)
     members = np.array([keys.index(key) for key in ordered.select(SERIES_KEY).rows()])
     weights = resample_weights(points.kl.shape[1], resampling.resamples, resampling.seed)
     kl, win_rate = weights @ points.kl.T, weights @ points.win_rate.T
-    shares = np.array([front_shares(*row, members, len(keys)) for row in zip(kl, win_rate, strict=True)])
+    reward = weights @ policy_points(policies, by_prompt, "reward")[1].win_rate.T
+    shares, reward_shares = (
+        np.array([front_shares(*row, members, len(keys)) for row in zip(kl, values, strict=True)])
+        for values in (win_rate, reward)
+    )
     rows = []
     for index in range(len(keys)):
         own = members == index
@@ -285,26 +222,16 @@ def _fronts(
                     percentile_interval(shares[:, index], resampling.level),
                 ),
                 **_columns(
+                    ("reward_front_share", "reward_front_low", "reward_front_high"),
+                    percentile_interval(reward_shares[:, index], resampling.level),
+                ),
+                **_columns(
                     ("hypervolume", "hypervolume_low", "hypervolume_high"),
                     percentile_interval(np.array(areas), resampling.level),
                 ),
             }
         )
     return rows
-
-
-def _points(policies: pl.DataFrame, by_prompt: pl.DataFrame) -> tuple[pl.DataFrame, Curve]:
-    """Policies in order of their names, and a row of KLs and win rates by prompt for each."""
-    ordered = policies.sort("policy")
-    parts = by_prompt.sort("prompt_id").partition_by("policy", as_dict=True)
-    rows = [parts[(name,)] for name in ordered["policy"]]
-    for row in rows[1:]:
-        if not row["prompt_id"].equals(rows[0]["prompt_id"]):
-            raise InputError(
-                f"prompt metrics: {row['policy'][0]} and {rows[0]['policy'][0]} have different prompts "
-                f"({row.height} and {rows[0].height}); evaluate all policies on the same prompts"
-            )
-    return ordered, Curve(*(np.stack([row[name].to_numpy() for row in rows]) for name in ("kl", "win_rate")))
 
 
 def _columns(names: Sequence[str], interval: Interval) -> dict[str, float | None]:

@@ -205,7 +205,8 @@ def methods_at_a_glance(methods: pl.DataFrame, task: str, procedure: str) -> pl.
 
     Returns
     -------
-    Series, policies, win rate and difference to CTRL at each KL, shares of the front, hypervolume.
+    Series, policies, win rate and difference to CTRL at each KL, shares of the fronts (by win rate and by mean
+    reward), hypervolume.
     """
     rows = methods.filter(task=task, procedure=procedure, select="reward", scorer="judge")
     spans = pl.format("not reached: KL {}–{}", _number("kl_lowest", 2), _number("kl_highest", 2))
@@ -222,6 +223,9 @@ def methods_at_a_glance(methods: pl.DataFrame, task: str, procedure: str) -> pl.
             for name, said in (("rate", "win rate"), ("gap", "less CTRL"))
         ),
         _with_interval("front_share", "front_low", "front_high").first().alias("share of front"),
+        _with_interval("reward_front_share", "reward_front_low", "reward_front_high")
+        .first()
+        .alias("share of front by reward"),
         _number("policy_share").first().alias("share of policies"),
         _number("own_front_share").first().alias("own policies on own front"),
         _with_interval("hypervolume", "hypervolume_low", "hypervolume_high").first().alias("hypervolume"),

@@ -433,6 +433,31 @@ class Goal(Block):
     transform: str = Field(description="the transform meant for it, e.g. exp(10)")
 
 
+class Estimation(Block):
+    """How well few rollouts estimate the distribution of the reward (vBoN, section 5.1); defaults of its table 1."""
+
+    task: str
+    n_full: Count = Field(600, description="rollouts of the larger sample")
+    sizes: Annotated[list[Count], Field(min_length=1)] = Field(
+        [5, 20, 100, 200, 250], description="M, the rollouts of the smaller sample"
+    )
+    level: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="of the Kolmogorov-Smirnov tests")
+    n_prompts: Count | None = Field(None, description="evaluation prompts used, the first ones; default: all")
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Estimation:
+        if max(self.sizes) > self.n_full:
+            raise ValueError(
+                f"sizes must be at most n_full = {self.n_full}, got {max(self.sizes)}; remove it or raise n_full"
+            )
+        return self
+
+    @property
+    def n_rollouts(self) -> int:
+        """Rollouts of a prompt: the larger sample, and the largest smaller one apart from it."""
+        return self.n_full + max(self.sizes)
+
+
 class Config(Block):
     """One run."""
 
@@ -446,6 +471,7 @@ class Config(Block):
     policies: Annotated[list[PolicyGrid], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()
     theory: Theory = Theory()
+    estimation: Estimation | None = Field(None, description="default: not measured")
 
     @model_validator(mode="before")
     @classmethod
@@ -549,6 +575,21 @@ class Config(Block):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _estimation_has_its_prompts(self) -> Config:
+        if self.estimation is None:
+            return self
+        name, wanted = self.estimation.task, self.estimation.n_prompts
+        if name not in self.tasks:
+            raise ValueError(f"estimation.task: unknown task {name!r}; the tasks are {', '.join(self.tasks)}")
+        available = self.tasks[name].corpus.n_evaluation_prompts
+        if wanted is not None and wanted > available:
+            raise ValueError(
+                f"estimation.n_prompts must be at most {available} (tasks.{name}.corpus.n_evaluation_prompts), "
+                f"got {wanted}"
+            )
+        return self
+
 
 def parse_config(values: dict[str, Any]) -> Config:
     """Check a configuration.
@@ -630,6 +671,11 @@ def task_folder(config: Config, task: str) -> str:
         else None
     )
     return f"{task}-{short_hash(shared_json(block), root)}"
+
+
+def estimation_sampling(task: Task, estimation: Estimation) -> Rollouts:
+    """How the reference is sampled for the estimation error: as for the rollouts, but oftener."""
+    return task.rollouts.model_copy(update={"n_rollouts": estimation.n_rollouts})
 
 
 def check_data(config: Config) -> None:

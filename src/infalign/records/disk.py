@@ -28,7 +28,12 @@ def needed_bytes(config: Config, policies: Sequence[Policy], results: str | Path
         + CHECKPOINT_COPIES * _policy_bytes(config.tasks[policy.task])
         for policy in todo
     ]
-    return FIXED_BYTES + sum(tasks[name] for name in {policy.task for policy in todo}) + sum(per_policy)
+    return (
+        FIXED_BYTES
+        + _estimation_bytes(config, results)
+        + sum(tasks[name] for name in {policy.task for policy in todo})
+        + sum(per_policy)
+    )
 
 
 def check_disk(config: Config, policies: Sequence[Policy], results: str | Path) -> None:
@@ -58,6 +63,15 @@ def _task_bytes(task: Task) -> int:
 
 def _samples_bytes(task: Task) -> int:
     count = len(conditions(task)) * task.corpus.n_evaluation_prompts * task.samples.n_samples
+    return 2 * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
+
+
+def _estimation_bytes(config: Config, results: str | Path) -> int:
+    if config.estimation is None or (Path(results) / config.run / "estimation.parquet").exists():
+        return 0
+    task = config.tasks[config.estimation.task]
+    n_prompts = config.estimation.n_prompts or task.corpus.n_evaluation_prompts
+    count = n_prompts * config.estimation.n_rollouts
     return 2 * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
 
 

@@ -19,6 +19,7 @@ from infalign.records.config import Config, Evaluation
 from infalign.records.sweep import Condition, Policy, conditions
 
 SCORERS = ("judge", "gold")
+OUTPUT_MEANS = ("mean_reward", "mean_judge", "mean_length")
 LOWEST_KL = 0.1  # nats; below it a share of the attainable gain is noise
 
 METRICS_SCHEMA = {
@@ -64,6 +65,7 @@ PROMPT_SCHEMA = {
     "prompt_id": pl.String,
     "win_rate": pl.Float64,
     "kl": pl.Float64,
+    "reward_gain": pl.Float64,
 }
 BEST_OF_SCHEMA = {
     "task": pl.String,
@@ -137,7 +139,8 @@ def policy_metrics(
 
     Returns
     -------
-    rows of the metrics table, rows of the table by prompt.
+    rows of the metrics table, rows of the table by prompt. There `reward_gain` is the mean reward of what
+    the procedure puts out, less that of the reference through the same procedure.
 
     Raises
     ------
@@ -162,7 +165,7 @@ def policy_metrics(
         for p in procedures(evaluation)
     }
     rows, prompt_rows = [], []
-    for procedure, select, scorer, rates, means in _measured(ours, theirs, evaluation):
+    for procedure, select, scorer, rates, means, gains in _measured(ours, theirs, evaluation):
         interval = _interval(rates, evaluation)
         key = {"procedure": procedure.text, "select": select, "scorer": scorer}
         gain = {"win_rate": interval.estimate, "ci_low": interval.low, "ci_high": interval.high}
@@ -182,8 +185,9 @@ def policy_metrics(
                 "prompt_id": p.prompt_id,
                 "win_rate": w,
                 "kl": k,
+                "reward_gain": g,
             }
-            for p, w, k in zip(ours, rates, kl, strict=True)
+            for p, w, k, g in zip(ours, rates, kl, gains, strict=True)
         ]
     return rows, prompt_rows
 
@@ -224,16 +228,18 @@ def best_of_n_rows(
 def _measured(
     ours: Sequence[PromptScores], theirs: Sequence[PromptScores], evaluation: Evaluation
 ) -> Iterator:
-    """Yield procedure, selector, scorer, win rates by prompt, mean reward, judge and length of the outputs."""
+    """Yield procedure, selector, scorer, win rates by prompt, means of the outputs, reward gains by prompt."""
     scorers = [name for name in SCORERS if name in ours[0].columns]
     for procedure in procedures(evaluation):
         for select in evaluation.select:
-            means = _output_means(ours, theirs, procedure, select)
+            outputs = _outputs(ours, theirs, procedure, select)
+            means = dict(zip(OUTPUT_MEANS, outputs.mean(axis=0), strict=True))
+            gains = outputs[:, 0] - _outputs(theirs, theirs, procedure, select)[:, 0]
             for scorer in scorers:
                 rates = [
                     _win_rate(a, b, procedure, select, scorer) for a, b in zip(ours, theirs, strict=True)
                 ]
-                yield procedure, select, scorer, np.array(rates), means
+                yield procedure, select, scorer, np.array(rates), means, gains
 
 
 def _win_rate(
@@ -242,14 +248,14 @@ def _win_rate(
     return expected_win_rate(ours[select], ours[scorer], theirs[select], theirs[scorer], procedure)
 
 
-def _output_means(ours, theirs, procedure: Procedure, select: str) -> dict[str, float]:
-    """Mean reward, judge score and length in tokens of what the procedure outputs."""
-    totals = np.zeros(3)
+def _outputs(ours, theirs, procedure: Procedure, select: str) -> np.ndarray:
+    """Expected reward, judge score and length in tokens of what the procedure outputs, (P, 3)."""
+    rows = []
     for prompt, reference in zip(ours, theirs, strict=True):
         quantiles = reference_quantiles(prompt[select], reference[select])
         weights = selection_weights(prompt[select], procedure, quantiles)
-        totals += [weights @ prompt[name] for name in ("reward", "judge", "n_tokens")]
-    return dict(zip(("mean_reward", "mean_judge", "mean_length"), totals / len(ours), strict=True))
+        rows.append([weights @ prompt[name] for name in ("reward", "judge", "n_tokens")])
+    return np.array(rows)
 
 
 def share_of_limit(

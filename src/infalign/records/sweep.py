@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from itertools import product
@@ -134,6 +135,15 @@ def _calibrations(
     if settings.takes_reward and reward != "raw":
         return list(product(grid.calibrator, counts))
     return [(None, count) for count in counts] if settings.estimates_quantiles else [(None, None)]
+
+
+def with_varied_rollouts(rows: Sequence[Policy], task: str) -> list[Policy]:
+    """List a task's policies without a reward whose method and strength occur with several numbers of rollouts."""
+    own = [policy for policy in rows if policy.task == task and policy.reward is None and policy.n_rollouts]
+    counts: dict[tuple[str, float], set[int | None]] = {}
+    for policy in own:
+        counts.setdefault((policy.method, policy.strength), set()).add(policy.n_rollouts)
+    return [policy for policy in own if len(counts[policy.method, policy.strength]) > 1]
 
 
 def policy_folder(config: Config, policy: Policy) -> str:

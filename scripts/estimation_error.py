@@ -1,0 +1,32 @@
+"""How well few rollouts estimate the distribution of the reward: Kolmogorov-Smirnov tests, and log F as M grows."""
+
+from pathlib import Path
+
+from infalign.records.command import run_command
+from infalign.records.config import Estimation, parse_block
+from infalign.records.estimation import estimation_table, log_distribution_table, rewards_by_prompt
+from infalign.records.tables import read_table, write_table
+
+
+def estimation_error(
+    scores: Path, /, *, settings: str, seed: int = 0, out: Path, log_distribution: Path
+) -> None:
+    """Write the tests' rejection rates and the estimates of log F for three prompts.
+
+    Parameters
+    ----------
+    scores : scored responses of the reference, n_full and the largest of sizes to each prompt.
+    settings : JSON of the configuration's block `estimation`.
+    seed : of the nested draws.
+    out : table of the tests to write.
+    log_distribution : table of log F to write.
+    """
+    block = parse_block(Estimation, settings)
+    prompt_ids, rewards = rewards_by_prompt(read_table(scores, ["prompt_id", "sample_id", "reward"]))
+    facts = {"seed": seed, "settings": block.model_dump()}
+    write_table(estimation_table(rewards, block, seed), out, facts)
+    write_table(log_distribution_table(prompt_ids, rewards, block), log_distribution, facts)
+
+
+if __name__ == "__main__":
+    run_command(estimation_error)

@@ -1,0 +1,188 @@
+"""Figures of variational best-of-N: what is drawn is what the tables say."""
+
+import numpy as np
+import polars as pl
+import pytest
+from result_tables import REFERENCE_REWARD
+
+from infalign.errors import InputError
+from infalign.mathematics.pareto_front import front_shares, on_front
+from infalign.mathematics.procedures import kl
+from infalign.presentation import figures, variational
+from infalign.presentation.measures import without_reference
+from infalign.records.estimation import ESTIMATION_SCHEMA, LOG_DISTRIBUTION_SCHEMA
+
+
+def legend_texts(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+@pytest.fixture
+def estimation():
+    facts = {"task": "sentiment", "n_full": 600, "level": 0.05, "n_prompts": 100, "n_constant": 2}
+    rows = [
+        {
+            **facts, "sampling": sampling, "size": size, "n_rejected": n, "rejection_rate": n / 100,
+            "ci_low": max(n - 2, 0) / 100, "ci_high": (n + 3) / 100,
+        }
+        for sampling, size, n in [
+            ("nested", 5, 4), ("nested", 250, 0), ("independent", 5, 5), ("independent", 250, 3),
+        ]
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=ESTIMATION_SCHEMA)
+
+
+def test_estimation_draws_both_samplings_the_paper_and_the_level(estimation):
+    figure = variational.figure_estimation(estimation)
+    (axis,) = figure.axes
+    drawn = {c.get_label().split("(")[-1].rstrip(")"): c.lines[0].get_ydata() for c in axis.containers}
+    np.testing.assert_allclose(drawn["nested"], [0.04, 0.0])
+    np.testing.assert_allclose(drawn["independent"], [0.05, 0.03])
+    ends = axis.containers[0].lines[2][0].get_segments()
+    np.testing.assert_allclose([segment[:, 1] for segment in ends], [[0.02, 0.07], [0.0, 0.03]])
+    paper = next(line for line in axis.lines if line.get_label() == "paper, table 1")
+    np.testing.assert_allclose(paper.get_ydata(), [0.0614, 0.0])
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["5", "250"]
+    assert axis.get_title() == "sentiment, 100 prompts, 2 of one reward"
+
+
+def test_log_distribution_has_a_panel_a_prompt_and_its_fit():
+    rewards = np.linspace(-1.0, 1.0, 5)
+    parts = [
+        pl.DataFrame(
+            {
+                "task": "t", "kind": kind, "prompt_id": kind, "mean_reward": mean, "size": size, "reward": rewards,
+                "log_f": -np.exp(-rewards) - 1 / size, "log_a": 0.0, "b": 1.0,
+            },
+            schema=LOG_DISTRIBUTION_SCHEMA,
+        )
+        for kind, mean in (("adversarial", -0.5), ("neutral", 0.0), ("positive", 0.5))
+        for size in (10, 600)
+    ]  # fmt: skip
+    figure = variational.figure_log_distribution(pl.concat(parts))
+    assert [axis.get_title() for axis in figure.axes] == [
+        "adversarial prompt (mean reward -0.50)",
+        "neutral prompt (mean reward 0.00)",
+        "positive prompt (mean reward 0.50)",
+    ]
+    few, many, fit = figure.axes[1].lines
+    np.testing.assert_allclose(few.get_ydata(), -np.exp(-rewards) - 0.1)
+    np.testing.assert_allclose(many.get_ydata(), -np.exp(-rewards) - 1 / 600)
+    np.testing.assert_allclose(fit.get_ydata(), -np.exp(-fit.get_xdata()))
+    assert legend_texts(figure) == ["M = 10", "M = 600", "exponential fit"]
+
+
+def drawn_points(axis, alpha):
+    """Values of the markers of one opacity."""
+    markers = [container.lines[0] for container in axis.containers]
+    return sorted(y for line in markers if line.get_alpha() == alpha for y in line.get_ydata())
+
+
+def test_front_draws_win_rate_and_reward_and_fades_within_each_series(all_metrics, best_of_n):
+    low = (pl.col("policy") == "vbon-n4-s0") & (pl.col("procedure") == "none")
+    changed = all_metrics.with_columns(
+        win_rate=pl.when(low).then(0.51).otherwise("win_rate"),
+        mean_reward=pl.when(low).then(REFERENCE_REWARD - 0.1).otherwise("mean_reward"),
+    )
+    figure = figures.figure_front(changed, best_of_n, "helpful")
+    rows = without_reference(
+        changed.filter(task="helpful", procedure="none", select="reward", scorer="judge")
+    )
+    for axis, value, reference in zip(
+        figure.axes, ("win_rate", "mean_reward"), (0.5, REFERENCE_REWARD), strict=True
+    ):
+        faded = []
+        for _, part in rows.group_by("method", "transform", "calibrator"):
+            best = on_front(part["kl"].to_numpy(), part[value].to_numpy() - reference + 0.5)
+            faded += part.filter(~pl.Series(best))[value].to_list()
+        np.testing.assert_allclose(drawn_points(axis, 0.35), sorted(faded))
+        assert changed.filter(low, select="reward")[value][0] in faded
+        assert len(drawn_points(axis, 1.0)) == rows.height - len(faded)
+
+
+def test_front_draws_best_of_n_at_its_formula(all_metrics, best_of_n):
+    figure = figures.figure_front(all_metrics, best_of_n, "helpful")
+    for axis, value in zip(figure.axes, ("win_rate", "mean_reward"), strict=True):
+        line = axis.lines[0]
+        sizes = [n for n in (1, 2, 4, 8) if kl(f"bon({n})") <= axis.get_xlim()[1]]
+        assert len(sizes) >= 3
+        np.testing.assert_allclose(line.get_xdata(), [kl(f"bon({n})") for n in sizes])
+        wanted = [best_of_n.filter(n=n)[value].mean() for n in sizes]
+        np.testing.assert_allclose(line.get_ydata(), wanted)
+
+
+def test_front_says_the_shares_of_the_pooled_fronts(all_metrics, best_of_n):
+    texts = legend_texts(figures.figure_front(all_metrics, best_of_n, "helpful"))
+    rows = without_reference(
+        all_metrics.filter(task="helpful", procedure="none", select="reward", scorer="judge")
+    )
+    members = (rows["method"] != "vbon").cast(pl.Int64).to_numpy()
+    share = front_shares(rows["kl"].to_numpy(), rows["win_rate"].to_numpy(), members, 2)[0]
+    assert f"vBoN: {share:.0%}, {share:.0%} of the fronts" in texts  # the reward is a multiple of the gain
+    assert texts[-1] == "best-of-n of the reference"
+    assert len(texts) == len(set(texts))
+
+
+def test_front_of_two_forms_shows_just_these(all_metrics, best_of_n):
+    figure = figures.figure_front(all_metrics, best_of_n, "helpful", methods=["vbon", "vbon_bound"])
+    texts = legend_texts(figure)
+    assert [text.split(":")[0] for text in texts] == ["vBoN", "vBoN bound", "best-of-n of the reference"]
+    assert sum(int(text.split(": ")[1].split(" %")[0].split("%")[0]) for text in texts[:2]) == 100
+
+
+def test_front_leaves_out_those_of_fewer_rollouts(all_metrics, best_of_n):
+    few = all_metrics.filter(method="vbon").with_columns(
+        n_rollouts=pl.lit(8, pl.Int64), policy=pl.col("policy") + "-k8"
+    )
+    most = pl.when(pl.col("method") == "vbon").then(32).otherwise("n_rollouts").cast(pl.Int64)
+    both = pl.concat([all_metrics.with_columns(n_rollouts=most), few])
+    assert legend_texts(figures.figure_front(both, best_of_n, "helpful")) == legend_texts(
+        figures.figure_front(all_metrics, best_of_n, "helpful")
+    )
+
+
+@pytest.fixture
+def grid(all_metrics):
+    """VBoN at one n with 8 and 32 rollouts and two seeds each."""
+    base = all_metrics.filter(policy="vbon-n8-s0")
+    parts = [
+        base.with_columns(
+            policy=pl.lit(f"vbon-k{size}-n8-s{seed}"), n_rollouts=pl.lit(size, pl.Int64), seed=pl.lit(seed),
+            win_rate=pl.lit(0.6 + size / 1000 + 0.02 * seed), mean_reward=pl.lit(size / 10 + seed),
+        )
+        for size in (8, 32)
+        for seed in (0, 1)
+    ]  # fmt: skip
+    return pl.concat(parts, how="vertical_relaxed")
+
+
+def test_cost_draws_means_over_seeds_and_seconds_in_proportion(grid):
+    names = grid["policy"].unique().to_list()
+    figure = variational.figure_cost(grid, names, "helpful", 2.5)
+    rewards, rates = figure.axes
+    np.testing.assert_allclose(rewards.containers[0].lines[0].get_xdata(orig=False), [8, 32])
+    np.testing.assert_allclose(rewards.containers[0].lines[0].get_ydata(orig=False), [1.3, 3.7])
+    np.testing.assert_allclose(rates.containers[0].lines[0].get_ydata(orig=False), [0.618, 0.642])
+    ends = rewards.containers[0].lines[2][0].get_segments()[0][:, 1]
+    np.testing.assert_allclose(ends, 1.3 + np.array([-1, 1]) * np.std([0, 1], ddof=1))
+    (above,) = rewards.child_axes
+    figure.canvas.draw()
+    np.testing.assert_allclose(above.get_xticks(), [20.0, 80.0])
+    assert [label.get_text() for label in above.get_xticklabels()] == ["20", "80"]
+    assert legend_texts(figure) == ["vBoN, n = 8 (2 seeds)"]
+    with pytest.raises(InputError, match="none of the policies other of task helpful"):
+        variational.figure_cost(grid, ["other"], "helpful", 2.5)
+
+
+def test_bytes_are_the_same_every_time(estimation, grid, all_metrics, best_of_n, tmp_path):
+    draws = {
+        "estimation": lambda: variational.figure_estimation(estimation),
+        "cost": lambda: variational.figure_cost(grid, grid["policy"].to_list(), "helpful", 2.5),
+        "front": lambda: figures.figure_front(all_metrics, best_of_n, "helpful"),
+    }
+    for name, draw in draws.items():
+        first, second = (
+            [path.read_bytes() for path in figures.save_figure(draw(), tmp_path / folder / name)]
+            for folder in ("a", "b")
+        )
+        assert first == second
