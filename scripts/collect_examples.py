@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.presentation.measures import ALIKE, most_seeds, trained_n
+from infalign.presentation.curves import ALIKE, most_seeds, trained_n
 from infalign.presentation.report import examples_html
 from infalign.presentation.temperature import EXAMPLES_SCHEMA, examples, policy_label
 from infalign.records.command import run_command

@@ -7,7 +7,7 @@ import pytest
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import on_front
 from infalign.presentation import figures
-from infalign.presentation.measures import without_reference
+from infalign.presentation.curves import without_reference
 from infalign.presentation.style import Series, procedure_name, transform_look
 
 

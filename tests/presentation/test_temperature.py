@@ -7,7 +7,8 @@ import pytest
 
 from infalign.errors import InputError
 from infalign.presentation.claims import evaluate_claims, parse_claims
-from infalign.presentation.measures import Bootstrap, Tables, most_seeds
+from infalign.presentation.curves import most_seeds
+from infalign.presentation.measures import Bootstrap, Tables
 from infalign.presentation.report import examples_html, examples_markdown
 from infalign.presentation.temperature import (
     EXAMPLES_SCHEMA,

@@ -9,7 +9,7 @@ from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, on_front
 from infalign.mathematics.procedures import kl
 from infalign.presentation import figures, variational
-from infalign.presentation.measures import without_reference
+from infalign.presentation.curves import without_reference
 from infalign.records.estimation import ESTIMATION_SCHEMA, LOG_DISTRIBUTION_SCHEMA
 
 

@@ -16,7 +16,7 @@ from scipy.interpolate import PchipInterpolator
 
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, on_front
-from infalign.presentation.measures import without_reference
+from infalign.presentation.curves import without_reference
 from infalign.presentation.miscalibration import MAPS, errors_by_map, sigmoid_table
 from infalign.presentation.style import (
     BLACK,

@@ -19,7 +19,7 @@ from infalign.mathematics.statistics import (
     resample_weights,
     value_at_kl,
 )
-from infalign.presentation.measures import (
+from infalign.presentation.curves import (
     kl_range,
     policy_points,
     reaches,

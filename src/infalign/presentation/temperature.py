@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from infalign.presentation.measures import most_seeds, trained_n
+from infalign.presentation.curves import most_seeds, trained_n
 from infalign.presentation.style import BLACK, GREY, SERIES_KEY, Look, Series, print_style, series_order
 
 SPLIT_LINES: dict[str, Literal["-", "--"]] = {"evaluation": "-", "evaluation_out": "--"}

@@ -1,0 +1,137 @@
+"""From a run's tables to curves: the policies of a series by strength, a column per prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from infalign.errors import InputError
+from infalign.mathematics.statistics import Curve
+
+ALIKE = ("task", "method", "transform", "calibrator", "n_rollouts", "strength_kind", "strength")
+"""Policies alike in these differ in seed only."""
+Value = Literal["win_rate", "reward"]
+# Both as a number that is one half for the reference: the mean reward as its gain over the reference's.
+VALUES: dict[Value, pl.Expr] = {"win_rate": pl.col("win_rate"), "reward": 0.5 + pl.col("reward_gain")}
+
+
+def most_seeds(policies: pl.DataFrame) -> pl.DataFrame:
+    """Keep each task's policies that were trained from the most seeds.
+
+    Parameters
+    ----------
+    policies : rows with the columns of `Policy.row`.
+
+    Examples
+    --------
+    >>> row = {"task": "t", "method": "vbon", "transform": None, "calibrator": None, "n_rollouts": 100}
+    >>> row |= {"strength_kind": "n", "strength": 8.0}
+    >>> rows = [row | {"seed": 0}, row | {"seed": 1}, row | {"strength": 4.0, "seed": 0}]
+    >>> most_seeds(pl.DataFrame(rows))["strength"].to_list()
+    [8.0, 8.0]
+    """
+    seeds = pl.col("seed").n_unique().over(ALIKE)
+    return policies.filter(seeds == seeds.max().over("task")) if not policies.is_empty() else policies
+
+
+def trained_n(policies: pl.DataFrame) -> int | None:
+    """The largest n of the best-of-n policies among rows with the columns of `Policy.row`."""
+    most = policies.filter(strength_kind="n")["strength"].max()
+    return None if most is None else int(most)  # type: ignore[arg-type]
+
+
+def without_reference(metrics: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the policies that are the reference itself, trained for the best of 1."""
+    return metrics.filter(~((pl.col("strength_kind") == "n") & (pl.col("strength") == 1)))
+
+
+def policy_points(
+    policies: pl.DataFrame, by_prompt: pl.DataFrame, value: Value = "win_rate"
+) -> tuple[pl.DataFrame, Curve]:
+    """Arrange every policy as a row of KLs and values by prompt.
+
+    Parameters
+    ----------
+    policies : their names in `policy`.
+    by_prompt : policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
+    value : win rate, or one half plus the gain in reward.
+
+    Returns
+    -------
+    The policies in order of their names, and their rows in the same order.
+
+    Raises
+    ------
+    InputError
+        The policies have different prompts.
+    """
+    ordered = policies.sort("policy")
+    named = by_prompt.with_columns(value=VALUES[value]).sort("prompt_id")
+    parts = named.partition_by("policy", as_dict=True)
+    rows = [parts[(name,)] for name in ordered["policy"]]
+    for row in rows[1:]:
+        if not row["prompt_id"].equals(rows[0]["prompt_id"]):
+            raise InputError(
+                f"prompt metrics: {row['policy'][0]} and {rows[0]['policy'][0]} have different prompts "
+                f"({row.height} and {rows[0].height}); evaluate all policies on the same prompts"
+            )
+    return ordered, Curve(*(np.stack([row[name].to_numpy() for row in rows]) for name in ("kl", "value")))
+
+
+def strength_curve(
+    by_prompt: pl.DataFrame, policies: pl.DataFrame, name: str, value: Value = "win_rate"
+) -> Curve:
+    """Arrange policies that differ in strength and seed as one curve.
+
+    Parameters
+    ----------
+    by_prompt : policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
+    policies : policy, strength_kind and strength of those wanted.
+    name : in messages.
+    value : win rate, or one half plus the gain in reward.
+
+    Returns
+    -------
+    A row per strength, the mean over its seeds, and a column per prompt.
+
+    Raises
+    ------
+    InputError
+        The policies have different prompts.
+    """
+    rows = by_prompt.join(policies.select("policy", "strength_kind", "strength"), on="policy")
+    values = rows.with_columns(value=VALUES[value])
+    means = values.group_by("strength_kind", "strength", "prompt_id").agg(pl.col("kl", "value").mean())
+    means = means.sort("strength_kind", "strength", "prompt_id")
+    strengths = means.partition_by("strength_kind", "strength", maintain_order=True)
+    _check_prompts(strengths, name)
+    return Curve(*(np.stack([part[name].to_numpy() for part in strengths]) for name in ("kl", "value")))
+
+
+def kl_range(curve: Curve) -> tuple[float, float]:
+    """Lowest and highest mean KL of a curve's policies, in nats."""
+    means = curve.kl.mean(axis=1)
+    return float(means.min()), float(means.max())
+
+
+def reaches(curve: Curve, kl: float) -> bool:
+    """Whether a curve has policies on both sides of a KL.
+
+    The reference's own (0, 1/2) is not taken for one side: win rates are concave in the root of KL, and on the
+    ideal frontier of exp(10) under best-of-4 a line from there to a policy at KL 0.75 is 3.6 points low at 0.5.
+    """
+    low, high = kl_range(curve)
+    return low <= kl <= high
+
+
+def _check_prompts(strengths: Sequence[pl.DataFrame], name: str) -> None:
+    first = strengths[0]["prompt_id"]
+    for part in strengths[1:]:
+        if not part["prompt_id"].equals(first):
+            raise InputError(
+                f"prompt metrics: the policies {name} have different prompts "
+                f"({first.len()} and {part.height}); evaluate all policies on the same prompts"
+            )

@@ -1,0 +1,113 @@
+"""How each kind of claim is computed from a run's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from infalign.presentation.measures.base import Bootstrap, Measured, Strict, Tables
+from infalign.presentation.measures.frontiers import (
+    CalibrationError,
+    CurveDifference,
+    DifferenceGrowth,
+    IdealDifference,
+    MedianShare,
+    OfflineDifference,
+    calibration_error,
+    curve_difference,
+    difference_growth,
+    ideal_difference,
+    median_share,
+    offline_difference,
+)
+from infalign.presentation.measures.temperature import (
+    TemperatureDifference,
+    TemperatureDrop,
+    temperature_difference,
+    temperature_drop,
+)
+from infalign.presentation.measures.variational import (
+    BoundSlack,
+    FrontShare,
+    GainKept,
+    KLExcess,
+    RejectionRate,
+    SecondsRatio,
+    bound_slack,
+    front_share,
+    gain_kept,
+    kl_excess,
+    rejection_rate,
+    seconds_ratio,
+)
+
+__all__ = ["KINDS", "Bootstrap", "Measure", "Measured", "Tables", "measure"]
+
+
+class NotRun(Strict):
+    """A claim that this project does not measure yet, with the reason."""
+
+    kind: Literal["not_run"]
+    reason: str
+
+
+def not_run(item: NotRun, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Nothing to compute."""
+    return Measured((), item.reason)
+
+
+KINDS: dict[str, Callable[..., Measured]] = {
+    "curve_difference": curve_difference,
+    "difference_growth": difference_growth,
+    "offline_difference": offline_difference,
+    "ideal_difference": ideal_difference,
+    "calibration_error": calibration_error,
+    "median_share": median_share,
+    "temperature_difference": temperature_difference,
+    "temperature_drop": temperature_drop,
+    "front_share": front_share,
+    "gain_kept": gain_kept,
+    "kl_excess": kl_excess,
+    "rejection_rate": rejection_rate,
+    "seconds_ratio": seconds_ratio,
+    "bound_slack": bound_slack,
+    "not_run": not_run,
+}
+
+
+Measure = Annotated[
+    CurveDifference
+    | DifferenceGrowth
+    | OfflineDifference
+    | IdealDifference
+    | CalibrationError
+    | MedianShare
+    | TemperatureDifference
+    | TemperatureDrop
+    | FrontShare
+    | GainKept
+    | KLExcess
+    | RejectionRate
+    | SecondsRatio
+    | BoundSlack
+    | NotRun,
+    Field(discriminator="kind"),
+]
+
+
+def measure(item: Measure, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Compute what a claim is about.
+
+    Parameters
+    ----------
+    item : a measure of claims.yaml.
+    tables : the run's tables.
+    bootstrap : level, resamples and seed of the intervals.
+
+    Returns
+    -------
+    The intervals, or none and the reason why.
+    """
+    return KINDS[item.kind](item, tables, bootstrap)

@@ -1,0 +1,179 @@
+"""What all kinds of claims share: the tables, series of policies, and intervals of their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from infalign.errors import InputError
+from infalign.mathematics.calibration import parse_calibrator
+from infalign.mathematics.procedures import parse_procedure
+from infalign.mathematics.statistics import Curve, Interval, bootstrap_mean, difference_at_kl
+from infalign.mathematics.transforms import parse_transform
+from infalign.presentation.curves import Value, kl_range, reaches, strength_curve
+from infalign.presentation.verdicts import LEVEL
+
+TransformText = Annotated[str, AfterValidator(lambda text: parse_transform(text).text)]
+ProcedureText = Annotated[str, AfterValidator(lambda text: parse_procedure(text).text)]
+CalibratorText = Annotated[str, AfterValidator(lambda text: parse_calibrator(text).text)]
+PositiveKL = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a run measured; a table it has not is None.
+
+    Parameters
+    ----------
+    ideal, offline, metrics, prompt_metrics : the tables of `results/<run>/`.
+    estimation, bounds : tables of that name, of vBoN's estimation error and of its bounds.
+    seconds : task, policy and the median seconds of an update of its training.
+    scores : task to its reference rollouts' scores (prompt_id, sample_id, reward) on the training prompts.
+    conditions, prompt_conditions : metrics and prompt_metrics under every condition (split and temperature);
+        those above are of each task's main one.
+    best_of_n : best-of-N of the reference's own responses, by condition and prompt.
+    """
+
+    ideal: pl.DataFrame | None = None
+    offline: pl.DataFrame | None = None
+    metrics: pl.DataFrame | None = None
+    prompt_metrics: pl.DataFrame | None = None
+    scores: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    conditions: pl.DataFrame | None = None
+    prompt_conditions: pl.DataFrame | None = None
+    best_of_n: pl.DataFrame | None = None
+    estimation: pl.DataFrame | None = None
+    bounds: pl.DataFrame | None = None
+    seconds: pl.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are made: percentile bootstrap over prompts, at 95 % as the verdicts need.
+
+    Parameters
+    ----------
+    table_level : level of the intervals that stand in the run's tables.
+    resamples, seed : of the bootstrap.
+    """
+
+    table_level: float = LEVEL
+    resamples: int = 2000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Intervals that all must satisfy the claim (none: not run) and what a reader should know of them."""
+
+    intervals: tuple[Interval, ...]
+    note: str = ""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PolicySeries(Strict):
+    """Policies that differ in strength and seed only."""
+
+    method: str = "ppo"
+    transform: TransformText | None = Field(
+        None, description="default: whatever the method has, for baselines"
+    )
+    calibrator: CalibratorText = Field("empirical", description="unused by raw and without a transform")
+    n_rollouts: int | None = Field(None, ge=1, description="default: the most that the run has")
+
+    @model_validator(mode="after")
+    def _ppo_names_its_reward(self) -> PolicySeries:
+        if self.method == "ppo" and self.transform is None:
+            raise ValueError("a ppo series needs its transform, e.g. transform: exp(10)")
+        return self
+
+    @property
+    def calibrated(self) -> bool:
+        return self.transform not in (None, "raw")
+
+    def __str__(self) -> str:
+        parts = [self.method, self.transform or ""]
+        if self.calibrated:
+            parts += [self.calibrator, f"K={self.n_rollouts}" if self.n_rollouts else ""]
+        return " ".join(filter(None, parts))
+
+
+class Compared(Strict):
+    task: str
+    select: Literal["reward", "judge"] = "reward"
+    scorer: Literal["judge", "gold"] = "judge"
+
+
+def select_policies(metrics: pl.DataFrame, series: PolicySeries) -> pl.DataFrame:
+    """Rows of a series; without a number of rollouts, those with the most."""
+    rows = metrics.filter(pl.col("method") == series.method)
+    if series.transform is not None:
+        rows = rows.filter(pl.col("transform") == series.transform)
+    if series.calibrated:
+        rows = rows.filter(pl.col("calibrator") == series.calibrator)
+    wanted = rows["n_rollouts"].max() if series.n_rollouts is None else series.n_rollouts
+    return rows if wanted is None else rows.filter(pl.col("n_rollouts") == wanted)
+
+
+def rows_of(frame: pl.DataFrame, item: Compared, procedure: str) -> pl.DataFrame:
+    return frame.filter(
+        (pl.col("task") == item.task)
+        & (pl.col("procedure") == procedure)
+        & (pl.col("select") == item.select)
+        & (pl.col("scorer") == item.scorer)
+    )
+
+
+def trained_curve(
+    tables: Tables,
+    item: Compared,
+    procedure: str,
+    series: PolicySeries,
+    value: Value = "win_rate",
+    n: int | None = None,
+) -> Curve | None:
+    """Trained curve of a series, or its policies at one n; None where there are none."""
+    if tables.metrics is None or tables.prompt_metrics is None:
+        return None
+    policies = select_policies(rows_of(tables.metrics, item, procedure), series)
+    if n is not None:
+        policies = policies.filter(strength_kind="n", strength=n)
+    if policies.is_empty():
+        return None
+    by_prompt = rows_of(tables.prompt_metrics, item, procedure)
+    return strength_curve(by_prompt, policies, f"{series} of task {item.task}", value)
+
+
+def paired_difference(a: Curve, b: Curve, kl: float, bootstrap: Bootstrap) -> Interval:
+    if a.kl.shape[1] != b.kl.shape[1]:
+        raise InputError(
+            f"prompt metrics: compared policies have {a.kl.shape[1]} and {b.kl.shape[1]} prompts; "
+            "evaluate all policies on the same prompts"
+        )
+    return difference_at_kl(a, b, kl, level=LEVEL, resamples=bootstrap.resamples, seed=bootstrap.seed)
+
+
+def mean_interval(values: np.ndarray, bootstrap: Bootstrap) -> Interval:
+    return bootstrap_mean(values, level=LEVEL, resamples=bootstrap.resamples, seed=bootstrap.seed)
+
+
+def undefined(interval: Interval) -> bool:
+    return not np.isfinite([interval.estimate, interval.low, interval.high]).all()
+
+
+def judged(
+    intervals: tuple[Interval, ...], curves: Sequence[tuple[PolicySeries, Curve]], kl: float
+) -> Measured:
+    """The intervals if every curve reaches the KL, else none and which do not; nothing is extrapolated."""
+    if not any(map(undefined, intervals)) and all(reaches(curve, kl) for _, curve in curves):
+        return Measured(intervals)
+    spans = ["{} spans KL {:.2f} to {:.2f}".format(series, *kl_range(curve)) for series, curve in curves]
+    return Measured((), f"KL {kl:g} not well within the trained range: {', '.join(spans)}")
