@@ -193,7 +193,7 @@ def test_local_summaries_that_are_not_there_are_named(tmp_path):
     check_data(parse_config(values))  # from the hub
     values["data_root"] = str(tmp_path)
     with pytest.raises(
-        InputError, match=r"task summaries needs files .*tldr/\*\*/\*\.parquet, there are none"
+        InputError, match=r"task summaries needs files .*tldr/\*\*/\*\.parquet, .*there are none"
     ):
         check_data(parse_config(values))
     for name in ("tldr", "tldr-preference"):
@@ -331,7 +331,7 @@ def test_default_and_methods_share_everything_up_to_the_policies():
     )
     assert task_folder(default, "helpful") == task_folder(methods, "helpful")
     shared = [{policy_folder(run, policy) for policy in policies(run)} for run in (default, methods)]
-    assert len(shared[0] & shared[1]) >= 9
+    assert len(shared[0] & shared[1]) >= 3
     strengths = {}
     for policy in policies(methods):
         strengths.setdefault(policy.method, set()).add(policy.strength)

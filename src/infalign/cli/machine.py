@@ -166,12 +166,11 @@ def _data(name: str, task, data_root: str | None) -> Iterator[Check]:
         for dataset in corpus.hub:
             yield _hub_check(f"{name} data", dataset)
     else:
-        for pattern in corpus.files:
-            files = sorted(Path(data_root).glob(pattern)) if data_root else []
-            status: Status = "ok" if files else "missing"
-            yield Check(
-                f"{name} data", status, f"{len(files)} files", f"{data_root or 'data_root'}/{pattern}"
-            )
+        folder = Path(data_root or "data_root")
+        found = [sorted(folder.glob(pattern)) for pattern in corpus.files] if data_root else [[]]
+        status: Status = "ok" if all(found) else "missing"
+        needed = ", ".join(f"{folder}/{pattern}" for pattern in corpus.files)
+        yield Check(f"{name} data", status, f"{sum(map(len, found))} files", needed)
 
 
 def _base(name: str, base) -> Iterator[Check]:
