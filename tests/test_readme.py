@@ -61,6 +61,8 @@ def test_snakemake_plans_the_commands(line, tmp_path):
     for name in ("my_pairs", "helpful-base", "harmless-base"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.jsonl.gz").touch()
+    for name in ("train", "unsup"):
+        (tmp_path / f"{name}.jsonl.gz").touch()
     words = shlex.split(line.replace("data_root=DIR", f"data_root={tmp_path}"))
     command = [sys.executable, "-m", *words, "--dry-run", "--quiet", "--nolock"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
