@@ -10,6 +10,7 @@ from typing import Any
 
 import tyro
 
+from infalign.cli.hedging import hedge
 from infalign.cli.machine import doctor
 from infalign.cli.tables import calibrate, frontier, winrate
 from infalign.cli.theory import ideal, optimal, procedure
@@ -22,6 +23,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "calibrate": calibrate,
     "winrate": winrate,
     "frontier": frontier,
+    "hedge": hedge,
     "doctor": doctor,
 }
 DESCRIPTION = "Inference-aware alignment: calibration, transforms, frontiers and win rates."

@@ -16,7 +16,7 @@ from scipy.stats import poisson
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array
 from infalign.mathematics.quadrature import Panels
-from infalign.mathematics.soft_selection import uniform_pick
+from infalign.mathematics.soft_selection import uniform_pick, uniform_pick_distribution
 
 FORMS = "none, bon(n), won(n), sbon(n, lambda), bop(mu) with n >= 1, 0 <= lambda <= 500, mu >= 0"
 POISSON_TAIL = 1e-6
@@ -211,11 +211,8 @@ def distribution(procedure: str | Procedure, u: ArrayLike) -> NDArray[np.float64
     procedure, u = parse_procedure(procedure), _quantiles(u)
     if procedure.name != "sbon":
         return curve(procedure, u, 1 - u)[0]
-    x, w = np.polynomial.legendre.leggauss(16)
-    count = 1 + int(np.ceil(procedure.parameters[1]))
-    pieces = (np.arange(count)[:, None] + (1 + x) / 2).ravel() / count
-    nodes = u[..., None] * pieces
-    return u * (density(procedure, nodes) @ np.tile(w / (2 * count), count))
+    n, inverse_temperature = int(procedure.parameters[0]), float(procedure.parameters[1])
+    return uniform_pick_distribution(u.ravel(), n, inverse_temperature)[0].reshape(u.shape)
 
 
 def density(procedure: str | Procedure, u: ArrayLike) -> NDArray[np.float64]:

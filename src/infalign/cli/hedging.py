@@ -1,0 +1,96 @@
+"""`infalign hedge`: the parameter of a procedure that is best by the true reward, from scored responses."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+import tyro
+
+from infalign.cli.options import Format, Level, Resamples, Seed, check_interval, require_values
+from infalign.cli.output import print_rows
+from infalign.cli.tables import Scores
+from infalign.errors import InputError
+
+Methods = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(
+        metavar="M ...",
+        help="bon, bop (best-of-Poisson), sbon (soft best-of-n) or tilt; the parameter is n, mu or lambda.",
+    ),
+]
+Draws = Annotated[
+    tuple[int, ...],
+    tyro.conf.arg(metavar="N ...", help="Draws of sbon, needed there; of several the best is marked."),
+]
+Lowest = Annotated[float | None, tyro.conf.arg(name="min", help="Smallest parameter; 1 for bon, else 0.")]
+Highest = Annotated[
+    float | None,
+    tyro.conf.arg(
+        name="max",
+        help="Largest parameter; as far as the pools allow for bon and bop, 100 (at most 500) for lambda.",
+    ),
+]
+
+
+def hedge(
+    scores: tyro.conf.Positional[Scores],
+    /,
+    *,
+    method: Methods,
+    n: Draws = (),
+    low: Lowest = None,
+    high: Highest = None,
+    level: Level = 0.95,
+    resamples: Resamples = 2000,
+    seed: Seed = 0,
+    format: Format = "json",
+) -> int:
+    """Hedge against reward hacking: the parameter of a procedure with the best expected true reward.
+
+    The procedure selects by reward (the proxy), what counts is judge (the true reward). The table needs
+    prompt_id, reward and judge, with at least 2 responses a prompt. The interval resamples prompts.
+    """
+    from infalign.mathematics.hedging import Pools
+    from infalign.mathematics.hedging import hedge as best_parameter
+    from infalign.records.scores import pooled_scores
+
+    require_values(method=method)
+    check_interval(level, resamples, seed)
+    families = _families(method, n)
+    for name, bound in (("--min", low), ("--max", high)):
+        if bound is not None and not math.isfinite(bound):
+            raise InputError(f"{name} must be a finite number, got {bound}; give a value such as 4")
+    pools = Pools(*pooled_scores(scores))
+    if len(pools.proxy) == 1:
+        warnings.warn(f"{scores}: one prompt only, so the interval is undefined (null)", stacklevel=2)
+    options = {"low": low, "high": high, "level": level, "resamples": resamples, "seed": seed}
+    rows = [asdict(best_parameter(family, pools, **options)) for family in families]
+    print_rows(_marked(rows, joint=len(n) > 1), format)
+    return 0
+
+
+def _families(methods: Sequence[str], n: Sequence[int]):
+    """The families in the order of the options, sbon once for each n."""
+    from infalign.mathematics.hedging import parse_family
+
+    if n and "sbon" not in methods:
+        raise InputError(
+            f"--n belongs to the method sbon only, got it with {', '.join(methods)}; leave it out"
+        )
+    counts = {method: n if method == "sbon" and n else (None,) for method in methods}
+    return [parse_family(method, count) for method in methods for count in counts[method]]
+
+
+def _marked(rows: list[dict[str, object]], *, joint: bool) -> list[dict[str, object]]:
+    """Rows with n where a method has one, and with the best n of sbon marked where there are several."""
+    if all(row["n"] is None and row["method"] not in ("bon", "sbon") for row in rows):
+        return [{key: value for key, value in row.items() if key != "n"} for row in rows]
+    if joint:
+        soft = [row for row in rows if row["method"] == "sbon"]
+        best = max(soft, key=lambda row: row["expected_true"])
+        return [row | {"best": row is best if row["method"] == "sbon" else None} for row in rows]
+    return rows
