@@ -1,4 +1,4 @@
-"""Every example of docs/commands.md gives the output that stands there; every link leads somewhere."""
+"""Every example of the pages on commands gives the output that stands there; every link leads somewhere."""
 
 import json
 import re
@@ -10,22 +10,23 @@ import pytest
 from infalign.cli import main
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ROOT / "docs" / "commands.md"
+EXAMPLES = [ROOT / "docs" / name for name in ("commands.md", "hedging.md")]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", COMMANDS.read_text(), flags=re.MULTILINE | re.DOTALL)
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
-def examples() -> list[tuple[str, list[str]]]:
-    """(command, expected lines) of the console blocks."""
-    found: list[tuple[str, list[str]]] = []
-    for line in "".join(blocks("console")).splitlines():
-        if line.startswith("$ "):
-            found.append((line[2:], []))
-        else:
-            found[-1][1].append(line)
+def examples() -> list[tuple[Path, str, list[str]]]:
+    """(page, command, expected lines) of the console blocks."""
+    found: list[tuple[Path, str, list[str]]] = []
+    for page in EXAMPLES:
+        for line in "".join(blocks(page, "console")).splitlines():
+            if line.startswith("$ "):
+                found.append((page, line[2:], []))
+            else:
+                found[-1][2].append(line)
     return found
 
 
@@ -36,16 +37,15 @@ def numbers(line: str) -> dict:
     return dict(enumerate(float(cell) if re.match(r"-?[\d.]", cell) else cell for cell in line.split(",")))
 
 
-@pytest.fixture
-def tables(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("page", "command", "expected"),
+    examples(),
+    ids=lambda value: value.name if isinstance(value, Path) else str(value)[:60],
+)
+def test_example_gives_the_output_that_is_shown(page, command, expected, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (block,) = blocks("python")
-    exec(compile(block, str(COMMANDS), "exec"), {})
-    return tmp_path
-
-
-@pytest.mark.parametrize(("command", "expected"), examples(), ids=lambda value: str(value)[:60])
-def test_example_gives_the_output_that_is_shown(command, expected, tables, capsys):
+    (block,) = blocks(page, "python")
+    exec(compile(block, str(page), "exec"), {})
     program, *arguments = shlex.split(command)
     assert program == "infalign" and main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -58,10 +58,10 @@ def test_example_gives_the_output_that_is_shown(command, expected, tables, capsy
             if key not in ("residual", "iterations"):
                 assert got[key] == (value if exact else pytest.approx(value, rel=1e-7, abs=1e-9))
     if "--out" in arguments:
-        assert (tables / arguments[arguments.index("--out") + 1]).exists()
+        assert (tmp_path / arguments[arguments.index("--out") + 1]).exists()
 
 
-@pytest.mark.parametrize("command", "".join(blocks("bash")).splitlines())
+@pytest.mark.parametrize("command", "".join(blocks(EXAMPLES[0], "bash")).splitlines())
 def test_commands_without_fixed_output_succeed(command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     program, *arguments = shlex.split(command)

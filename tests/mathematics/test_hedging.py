@@ -241,6 +241,11 @@ def test_rewards_that_cancel_over_prompts_need_no_selection():
     assert (found.kind, found.parameter, found.n_extrema) == ("at_lower", 1.0, 0)
 
 
+def test_one_draw_leaves_nothing_to_choose():
+    found = hedge(Family("sbon", 1), random_pools(3))
+    assert (found.kind, found.parameter, found.n_extrema, found.kl) == ("at_lower", 0.0, 0, 0.0)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([BON, BOP, TILT]), st.floats(0.1, 10), st.floats(-5, 5))
 def test_only_the_order_of_the_proxy_counts(seed, family, scale, shift):

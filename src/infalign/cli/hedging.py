@@ -26,11 +26,15 @@ Draws = Annotated[
     tuple[int, ...],
     tyro.conf.arg(metavar="N ...", help="Draws of sbon, needed there; of several the best is marked."),
 ]
-Lowest = Annotated[float | None, tyro.conf.arg(name="min", help="Smallest parameter; 1 for bon, else 0.")]
+Lowest = Annotated[
+    float | None,
+    tyro.conf.arg(name="min", metavar="THETA", help="Smallest parameter; 1 for bon, else 0."),
+]
 Highest = Annotated[
     float | None,
     tyro.conf.arg(
         name="max",
+        metavar="THETA",
         help="Largest parameter; as far as the pools allow for bon and bop, 100 (at most 500) for lambda.",
     ),
 ]

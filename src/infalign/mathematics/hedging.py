@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 _GRID = 129
-_ROUNDING = 1e-11
+_ROUNDING = 1e-10
 _BLOCK = 4_000_000
 
 
@@ -97,6 +97,11 @@ class Pools:
     def smallest(self) -> int:
         """The number of responses of the prompt that has fewest."""
         return min(map(len, self.proxy))
+
+    @cached_property
+    def spread(self) -> float:
+        """The largest difference of two true rewards of one prompt."""
+        return max(float(np.ptp(row)) for row in self.true)
 
     @cached_property
     def groups(self) -> tuple["_Group", ...]:
@@ -178,6 +183,7 @@ def expected_rewards(
     for group in pools.groups:
         levels = [distribution(family, theta, group.edges) for theta in parameters.tolist()]
         masses = np.diff(np.stack(levels, axis=1), axis=0)
+        masses /= masses.sum(axis=0)
         true[group.places], proxy[group.places] = group.true @ masses, group.proxy @ masses
     return true, proxy
 
@@ -185,9 +191,10 @@ def expected_rewards(
 def _check_range(family: Family, pools: Pools, low: float, high: float) -> None:
     lowest, highest = family.limits(pools.smallest)
     if not lowest <= low <= high <= highest:
+        got = f"{low:.10g}" if low == high else f"{low:.10g} to {high:.10g}"
         raise InputError(
             f"the parameter of {family.method} must lie in [{lowest:g}, {highest:.10g}] (the smallest pool has "
-            f"{pools.smallest} responses), got {low:.10g} to {high:.10g}; stay within it or sample more"
+            f"{pools.smallest} responses), got {got}; stay within it or sample more"
         )
 
 
@@ -222,17 +229,13 @@ def residual(family: Family, theta: float, pools: Pools) -> float:
     True
     """
     _check_range(family, pools, theta, theta)
-    return _residual(family, theta, pools)[0]
+    return _residual(family, theta, pools)
 
 
-def _residual(family: Family, theta: float, pools: Pools) -> tuple[float, float]:
-    """The residual, and the size of its terms."""
-    value = size = 0.0
-    for group in pools.groups:
-        change = np.diff(distribution_derivative(family, theta, group.edges))
-        value += group.total @ change
-        size += np.abs(group.total) @ np.abs(change)
-    return float(value / len(pools.proxy)), float(size / len(pools.proxy))
+def _residual(family: Family, theta: float, pools: Pools) -> float:
+    changes = [np.diff(distribution_derivative(family, theta, group.edges)) for group in pools.groups]
+    terms = [group.total @ change for group, change in zip(pools.groups, changes, strict=True)]
+    return float(sum(terms) / len(pools.proxy))
 
 
 @dataclass(frozen=True)
@@ -289,8 +292,8 @@ def hedge(
     """Return the parameter with the largest expected true reward: HedgeTune, with all roots and both ends.
 
     Every root of the residual that a grid of 129 points (even in log n, log(1 + μ) or log(1 + λ)) separates
-    is refined; of the roots and the two ends the best is taken, the smallest parameter in a tie. Changes
-    of the expected reward below 1e-11 of its terms count as none.
+    is refined; of the roots and the two ends the best is taken, the smallest parameter in a tie. Differences
+    of the expected reward below 1e-10 of the largest spread within a prompt count as none.
 
     Parameters
     ----------
@@ -331,7 +334,8 @@ def hedge(
     roots = _extrema(family, pools, low, high)
     candidates = np.array([low, *roots, high])
     true, proxy = expected_rewards(family, candidates, pools)
-    best = int(np.argmax(true.mean(axis=0)))
+    means = true.mean(axis=0)
+    best = int(np.argmax(means >= means.max() - _ROUNDING * pools.spread))
     interval = bootstrap_mean(true[:, best], level, resamples, seed)
     parameter = float(candidates[best])
     return Hedge(
@@ -353,10 +357,10 @@ def _extrema(family: Family, pools: Pools, low: float, high: float) -> list[floa
     to_scale, from_scale = (np.log, np.exp) if family.method == "bon" else (np.log1p, np.expm1)
     grid = from_scale(np.linspace(to_scale(low), to_scale(high), _GRID))
     grid[[0, -1]] = low, high
-    values, sizes = np.transpose([_residual(family, theta, pools) for theta in grid.tolist()])
-    clear = np.flatnonzero(np.abs(values) > _ROUNDING * sizes)
+    values = np.array([_residual(family, theta, pools) for theta in grid.tolist()])
+    clear = np.flatnonzero((1 + grid) * np.abs(values) > _ROUNDING * pools.spread)
     turns = [(grid[i], grid[j]) for i, j in pairwise(clear) if values[i] * values[j] < 0]
-    return [float(brentq(lambda x: _residual(family, x, pools)[0], *turn, xtol=1e-12)) for turn in turns]
+    return [float(brentq(lambda x: _residual(family, x, pools), *turn, xtol=1e-12)) for turn in turns]
 
 
 def _neighbouring_n(
