@@ -184,7 +184,7 @@ def bad(run, *arguments):
         ),
         (("--method", "bon", "--max", "33"), "bon must lie in [1, 32]"),
         (("--method", "bon", "--min", "0.5"), "bon must lie in [1, 32]"),
-        (("--method", "bop", "--max", "40"), "bop must lie in [0, 12."),
+        (("--method", "bop", "--max", "40"), "bop must lie in [0, 11.87388"),
         (("--method", "tilt", "--max", "501"), "tilt must lie in [0, 500]"),
         (("--method", "tilt", "--min", "-1"), "tilt must lie in [0, 500]"),
         (("--method", "bon", "--min", "4", "--max", "4"), "must have min < max, got min 4 and max 4"),

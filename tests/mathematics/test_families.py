@@ -100,7 +100,7 @@ def test_divergence_and_mean_by_quadrature(family, theta):
     assert divergence == pytest.approx(kl(family, theta), abs=1e-8)
 
 
-@pytest.mark.parametrize("inverse_temperature", [1e-7, 1e-3, 0.0999999, 0.1000001, 0.5])
+@pytest.mark.parametrize("inverse_temperature", [1e-7, 1e-3, 0.0999999, 0.1000001])
 def test_tilt_of_little_strength_has_its_series(inverse_temperature):
     x = inverse_temperature
     assert mean_quantile(TILT, x) - 0.5 == pytest.approx(x / 12 - x**3 / 720 + x**5 / 30240, rel=1e-7)

@@ -134,7 +134,7 @@ def test_tilt_optimum_makes_the_covariance_vanish():
     p = w * np.exp(found.parameter * u)
     p /= p.sum()
     assert found.kind == "interior"
-    assert p @ (polynomial(u) * u) - (p @ polynomial(u)) * (p @ u) == pytest.approx(0, abs=1e-7)
+    assert p @ (polynomial(u) * u) - (p @ polynomial(u)) * (p @ u) == pytest.approx(0, abs=1e-6)
 
 
 def monte_carlo(method, thetas, reward, draws):
@@ -163,14 +163,14 @@ def test_hedge_against_a_grid_search_by_monte_carlo(family, reward):
     pools = pool(reward)
     found = hedge(family, pools)
     assert found.kind == "interior"
-    strengths = found.parameter * np.geomspace(0.2, 5, 9)
-    grid = strengths[strengths >= 1] if family is BON else strengths
+    low, multiples = family.domain(400)[0], np.geomspace(0.2, 5, 9)
+    grid = low + (found.parameter - low) * multiples
     exact = expected_rewards(family, grid, pools)[0][0]
     estimates, errors = np.transpose(list(monte_carlo(family.method, grid, reward, 1_000_000)))
     assert np.all(np.abs(estimates - exact) < 5 * errors + 2e-4)
     assert np.all(estimates < found.expected_true + 5 * errors + 2e-4)
-    assert estimates.max() > estimates[[0, -1]].max() + 10 * errors.max() or family is BON
-    assert abs(np.log(grid[np.argmax(estimates)] / found.parameter)) < 0.42
+    assert estimates.max() > estimates[[0, -1]].max() + 10 * errors.max()
+    assert np.argmax(estimates) in (3, 4, 5)
 
 
 @pytest.mark.parametrize("family", EVERY, ids=names)
@@ -192,11 +192,15 @@ def test_all_extrema_and_both_ends_are_compared(family, seed):
     assert found.kind == {0: "at_lower", 1200: "at_upper"}.get(int(np.argmax(values)), "interior")
 
 
-def test_two_maxima_and_a_minimum():
-    """The tilt passes a good region near the top and the bad end; from below, best of n a poor region too."""
-    assert hedge(TILT, pool(mixture)).n_extrema == 1
-    both = pool(lambda u: np.sin(9 * u) - 2 * (u > 0.97), m=300)
-    assert hedge(BON, both).n_extrema == 2
+def test_a_reward_of_several_turns_has_a_maximum_and_a_minimum():
+    turning = pool(lambda u: np.sin(9 * u) - 2 * (u > 0.97), m=300)
+    found = hedge(BON, turning)
+    theta = np.geomspace(1, 300, 400)
+    values = expected_rewards(BON, theta, turning)[0][0]
+    turns = np.flatnonzero(np.diff(np.sign(np.diff(values)))) + 1
+    assert found.n_extrema == len(turns) == 2
+    assert found.kind == "interior" and found.expected_true == pytest.approx(values.max(), abs=1e-4)
+    assert found.parameter == pytest.approx(theta[turns[np.argmax(values[turns])]], rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +209,7 @@ def test_two_maxima_and_a_minimum():
 def test_rewards_in_one_direction_lead_to_an_end(family, end):
     up, down = hedge(family, pool(lambda u: u, 300)), hedge(family, pool(lambda u: -u, 300))
     assert (up.kind, up.parameter, up.n_extrema) == ("at_upper", end, 0)
-    assert (down.kind, down.kl, down.n_extrema) == ("at_lower", 0.0, 0)
+    assert (down.kind, down.n_extrema) == ("at_lower", 0) and down.kl == pytest.approx(0, abs=1e-15)
 
 
 def test_hedge_reports_the_bootstrap_over_prompts_and_the_proxy_in_its_units():
@@ -213,12 +217,9 @@ def test_hedge_reports_the_bootstrap_over_prompts_and_the_proxy_in_its_units():
     found = hedge(BON, pools, level=0.9, resamples=300, seed=5)
     true, proxy = expected_rewards(BON, [found.parameter], pools)
     interval = bootstrap_mean(true[:, 0], 0.9, 300, 5)
-    assert (found.expected_true, found.ci_low, found.ci_high) == (
-        interval.estimate,
-        interval.low,
-        interval.high,
-    )
-    assert found.expected_proxy == proxy[:, 0].mean() and found.kl == kl(BON, found.parameter)
+    got = [found.expected_true, found.ci_low, found.ci_high, found.expected_proxy]
+    assert got == pytest.approx([interval.estimate, interval.low, interval.high, proxy.mean()], abs=1e-12)
+    assert found.kl == kl(BON, found.parameter)
 
 
 def test_one_prompt_has_no_interval():
@@ -243,7 +244,7 @@ def test_rewards_that_cancel_over_prompts_need_no_selection():
 
 def test_one_draw_leaves_nothing_to_choose():
     found = hedge(Family("sbon", 1), random_pools(3))
-    assert (found.kind, found.parameter, found.n_extrema, found.kl) == ("at_lower", 0.0, 0, 0.0)
+    assert (found.kind, found.parameter, found.n_extrema) == ("at_lower", 0.0, 0)
 
 
 @settings(max_examples=15, deadline=None)
@@ -363,7 +364,7 @@ def test_pools_that_cannot_be_used(proxy, true, message):
     [
         (BON, None, 9.0, r"bon must lie in \[1, 8\] \(the smallest pool has 8 responses\), got 1 to 9"),
         (BON, 0.5, None, "got 0.5 to 8"),
-        (BOP, None, 2.0, r"bop must lie in \[0, 0.719"),
+        (BOP, None, 2.0, r"bop must lie in \[0, 0.72534666"),
         (BOP, None, float("nan"), "must have min < max"),
         (TILT, None, 501.0, r"tilt must lie in \[0, 500\]"),
         (TILT, 5.0, 5.0, "must have min < max, got min 5 and max 5"),

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -71,9 +71,11 @@ def hedge(
     pools = Pools(*pooled_scores(scores))
     if len(pools.proxy) == 1:
         warnings.warn(f"{scores}: one prompt only, so the interval is undefined (null)", stacklevel=2)
-    options = {"low": low, "high": high, "level": level, "resamples": resamples, "seed": seed}
-    rows = [asdict(best_parameter(family, pools, **options)) for family in families]
-    print_rows(_marked(rows, joint=len(n) > 1), format)
+    hedges = [
+        best_parameter(family, pools, low=low, high=high, level=level, resamples=resamples, seed=seed)
+        for family in families
+    ]
+    print_rows(_marked([asdict(found) for found in hedges], joint=len(n) > 1), format)
     return 0
 
 
@@ -89,9 +91,9 @@ def _families(methods: Sequence[str], n: Sequence[int]):
     return [parse_family(method, count) for method in methods for count in counts[method]]
 
 
-def _marked(rows: list[dict[str, object]], *, joint: bool) -> list[dict[str, object]]:
+def _marked(rows: list[dict[str, Any]], *, joint: bool) -> list[dict[str, Any]]:
     """Rows with n where a method has one, and with the best n of sbon marked where there are several."""
-    if all(row["n"] is None and row["method"] not in ("bon", "sbon") for row in rows):
+    if not any(row["method"] in ("bon", "sbon") for row in rows):
         return [{key: value for key, value in row.items() if key != "n"} for row in rows]
     if joint:
         soft = [row for row in rows if row["method"] == "sbon"]

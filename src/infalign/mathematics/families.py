@@ -371,7 +371,7 @@ def kl(family: Family, theta: float) -> float:
 
     Examples
     --------
-    >>> round(kl(Family("bon"), 2.5), 12) == round(np.log(2.5) - 0.6, 12), kl(Family("tilt"), 0.0)
+    >>> bool(np.isclose(kl(Family("bon"), 2.5), np.log(2.5) - 0.6)), kl(Family("tilt"), 0.0)
     (True, 0.0)
     """
     theta = _parameter(family, theta)

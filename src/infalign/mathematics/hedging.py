@@ -193,7 +193,7 @@ def _check_range(family: Family, pools: Pools, low: float, high: float) -> None:
     if not lowest <= low <= high <= highest:
         got = f"{low:.10g}" if low == high else f"{low:.10g} to {high:.10g}"
         raise InputError(
-            f"the parameter of {family.method} must lie in [{lowest:g}, {highest:.10g}] (the smallest pool has "
+            f"the parameter of {family.method} must lie in [{lowest:g}, {highest:.17g}] (the smallest pool has "
             f"{pools.smallest} responses), got {got}; stay within it or sample more"
         )
 
