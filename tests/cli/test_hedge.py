@@ -150,7 +150,7 @@ def test_csv_is_the_same_table(capsys, hacked):
 
 def test_numbers_of_responses_may_differ(run, tmp_path):
     path = write(
-        tmp_path / "s.parquet", {"a": [1, 2, 3], "b": [4, 5, 6, 7]}, {"a": [0, 1, 2], "b": [0, 1, 2, 2]}
+        tmp_path / "s.parquet", {"a": [1, 2, 3], "b": [4, 5, 6, 7]}, {"a": [0, 1, 3], "b": [0, 1, 2, 2]}
     )
     code, (row,), _ = run("hedge", path, "--method", "bon")
     assert code == 0 and (row["kind"], row["parameter"], row["n"]) == ("at_upper", 3.0, 3)

@@ -116,6 +116,14 @@ def test_residual_of_a_large_pool_is_that_of_the_paper(family):
     assert residual(family, 1.7, pool(polynomial)) == pytest.approx(expected, abs=2e-6)
 
 
+def test_residual_of_rewards_far_from_zero():
+    pools = pool(polynomial)
+    far = Pools(pools.proxy, [true + 1e6 for true in pools.true])
+    assert residual(Family("sbon", 400), 2.0, far) == pytest.approx(
+        residual(Family("sbon", 400), 2.0, pools), abs=1e-11
+    )
+
+
 # The hedge
 
 
@@ -243,7 +251,9 @@ def test_rewards_that_cancel_over_prompts_need_no_selection():
 
 
 def test_one_draw_leaves_nothing_to_choose():
-    found = hedge(Family("sbon", 1), random_pools(3))
+    """Rounding errors, here of rewards far from 0, are no extrema."""
+    pools = random_pools(3)
+    found = hedge(Family("sbon", 1), Pools(pools.proxy, [true + 1e4 for true in pools.true]))
     assert (found.kind, found.parameter, found.n_extrema) == ("at_lower", 0.0, 0)
 
 
