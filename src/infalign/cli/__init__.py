@@ -11,6 +11,7 @@ from typing import Any
 import tyro
 
 from infalign.cli.machine import doctor
+from infalign.cli.planning import plan
 from infalign.cli.tables import calibrate, frontier, winrate
 from infalign.cli.theory import ideal, optimal, procedure
 from infalign.errors import InputError
@@ -22,6 +23,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "calibrate": calibrate,
     "winrate": winrate,
     "frontier": frontier,
+    "plan": plan,
     "doctor": doctor,
 }
 DESCRIPTION = "Inference-aware alignment: calibration, transforms, frontiers and win rates."
