@@ -25,6 +25,7 @@ TRANSFORMS = ("raw", "identity", "log", "exp(5)", "exp(10)", "exp(-5)", "exp(-10
 FRACTIONS = (np.arange(1, 9) / 8) ** 2
 INVERSE_TEMPERATURES = (5.0, 20.0)
 EVERY_N_UP_TO = 16
+OPTIMAL_N, OPTIMAL_KL = 16, 2.5
 _TIE = 1e-9
 
 
@@ -74,6 +75,15 @@ class _Policy:
     weights: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """Half of the prompts: their places, and reward and share of others beaten, (P', K)."""
+
+    prompts: NDArray[np.int64]
+    reward: NDArray[np.float64]
+    beaten: NDArray[np.float64]
+
+
 def plan(
     reward: ArrayLike,
     judge: ArrayLike,
@@ -81,6 +91,7 @@ def plan(
     max_n: Sequence[float],
     *,
     transforms: Sequence[str | Transform] = TRANSFORMS,
+    try_optimal: bool = True,
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
@@ -90,7 +101,10 @@ def plan(
     All transforms at the KLs (j/8)² × budget, j = 1..8, and the untrained reference are combined with
     the procedures of `candidate_procedures`. A random half of the prompts chooses the combination with
     the highest mean win rate; the other half reports it. Of equals the smallest KL wins, then the
-    transform named first, then the fewest draws. The β of a KL is set on all prompts: it takes no judge.
+    transform named first, then the fewest draws. If the best procedure is bon(n) with n <= 16 and the
+    best KL at most 2.5 nats, optimal(bon(n)) at that KL is tried too. It is optimal for bon(n) on both
+    sides, not against a plain sample, and takes longer to solve. The β of a KL is set on all prompts:
+    it takes no judge.
 
     Parameters
     ----------
@@ -101,7 +115,9 @@ def plan(
     max_n : sequence of float
         Budgets for the mean number of draws, >= 1.
     transforms : sequence of str or Transform
-        The candidates; optimal(T) is not among the default ones, as it is optimal for T on both sides.
+        The candidates of the grid.
+    try_optimal : bool
+        Whether optimal(bon(n)) is tried at the best point of the grid.
     level, resamples : float, int
         Of the bootstrap interval over the reporting prompts, see `bootstrap_mean`.
     seed : int
@@ -136,15 +152,18 @@ def plan(
     draw_budgets = _budgets(max_n, "max_n", 1.0, "mean draws, such as 4")
     _check_untied(reward, "reward")
     _check_untied(judge, "judge")
-    choosing, reporting = split_prompts(len(reward), seed)
+    beaten = beaten_others(judge)
+    choosing, reporting = (
+        _Scores(half, reward[half], beaten[half]) for half in split_prompts(len(reward), seed)
+    )
     _warn_about_reach(kl_budgets, largest_kl(reward), draw_budgets, reward.shape[1])
     procedures = [candidate_procedures(min(budget, reward.shape[1])) for budget in draw_budgets]
-    beaten = beaten_others(judge)
     plans = []
     for budget in kl_budgets:
-        policies = _policies(reward, budget, transforms)
-        for policy, procedure in _best(policies, procedures, reward[choosing], beaten[choosing], choosing):
-            rates = _win_rates(policy.weights[reporting], reward[reporting], beaten[reporting], procedure)
+        for policy, procedure in _best(_policies(reward, budget, transforms), procedures, choosing):
+            if try_optimal:
+                policy = _or_optimal(policy, procedure, reward, choosing)
+            rates = _win_rates(policy, procedure, reporting)
             interval = bootstrap_mean(rates, level, resamples, seed)
             settings = (policy.transform, policy.kl, policy.beta, procedure.text, mean_draws(procedure))
             plans.append(Plan(*settings, interval.estimate, interval.low, interval.high))
@@ -279,8 +298,8 @@ def beaten_others(judge: ArrayLike) -> NDArray[np.float64]:
 
     Examples
     --------
-    >>> beaten_others([[1.0, 2.0, 2.0, 5.0]]).round(3)
-    array([[0.   , 0.5  , 0.5  , 1.   ]])
+    >>> beaten_others([[1.0, 2.0, 2.0, 5.0]])
+    array([[0. , 0.5, 0.5, 1. ]])
     """
     judge = finite_array(judge, "judge", 2)
     k = judge.shape[1]
@@ -291,29 +310,25 @@ def _policies(
     reward: NDArray[np.float64], max_kl: float, transforms: Sequence[str | Transform]
 ) -> list[_Policy]:
     """The untrained reference and every tilt within the budget that the rollouts can reach, by KL."""
-    policies = [_Policy(None, 0.0, None, np.full_like(reward, 1 / reward.shape[1]))]
+    untrained = _Policy(None, 0.0, None, np.full_like(reward, 1 / reward.shape[1]))
     within = max_kl * FRACTIONS
-    for kl in within[(within > 0) & (within < largest_kl(reward))].tolist():
-        for transform in map(parse_transform, transforms):
-            values, values_beta, beta = offline_values(reward, transform, kl=kl)
-            policies.append(_Policy(transform.text, kl, beta, tilt(values, values_beta)))
-    return policies
+    reached = within[(within > 0) & (within < largest_kl(reward))].tolist()
+    phis = [parse_transform(transform) for transform in transforms]
+    return [untrained, *(_tilted(reward, phi, kl) for kl in reached for phi in phis)]
+
+
+def _tilted(reward: NDArray[np.float64], transform: Transform, kl: float) -> _Policy:
+    values, values_beta, beta = offline_values(reward, transform, kl=kl)
+    return _Policy(transform.text, kl, beta, tilt(values, values_beta))
 
 
 def _best(
-    policies: list[_Policy],
-    procedures: list[list[Procedure]],
-    reward: NDArray[np.float64],
-    beaten: NDArray[np.float64],
-    choosing: NDArray[np.int64],
+    policies: list[_Policy], procedures: list[list[Procedure]], scores: _Scores
 ) -> list[tuple[_Policy, Procedure]]:
-    """For each list of procedures the first of the best combinations on the choosing prompts."""
+    """For each list of procedures the first of the best combinations."""
     every = list(dict.fromkeys(procedure for candidates in procedures for procedure in candidates))
     rates = np.array(
-        [
-            [_win_rates(policy.weights[choosing], reward, beaten, procedure).mean() for procedure in every]
-            for policy in policies
-        ]
+        [[_win_rates(policy, procedure, scores).mean() for procedure in every] for policy in policies]
     )
     best = []
     for candidates in procedures:
@@ -323,11 +338,19 @@ def _best(
     return best
 
 
-def _win_rates(
-    weights: NDArray[np.float64],
-    reward: NDArray[np.float64],
-    beaten: NDArray[np.float64],
-    procedure: Procedure,
-) -> NDArray[np.float64]:
-    """Each prompt's chance, shape (P,), that the procedure's pick beats another rollout."""
-    return np.sum(picked(weights, reward, procedure) * beaten, axis=1)
+def _or_optimal(
+    policy: _Policy, procedure: Procedure, reward: NDArray[np.float64], scores: _Scores
+) -> _Policy:
+    """The policy of optimal(T) at the same KL, where that is soon solved and wins more; else the policy."""
+    n = procedure.n if procedure.name == "bon" else None
+    if policy.transform is None or n is None or n > OPTIMAL_N or policy.kl > OPTIMAL_KL:
+        return policy
+    optimal = _tilted(reward, Transform("optimal", procedure=procedure), policy.kl)
+    gain = _win_rates(optimal, procedure, scores).mean() - _win_rates(policy, procedure, scores).mean()
+    return optimal if gain > _TIE else policy
+
+
+def _win_rates(policy: _Policy, procedure: Procedure, scores: _Scores) -> NDArray[np.float64]:
+    """Each prompt's chance, shape (P',), that the procedure's pick beats another rollout."""
+    picks = picked(policy.weights[scores.prompts], scores.reward, procedure)
+    return np.sum(picks * scores.beaten, axis=1)
