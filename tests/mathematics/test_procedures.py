@@ -13,6 +13,7 @@ from infalign.mathematics.procedures import (
     density,
     distribution,
     kl,
+    mean_draws,
     mean_quantile,
     min_samples,
     parse_procedure,
@@ -164,6 +165,12 @@ def test_samples_needed_for_best_of_poisson(mu):
 
 def test_samples_needed_else():
     assert [min_samples(text) for text in ("none", "bon(4)", "won(32)", "sbon(8, 2)")] == [1, 4, 32, 8]
+
+
+def test_mean_draws_is_that_of_the_number_drawn():
+    draws = 1 + np.arange(60)
+    assert mean_draws("bop(3.5)") == pytest.approx(np.sum(draws * poisson.pmf(draws - 1, 3.5)))
+    assert [mean_draws(text) for text in ("none", "bon(4)", "won(32)", "sbon(8, 2)")] == [1, 4, 32, 8]
 
 
 def test_quantiles_outside_the_unit_interval():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infalign.errors import InputError
-from infalign.mathematics.tilting import beta_for_kl, tilt, tilt_kl
+from infalign.mathematics.tilting import beta_for_kl, largest_kl, tilt, tilt_kl
 
 RNG = np.random.default_rng(21)
 VALUES = RNG.normal(size=(20, 50))
@@ -23,6 +23,12 @@ def test_divergence_is_that_of_the_weights():
         p = tilt(VALUES, beta)
         assert np.allclose(p.sum(axis=1), 1)
         assert np.allclose(tilt_kl(VALUES, beta), np.sum(p * np.log(50 * p), axis=1), atol=1e-12)
+
+
+def test_the_largest_divergence_is_the_limit_of_small_beta():
+    values = np.round(VALUES * 2)  # with ties at the top of some rows
+    assert largest_kl(values) < np.log(50)
+    assert tilt_kl(values, 1e-3).mean() == pytest.approx(largest_kl(values), abs=1e-12)
 
 
 def test_divergence_decreases_in_beta():

@@ -12,6 +12,7 @@ import tyro
 
 from infalign.cli.hedging import hedge
 from infalign.cli.machine import doctor
+from infalign.cli.planning import plan
 from infalign.cli.tables import calibrate, frontier, winrate
 from infalign.cli.theory import ideal, optimal, procedure
 from infalign.errors import InputError
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "winrate": winrate,
     "frontier": frontier,
     "hedge": hedge,
+    "plan": plan,
     "doctor": doctor,
 }
 DESCRIPTION = "Inference-aware alignment: calibration, transforms, frontiers and win rates."

@@ -65,7 +65,7 @@ def strengths(kl: Sequence[float], beta: Sequence[float]) -> Iterator[dict[str, 
     return iter([{name: value} for value in values])
 
 
-def require_values(**options: Sequence[str]) -> None:
+def require_values(**options: Sequence[object]) -> None:
     """Raise InputError naming the first option that was given without a value.
 
     Examples

@@ -12,7 +12,7 @@ from infalign.mathematics.calibration import mid_ranks, tie_bounds
 from infalign.mathematics.checks import finite_array, strength
 from infalign.mathematics.continuous import Density, win_rate
 from infalign.mathematics.optimum import OptimalSolution, optimal, optimal_density
-from infalign.mathematics.procedures import Procedure, curve, parse_procedure
+from infalign.mathematics.procedures import Procedure, curve, mean_draws, parse_procedure
 from infalign.mathematics.quadrature import Panels
 from infalign.mathematics.soft_selection import independent_weights
 from infalign.mathematics.tilting import beta_for_kl, solve_log, tilt, tilt_kl
@@ -279,32 +279,50 @@ def offline(
     >>> offline(scores, scores, "identity", "none", "judge", beta=1e6).win_rate.__round__(5)
     0.5
     """
-    reward, judge = _scores(reward, judge, select)
+    reward, judge = score_arrays(reward, judge)
+    if select not in SELECTORS:
+        raise InputError(f"select must be one of {', '.join(SELECTORS)}, got {select!r}")
     transform, procedure = parse_transform(transform), parse_procedure(procedure)
     _warn_about_draws(procedure, reward.shape[1])
-    values, values_beta, paper_beta = _offline_values(reward, transform, kl, beta)
+    values, values_beta, paper_beta = offline_values(reward, transform, kl=kl, beta=beta)
     weights = tilt(values, values_beta)
     policy, reference = picks(weights, reward if select == "reward" else judge, procedure)
     rates, divergences = _wins(policy, reference, judge), tilt_kl(values, values_beta)
     return OfflinePoint(paper_beta, float(divergences.mean()), float(rates.mean()), rates, divergences)
 
 
-def _scores(
-    reward: ArrayLike, judge: ArrayLike, select: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both scores as checked (P, K) arrays."""
+def score_arrays(reward: ArrayLike, judge: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return both scores of the rollouts as checked arrays.
+
+    Parameters
+    ----------
+    reward, judge : array-like, shape (P, K)
+        K >= 2.
+
+    Returns
+    -------
+    two ndarrays, shape (P, K)
+
+    Raises
+    ------
+    InputError
+        If a score is NaN or infinite, the shapes differ or are not two-dimensional, or K < 2.
+
+    Examples
+    --------
+    >>> score_arrays([[1, 2]], [[0, 1]])[0]
+    array([[1., 2.]])
+    """
     reward, judge = finite_array(reward, "reward", 2), finite_array(judge, "judge", 2)
     if reward.shape != judge.shape:
         raise InputError(f"reward has shape {reward.shape}, judge {judge.shape}: they must agree")
     if reward.shape[1] < 2:
         raise InputError(f"the offline frontier needs at least 2 rollouts per prompt, got {reward.shape[1]}")
-    if select not in SELECTORS:
-        raise InputError(f"select must be one of {', '.join(SELECTORS)}, got {select!r}")
     return reward, judge
 
 
 def _warn_about_draws(procedure: Procedure, n_rollouts: int) -> None:
-    draws = 1 + procedure.parameters[0] if procedure.name == "bop" else procedure.n or 1
+    draws = mean_draws(procedure)
     if draws > max(n_rollouts / 10, 1):
         warnings.warn(
             f"{procedure.text} draws {draws:g} times from {n_rollouts} rollouts: above a tenth of them the "
@@ -313,10 +331,44 @@ def _warn_about_draws(procedure: Procedure, n_rollouts: int) -> None:
         )
 
 
-def _offline_values(
-    reward: NDArray[np.float64], transform: Transform, kl: float | None, beta: float | None
+def offline_values(
+    reward: NDArray[np.float64],
+    transform: Transform,
+    *,
+    kl: float | None = None,
+    beta: float | None = None,
 ) -> tuple[NDArray[np.float64], float, float]:
-    """The values to tilt by, their β, and the paper's β."""
+    """Return what the tilt of scored rollouts exponentiates, and its β.
+
+    Parameters
+    ----------
+    reward : ndarray, shape (P, K)
+        Rewards of the reference rollouts.
+    transform : Transform
+        Any; raw takes the reward itself.
+    kl, beta : float, optional
+        Exactly one: the mean KL over prompts in nats, or the paper's β.
+
+    Returns
+    -------
+    values : ndarray, shape (P, K)
+        The scaled Φ of each reward's mid-rank; the reward for raw.
+    values_beta : float
+        The policy is ∝ exp(values / values_beta).
+    beta : float
+        Of the paper's Φ.
+
+    Raises
+    ------
+    InputError
+        If the strength is not above 0 or out of reach.
+
+    Examples
+    --------
+    >>> values, values_beta, beta = offline_values(np.arange(4.0)[None], Transform("identity"), beta=0.5)
+    >>> values, values_beta, beta
+    (array([[0.125, 0.375, 0.625, 0.875]]), 0.5, 0.5)
+    """
     if transform.name != "raw":
         values, values_beta = transformed_values(transform, mid_ranks(reward), kl=kl, beta=beta)
         return values, values_beta, values_beta * float(np.exp(scale(transform)))
@@ -339,7 +391,7 @@ def picks(
     Returns
     -------
     two ndarrays, shape (P, K)
-        Distributions over the rollouts; within a tie in `select` proportional to the weights.
+        As `picked` gives them.
 
     Examples
     --------
@@ -347,10 +399,34 @@ def picks(
     array([[0.25, 0.75]])
     """
     uniform = np.full_like(weights, 1 / weights.shape[1])
+    return picked(weights, select, procedure), picked(uniform, select, procedure)
+
+
+def picked(
+    weights: NDArray[np.float64], select: NDArray[np.float64], procedure: Procedure
+) -> NDArray[np.float64]:
+    """Return the distribution of a procedure's output on independent draws from weights.
+
+    Parameters
+    ----------
+    weights, select : ndarray, shape (P, K)
+        Probabilities of the rollouts, and the score the procedure selects by.
+    procedure : Procedure
+
+    Returns
+    -------
+    ndarray, shape (P, K)
+        Summing to 1 for each prompt; within a tie in `select` proportional to the weights.
+
+    Examples
+    --------
+    >>> picked(np.array([[0.2, 0.8]]), np.array([[0.0, 1.0]]), Procedure("bon", (2,))).round(12)
+    array([[0.04, 0.96]])
+    """
     if procedure.name == "none":
-        return weights, uniform
+        return weights
     pick = _soft_picks if procedure.name == "sbon" else _ranked_picks
-    return pick(weights, select, procedure), pick(uniform, select, procedure)
+    return pick(weights, select, procedure)
 
 
 def _ranked_picks(

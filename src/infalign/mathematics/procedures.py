@@ -355,3 +355,24 @@ def min_samples(procedure: str | Procedure) -> int:
     if procedure.name == "bop":
         return 1 + int(poisson.ppf(1 - POISSON_TAIL, procedure.parameters[0]))
     return procedure.n or 1
+
+
+def mean_draws(procedure: str | Procedure) -> float:
+    """Return how many responses the procedure draws on average, its cost at inference.
+
+    Parameters
+    ----------
+    procedure : str or Procedure
+
+    Returns
+    -------
+    float
+        n; 1 + μ for bop; 1 for none.
+
+    Examples
+    --------
+    >>> mean_draws("bon(4)"), mean_draws("bop(2.5)"), mean_draws("none")
+    (4.0, 3.5, 1.0)
+    """
+    procedure = parse_procedure(procedure)
+    return 1.0 + procedure.parameters[0] if procedure.name == "bop" else float(procedure.n or 1)

@@ -88,16 +88,38 @@ def beta_for_kl(values: ArrayLike, kl: float) -> float:
     True
     """
     values, kl = np.atleast_2d(finite_array(values, "values")), positive(kl, "kl")
-    top = values.max(axis=-1, keepdims=True)
-    limit = float(np.mean(np.log(values.shape[-1] / np.sum(values == top, axis=-1))))
+    limit = largest_kl(values)
     if kl >= limit:
         tied = "all rewards are tied within every prompt, so no tilt moves the policy; " if limit == 0 else ""
         raise InputError(
             f"kl must be below {limit:.6g} nats, the largest that {values.shape[-1]} rollouts per prompt "
             f"can reach here, got {kl}; {tied}lower the budget or sample more rollouts"
         )
-    spread = float(np.max(top - values.min(axis=-1, keepdims=True)))
+    spread = float(np.max(np.ptp(values, axis=-1)))
     return solve_log(lambda beta: float(tilt_kl(values, beta).mean()), kl, spread)
+
+
+def largest_kl(values: ArrayLike) -> float:
+    """Return the mean KL in nats that the tilts of all prompts tend to as β goes to 0.
+
+    Parameters
+    ----------
+    values : array-like, shape (P, K) or (K,)
+        Φ (or raw rewards) of each prompt's K reference rollouts.
+
+    Returns
+    -------
+    float
+        The mean of log(K / ties at the top), in [0, log K]; no β > 0 reaches it.
+
+    Examples
+    --------
+    >>> bool(np.isclose(largest_kl([0.0, 1.0, 2.0, 2.0]), np.log(2)))
+    True
+    """
+    values = np.asarray(values, dtype=np.float64)
+    ties = np.sum(values == values.max(axis=-1, keepdims=True), axis=-1)
+    return float(np.mean(np.log(values.shape[-1] / ties)))
 
 
 def solve_log(function: Callable[[float], float], target: float, start: float) -> float:

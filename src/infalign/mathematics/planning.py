@@ -1,0 +1,356 @@
+"""Which policy to train for which procedure: the best point of the offline frontier under two budgets.
+
+The KL budget bounds the trained policy's KL to the reference, the budget of draws what the procedure
+costs at inference. One side is the tilted policy through the procedure, which selects by reward; the
+other is one plain sample of the reference; the judge decides.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from infalign.errors import InputError
+from infalign.mathematics.calibration import mid_ranks
+from infalign.mathematics.checks import finite_array
+from infalign.mathematics.frontier import offline_values, picked, score_arrays
+from infalign.mathematics.procedures import NONE, Procedure, mean_draws
+from infalign.mathematics.statistics import bootstrap_mean
+from infalign.mathematics.tilting import largest_kl, tilt
+from infalign.mathematics.transforms import Transform, parse_transform
+
+TRANSFORMS = ("raw", "identity", "log", "exp(5)", "exp(10)", "exp(-5)", "exp(-10)")
+FRACTIONS = (np.arange(1, 9) / 8) ** 2
+INVERSE_TEMPERATURES = (5.0, 20.0)
+EVERY_N_UP_TO = 16
+OPTIMAL_N, OPTIMAL_KL = 16, 2.5
+_TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train and how to decode it.
+
+    Parameters
+    ----------
+    transform : str or None
+        Of the reward to train on; None where the reference itself is best, not trained at all.
+    kl : float
+        KL in nats to train to, 0 where nothing is trained.
+    beta : float or None
+        The paper's β of that transform at that KL; None where nothing is trained.
+    procedure : str
+        Its canonical text.
+    n_mean : float
+        Mean number of draws of the procedure.
+    win_rate, ci_low, ci_high : float
+        Against one reference sample, on prompts that took no part in the choice; the bounds are NaN for
+        a single prompt.
+
+    Examples
+    --------
+    >>> Plan(None, 0.0, None, "bon(4)", 4.0, 0.8, 0.7, 0.9).procedure
+    'bon(4)'
+    """
+
+    transform: str | None
+    kl: float
+    beta: float | None
+    procedure: str
+    n_mean: float
+    win_rate: float
+    ci_low: float
+    ci_high: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Policy:
+    """A tilt of the rollouts, weights (P, K); transform and beta are None for the reference."""
+
+    transform: str | None
+    kl: float
+    beta: float | None
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """Half of the prompts: their places, and reward and share of others beaten, (P', K)."""
+
+    prompts: NDArray[np.int64]
+    reward: NDArray[np.float64]
+    beaten: NDArray[np.float64]
+
+
+def plan(
+    reward: ArrayLike,
+    judge: ArrayLike,
+    max_kl: Sequence[float],
+    max_n: Sequence[float],
+    *,
+    transforms: Sequence[str | Transform] = TRANSFORMS,
+    try_optimal: bool = True,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> list[Plan]:
+    """Return the best transform, KL and procedure for each pair of budgets.
+
+    All transforms at the KLs (j/8)² × budget, j = 1..8, and the untrained reference are combined with
+    the procedures of `candidate_procedures`. A random half of the prompts chooses the combination with
+    the highest mean win rate; the other half reports it. Of equals the smallest KL wins, then the
+    transform named first, then the fewest draws. If the best procedure is bon(n) with n <= 16 and the
+    best KL at most 2.5 nats, optimal(bon(n)) at that KL is tried too. It is optimal for bon(n) on both
+    sides, not against a plain sample, and takes longer to solve. The β of a KL is set on all prompts:
+    it takes no judge.
+
+    Parameters
+    ----------
+    reward, judge : array-like, shape (P, K)
+        Scores of the K reference rollouts of each prompt, P >= 2 and K >= 2.
+    max_kl : sequence of float
+        Budgets in nats for the KL of the policy from the reference, before the procedure; >= 0.
+    max_n : sequence of float
+        Budgets for the mean number of draws, >= 1.
+    transforms : sequence of str or Transform
+        The candidates of the grid.
+    try_optimal : bool
+        Whether optimal(bon(n)) is tried at the best point of the grid.
+    level, resamples : float, int
+        Of the bootstrap interval over the reporting prompts, see `bootstrap_mean`.
+    seed : int
+        Of the split and of the bootstrap.
+
+    Returns
+    -------
+    list of Plan
+        One for each KL budget and, within it, each budget of draws.
+
+    Raises
+    ------
+    InputError
+        If a score is NaN or infinite, the shapes differ, P or K is below 2, all rewards or all judge
+        scores are tied within every prompt, or an option is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If candidates are left out because K rollouts cannot reach their KL or their draws, if
+        procedures draw more than K / 10 times, or if a single prompt is left to report.
+
+    Examples
+    --------
+    >>> scores = np.random.default_rng(0).normal(size=(20, 40))
+    >>> best = plan(scores, scores, [0.5], [4])[0]
+    >>> best.kl, best.procedure, best.n_mean
+    (0.5, 'bon(4)', 4.0)
+    """
+    reward, judge = score_arrays(reward, judge)
+    kl_budgets = _budgets(max_kl, "max_kl", 0.0, "nats, such as 0.5")
+    draw_budgets = _budgets(max_n, "max_n", 1.0, "mean draws, such as 4")
+    _check_untied(reward, "reward")
+    _check_untied(judge, "judge")
+    beaten = beaten_others(judge)
+    choosing, reporting = (
+        _Scores(half, reward[half], beaten[half]) for half in split_prompts(len(reward), seed)
+    )
+    _warn_about_reach(kl_budgets, largest_kl(reward), draw_budgets, reward.shape[1])
+    procedures = [candidate_procedures(min(budget, reward.shape[1])) for budget in draw_budgets]
+    plans = []
+    for budget in kl_budgets:
+        for policy, procedure in _best(_policies(reward, budget, transforms), procedures, choosing):
+            if try_optimal:
+                policy = _or_optimal(policy, procedure, reward, choosing)
+            rates = _win_rates(policy, procedure, reporting)
+            interval = bootstrap_mean(rates, level, resamples, seed)
+            settings = (policy.transform, policy.kl, policy.beta, procedure.text, mean_draws(procedure))
+            plans.append(Plan(*settings, interval.estimate, interval.low, interval.high))
+    return plans
+
+
+def _budgets(values: Sequence[float], name: str, least: float, advice: str) -> list[float]:
+    """Budgets as floats; each must be finite and at least `least`."""
+    for value in values:
+        if not least <= value < float("inf"):
+            raise InputError(f"{name} must be a finite number >= {least:g}, got {value}; give {advice}")
+    return [float(value) for value in values]
+
+
+def _check_untied(scores: NDArray[np.float64], name: str) -> None:
+    if np.all(scores == scores[:, :1]):
+        raise InputError(
+            f"all values of {name} are tied within every prompt, so no choice is better than another; "
+            "score the responses again"
+        )
+
+
+def _warn_about_reach(kl_budgets: list[float], limit: float, draw_budgets: list[float], k: int) -> None:
+    """Say which candidates K rollouts cannot serve, and which they serve badly."""
+    asked = [kl for budget in kl_budgets for kl in budget * FRACTIONS]
+    beyond = sum(kl >= limit for kl in asked)
+    most = max(draw_budgets, default=1.0)
+    if beyond:
+        warnings.warn(
+            f"left out of the grid: {beyond} of {len(asked)} KLs, as {k} rollouts per prompt reach less than "
+            f"{limit:.6g} nats; sample more rollouts or lower max_kl",
+            stacklevel=3,
+        )
+    if most > k:
+        warnings.warn(
+            f"left out of the grid: procedures of more than {k} draws, though max_n is {most:g}, as there are "
+            f"{k} rollouts per prompt; sample more rollouts or lower max_n",
+            stacklevel=3,
+        )
+    elif most > max(k / 10, 1):
+        warnings.warn(
+            f"up to {most:g} draws from {k} rollouts per prompt: above a tenth of them the win rate of a "
+            "procedure rests on few responses and is biased; sample more rollouts or lower max_n",
+            stacklevel=3,
+        )
+
+
+def split_prompts(n_prompts: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which prompts choose and which report, from a seeded permutation.
+
+    Parameters
+    ----------
+    n_prompts : int
+        >= 2; prompts are counted in the order of their ids.
+    seed : int
+
+    Returns
+    -------
+    two ndarrays of indices
+        Increasing and disjoint; the second has the odd prompt.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 2 prompts.
+
+    Warns
+    -----
+    UserWarning
+        If a single prompt is left to report, so that there is no interval.
+
+    Examples
+    --------
+    >>> [len(part) for part in split_prompts(5, seed=0)]
+    [2, 3]
+    """
+    if n_prompts < 2:
+        raise InputError(
+            f"planning needs at least 2 prompts, one half to choose and one to report, got {n_prompts}; "
+            "score rollouts of more prompts"
+        )
+    if n_prompts == 2:
+        warnings.warn("a single prompt is left to report: its win rate has no interval", stacklevel=3)
+    order = np.random.default_rng(seed).permutation(n_prompts)
+    return np.sort(order[: n_prompts // 2]), np.sort(order[n_prompts // 2 :])
+
+
+def candidate_procedures(max_n: float) -> list[Procedure]:
+    """Return the procedures of the grid within a budget of draws, the cheapest first.
+
+    Parameters
+    ----------
+    max_n : float
+        Largest mean number of draws, >= 1.
+
+    Returns
+    -------
+    list of Procedure
+        none; bon(n) for every whole n up to 16, then about every fifth of n more (19, 23, 27, 32, …);
+        sbon(n, 5) and sbon(n, 20) and bop(n − 1) for n = 2, 4, 8, …; and for all of them the budget
+        itself (its whole part for bon and sbon).
+
+    Examples
+    --------
+    >>> [procedure.text for procedure in candidate_procedures(2.5)]
+    ['none', 'bon(2)', 'sbon(2, 5.0)', 'sbon(2, 20.0)', 'bop(1.0)', 'bop(1.5)']
+    """
+    whole = int(max_n)
+    steps = np.rint(EVERY_N_UP_TO * 2 ** (np.arange(1, 65) / 4)).astype(int).tolist()
+    ns = {n for n in [*range(2, EVERY_N_UP_TO + 1), *steps, whole] if 2 <= n <= whole}
+    doubled = {n for n in [2**i for i in range(1, 21)] if n <= whole}
+    soft = sorted(doubled | (ns & {whole}))
+    means = sorted({float(n) for n in doubled} | ({float(max_n)} if max_n > 1 else set()))
+    candidates = [NONE, *(Procedure("bon", (n,)) for n in sorted(ns))]
+    candidates += [Procedure("sbon", (n, sharpness)) for n in soft for sharpness in INVERSE_TEMPERATURES]
+    candidates += [Procedure("bop", (mean - 1,)) for mean in means]
+    return sorted(candidates, key=mean_draws)
+
+
+def beaten_others(judge: ArrayLike) -> NDArray[np.float64]:
+    """Return the share of its prompt's other rollouts that each rollout beats.
+
+    Parameters
+    ----------
+    judge : array-like, shape (P, K)
+        K >= 2.
+
+    Returns
+    -------
+    ndarray, shape (P, K)
+        In [0, 1]; a tie counts ½. The rollout itself is no opponent.
+
+    Examples
+    --------
+    >>> beaten_others([[1.0, 2.0, 2.0, 5.0]])
+    array([[0. , 0.5, 0.5, 1. ]])
+    """
+    judge = finite_array(judge, "judge", 2)
+    k = judge.shape[1]
+    return (k * mid_ranks(judge) - 0.5) / (k - 1)
+
+
+def _policies(
+    reward: NDArray[np.float64], max_kl: float, transforms: Sequence[str | Transform]
+) -> list[_Policy]:
+    """The untrained reference and every tilt within the budget that the rollouts can reach, by KL."""
+    untrained = _Policy(None, 0.0, None, np.full_like(reward, 1 / reward.shape[1]))
+    within = max_kl * FRACTIONS
+    reached = within[(within > 0) & (within < largest_kl(reward))].tolist()
+    phis = [parse_transform(transform) for transform in transforms]
+    return [untrained, *(_tilted(reward, phi, kl) for kl in reached for phi in phis)]
+
+
+def _tilted(reward: NDArray[np.float64], transform: Transform, kl: float) -> _Policy:
+    values, values_beta, beta = offline_values(reward, transform, kl=kl)
+    return _Policy(transform.text, kl, beta, tilt(values, values_beta))
+
+
+def _best(
+    policies: list[_Policy], procedures: list[list[Procedure]], scores: _Scores
+) -> list[tuple[_Policy, Procedure]]:
+    """For each list of procedures the first of the best combinations."""
+    every = list(dict.fromkeys(procedure for candidates in procedures for procedure in candidates))
+    rates = np.array(
+        [[_win_rates(policy, procedure, scores).mean() for procedure in every] for policy in policies]
+    )
+    best = []
+    for candidates in procedures:
+        allowed = rates[:, [every.index(procedure) for procedure in candidates]]
+        row, column = np.argwhere(allowed >= allowed.max() - _TIE)[0]
+        best.append((policies[row], candidates[column]))
+    return best
+
+
+def _or_optimal(
+    policy: _Policy, procedure: Procedure, reward: NDArray[np.float64], scores: _Scores
+) -> _Policy:
+    """The policy of optimal(T) at the same KL, where that is soon solved and wins more; else the policy."""
+    n = procedure.n if procedure.name == "bon" else None
+    if policy.transform is None or n is None or n > OPTIMAL_N or policy.kl > OPTIMAL_KL:
+        return policy
+    optimal = _tilted(reward, Transform("optimal", procedure=procedure), policy.kl)
+    gain = _win_rates(optimal, procedure, scores).mean() - _win_rates(policy, procedure, scores).mean()
+    return optimal if gain > _TIE else policy
+
+
+def _win_rates(policy: _Policy, procedure: Procedure, scores: _Scores) -> NDArray[np.float64]:
+    """Each prompt's chance, shape (P',), that the procedure's pick beats another rollout."""
+    picks = picked(policy.weights[scores.prompts], scores.reward, procedure)
+    return np.sum(picks * scores.beaten, axis=1)
