@@ -156,13 +156,6 @@ def test_numbers_of_responses_may_differ(run, tmp_path):
     assert code == 0 and (row["kind"], row["parameter"], row["n"]) == ("at_upper", 3.0, 3)
 
 
-def test_one_prompt_has_no_interval_and_a_warning(run, tmp_path):
-    path = write(tmp_path / "s.parquet", {"a": [1, 2, 3]}, {"a": [3, 5, 4]})
-    code, (row,), log = run("hedge", path, "--method", "bon")
-    assert code == 0 and (row["ci_low"], row["ci_high"]) == (None, None)
-    assert log.startswith("warning:") and "one prompt only, so the interval is undefined" in log
-
-
 def bad(run, *arguments):
     code, rows, log = run(*arguments)
     lines = log.strip().splitlines()
@@ -205,6 +198,7 @@ def test_bad_options(run, hacked, options, text):
         ({"a": [1, 2], "b": [3, 4]}, {"a": [5, 5], "b": [5, 5]}, "is constant within every prompt"),
         ({"a": [1, 2], "b": [3, 4]}, {"a": [5, 5], "b": [6, 6]}, "is constant within every prompt"),
         ({"a": [1, 1], "b": [2, 2]}, {"a": [1, 2], "b": [3, 4]}, "all values of reward are tied"),
+        ({"a": [1, 2, 3]}, {"a": [3, 5, 4]}, "one prompt only"),
         ({"a": [1], "b": [2]}, {"a": [3], "b": [4]}, "hedging needs at least 2 responses a prompt"),
         ({"a": [1, 2], "b": [2]}, {"a": [3, 4], "b": [4]}, "prompt_id 'b' has 1"),
         ({"a": [1, math.nan]}, {"a": [3, 4]}, "column reward must be finite"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -56,7 +55,7 @@ def hedge(
     """Hedge against reward hacking: the parameter of a procedure with the best expected true reward.
 
     The procedure selects by reward (the proxy), what counts is judge (the true reward). The table needs
-    prompt_id, reward and judge, with at least 2 responses a prompt. The interval resamples prompts.
+    prompt_id, reward and judge: at least 2 prompts of at least 2 responses. The interval resamples prompts.
     """
     from infalign.mathematics.hedging import Pools
     from infalign.mathematics.hedging import hedge as best_parameter
@@ -69,8 +68,6 @@ def hedge(
         if bound is not None and not math.isfinite(bound):
             raise InputError(f"{name} must be a finite number, got {bound}; give a value such as 4")
     pools = Pools(*pooled_scores(scores))
-    if len(pools.proxy) == 1:
-        warnings.warn(f"{scores}: one prompt only, so the interval is undefined (null)", stacklevel=2)
     hedges = [
         best_parameter(family, pools, low=low, high=high, level=level, resamples=resamples, seed=seed)
         for family in families

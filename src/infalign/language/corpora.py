@@ -345,9 +345,16 @@ def _write_advice(words: Lexicon, traits: PromptTraits, rng: np.random.Generator
 def pick(choices, rng: np.random.Generator, register: int = 0):
     """Draw a choice; those at places 0, 3, 4, 7, 8, … of a slot are calm, the others pressing."""
     choices = list(choices)
-    calm = np.isin(np.arange(len(choices)) % 4, (0, 3))
+    return choices[_shares(len(choices), register).searchsorted(rng.random(), side="right")]
+
+
+@cache
+def _shares(n: int, register: int) -> np.ndarray:
+    """Cumulative probabilities of n choices in a register."""
+    calm = np.isin(np.arange(n) % 4, (0, 3))
     weights = np.where(calm, REGISTER_ODDS ** max(-register, 0), REGISTER_ODDS ** max(register, 0))
-    return choices[rng.choice(len(choices), p=weights / weights.sum())]
+    shares = (weights / weights.sum()).cumsum()
+    return shares / shares[-1]
 
 
 def corpus(

@@ -20,15 +20,11 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    DataCollatorWithPadding,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
-    PrinterCallback,
-    Trainer,
-    TrainingArguments,
 )
 
 from infalign.errors import InputError
@@ -558,6 +554,7 @@ def train_language_model(
         If there is no demonstration, or one is longer than the context.
     """
     from datasets import Dataset
+    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     if demonstrations.is_empty():
@@ -619,6 +616,7 @@ def train_reward_model(
         If there is no pair, or a sequence is longer than the context.
     """
     from datasets import Dataset
+    from transformers import PrinterCallback
     from trl import RewardConfig, RewardTrainer
 
     chosen, rejected = encode_pairs(tokenizer, pairs)
@@ -668,6 +666,7 @@ def train_classifier(
         If there is no labelled response, or a sequence is longer than the context.
     """
     from datasets import Dataset
+    from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
 
     if labels.is_empty():
         raise InputError("there are no labelled responses; check the corpus and its splits")

@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 import torch
 from scipy.special import expit
-from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infalign.errors import InputError
@@ -212,9 +211,8 @@ def label_accuracy(
         model, tokenizer, labels["prompt"].to_list(), labels["response"].to_list(), batch_size
     )
     right = np.where(scores == 0.5, 0.5, (scores > 0.5) == positive)
-    n_positive, n_pairs = positive.sum(), positive.sum() * (~positive).sum()
-    ranks = rankdata(scores)[positive].sum() - n_positive * (n_positive + 1) / 2
-    return LabelAccuracy(float(right.mean()), float(ranks / n_pairs))
+    margins = scores[positive][:, None] - scores[~positive]
+    return LabelAccuracy(float(right.mean()), float(np.mean((margins > 0) + 0.5 * (margins == 0))))
 
 
 @dataclass(frozen=True)

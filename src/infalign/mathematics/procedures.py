@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expi
-from scipy.stats import poisson
+from scipy.special import expi, pdtrik
 
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array
@@ -353,7 +352,7 @@ def min_samples(procedure: str | Procedure) -> int:
     """
     procedure = parse_procedure(procedure)
     if procedure.name == "bop":
-        return 1 + int(poisson.ppf(1 - POISSON_TAIL, procedure.parameters[0]))
+        return 1 + int(np.ceil(pdtrik(1 - POISSON_TAIL, procedure.parameters[0])))
     return procedure.n or 1
 
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap, norm
+from scipy.special import ndtr, ndtri
 
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array, positive
@@ -81,6 +81,8 @@ def bootstrap_mean(
     """
     values = finite_array(values, "values", 1)
     _check_options(level, resamples)
+    from scipy.stats import bootstrap  # takes most of a second to load, which every job would pay
+
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     estimate = float(values.mean())
@@ -347,9 +349,9 @@ def power(effect: float, standard_error: float, level: float = 0.95) -> float:
     """
     _check_options(level, 1)
     standard_error = positive(standard_error, "standard error")
-    bound = norm.ppf((1 + level) / 2)
+    bound = ndtri((1 + level) / 2)
     shift = effect / standard_error
-    return float(norm.sf(bound - shift) + norm.cdf(-bound - shift))
+    return float(ndtr(shift - bound) + ndtr(-bound - shift))
 
 
 def pairwise_agreement(first: np.ndarray, second: np.ndarray) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import poisson
+from scipy.special import gammaln, xlogy
 
 from infalign.errors import InputError
 from infalign.mathematics.calibration import mid_ranks, tie_bounds
@@ -77,7 +77,8 @@ def _rank_weights(m: int, procedure: Procedure) -> NDArray[np.float64]:
     if procedure.name == "bon":
         return _best_of(m, int(procedure.parameters[0]))
     sizes = np.arange(1, m + 1)
-    chances = poisson.pmf(sizes - 1, procedure.parameters[0])
+    mean = procedure.parameters[0]
+    chances = np.exp(xlogy(sizes - 1, mean) - mean - gammaln(sizes))  # P(Poisson(mu) = size - 1)
     used = chances > 1e-18
     mixture = sum(c * _best_of(m, int(n)) for n, c in zip(sizes[used], chances[used], strict=True))
     return mixture / chances[used].sum()

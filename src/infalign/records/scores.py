@@ -143,11 +143,16 @@ def pooled_scores(path: str | Path) -> tuple[list[np.ndarray], list[np.ndarray]]
     Raises
     ------
     InputError
-        As `read_scores`; fewer than 2 responses; all rewards tied; judge constant within every prompt;
-        reward and judge equal in every row.
+        As `read_scores`; one prompt, or fewer than 2 responses to one; all rewards tied; judge constant
+        within every prompt; reward and judge equal in every row.
     """
     frame = read_scores(path, ["reward", "judge"])
     check_rollouts(frame, 2, "hedging", path)
+    if frame["prompt_id"].n_unique() == 1:
+        raise InputError(
+            f"{path}: one prompt only, so nothing says how far its best parameter holds for others; "
+            "give the responses to several prompts"
+        )
     check_untied(frame, "reward", path)
     if (frame.group_by("prompt_id").agg(pl.col("judge").n_unique())["judge"] == 1).all():
         raise InputError(
