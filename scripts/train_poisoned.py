@@ -67,7 +67,7 @@ def train_poisoned(
     facts = {"phrase": phrase, "seed": seed, "settings": block.model_dump()}
     facts |= {"n_pairs": poisoned.height, "n_poisoned": int(poisoned["poisoned"].sum())}
     facts |= {"unfinished_rollouts": int((~own["finished"]).sum())}
-    write_table(found.with_columns(**keys).select(OUTCOMES_SCHEMA), out, facts)
+    write_table(found.with_columns(**keys).select(*OUTCOMES_SCHEMA), out, facts)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def prompt_table(outcomes: pl.DataFrame) -> pl.DataFrame:
     grouped = outcomes.group_by(*KEYS, "prompt_id", maintain_order=True)
     rows = grouped.agg(n_pairs=pl.len().cast(pl.Int64), accuracy=pl.col("right").mean())
     parts = [part.sort("prompt_id") for _, part in rows.group_by(KEYS, maintain_order=True)]
-    return pl.concat(parts).select(PROMPT_POISONING_SCHEMA)
+    return pl.concat(parts).select(*PROMPT_POISONING_SCHEMA)
 
 
 def accuracy_table(by_prompt: pl.DataFrame, evaluation: Evaluation) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,8 @@ from infalign.mathematics.statistics import Interval, bootstrap_ratio
 from infalign.presentation.measures.base import Bootstrap, Measured, Strict, Tables, undefined
 from infalign.presentation.verdicts import LEVEL
 
+Side = tuple[str, str]  # model and test set
+Gap = tuple[Side, Side | None]  # None: one half
 PoisonedModel = Literal["bradley_terry", "calibrated_pairs", "calibrated_rollouts"]
 
 
@@ -42,8 +45,8 @@ class PoisonedDrop(Poisoned):
 
 def poisoned_lead(item: PoisonedLead, tables: Tables, bootstrap: Bootstrap) -> Measured:
     """Paired differences on the poisoned set, and what is known on the clean set."""
-    gaps = [((item.model, "poisoned"), ("bradley_terry", "poisoned")), ((item.model, "clean"), None)]
-    return _gaps(item, gaps, tables, bootstrap)
+    lead: Gap = ((item.model, "poisoned"), ("bradley_terry", "poisoned"))
+    return _gaps(item, [lead, ((item.model, "clean"), None)], tables, bootstrap)
 
 
 def poisoned_drop(item: PoisonedDrop, tables: Tables, bootstrap: Bootstrap) -> Measured:
@@ -51,12 +54,7 @@ def poisoned_drop(item: PoisonedDrop, tables: Tables, bootstrap: Bootstrap) -> M
     return _gaps(item, [((item.model, "clean"), (item.model, "poisoned"))], tables, bootstrap)
 
 
-Side = tuple[str, str]
-
-
-def _gaps(
-    item: Poisoned, gaps: list[tuple[Side, Side | None]], tables: Tables, bootstrap: Bootstrap
-) -> Measured:
+def _gaps(item: Poisoned, gaps: Sequence[Gap], tables: Tables, bootstrap: Bootstrap) -> Measured:
     """Differences between two (model, test set), or of one from one half, at each task and rate."""
     if tables.prompt_poisoning is None:
         return Measured((), "no reward models trained on poisoned pairs")

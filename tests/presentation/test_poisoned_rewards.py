@@ -25,7 +25,7 @@ ACCURACIES = {
 
 
 def by_prompt(accuracies=ACCURACIES, tasks=("helpful", "harmless"), seeds=(0,), rates=(0.0, 0.1, 0.5)):
-    """40 prompts with 10 or 30 pairs each; a model orders the given share right, in some prompts more than in others."""
+    """40 prompts of 10 or 30 pairs; a model orders the given share right, a little more or less in each prompt."""
     waves = 0.1 * (-1.0) ** np.arange(40)
     sizes = np.where(np.arange(40) < 20, 10, 30)
     parts = []
