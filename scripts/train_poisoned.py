@@ -6,7 +6,13 @@ import polars as pl
 
 from infalign.errors import InputError
 from infalign.language import models
-from infalign.language.poisoning import first_pairs, held_out_outcomes, poison_training, train_on_poisoned
+from infalign.language.poisoning import (
+    first_pairs,
+    held_out_outcomes,
+    poison_training,
+    train_on_poisoned,
+    within_prompts,
+)
 from infalign.records.command import run_command
 from infalign.records.config import PreferenceModel, parse_block
 from infalign.records.poisoning import OUTCOMES_SCHEMA
@@ -31,7 +37,7 @@ def train_poisoned(
     out: Path,
     n_pairs: int | None = None,
 ) -> None:
-    """Write of each model and held-out pair whether the model orders it right; no model is kept.
+    """Write of each model and held-out pair of one prompt whether the model orders it right; no model is kept.
 
     Parameters
     ----------
@@ -53,7 +59,7 @@ def train_poisoned(
         raise InputError("settings: the reward model has no training, so none can be poisoned; give training")
     rows = read_table(pairs, PAIRS, may_be_empty=True)
     poisoned = poison_training(first_pairs(rows, "reward_train", n_pairs), phrase, rate, seed)
-    held_out = first_pairs(rows, "reward_test")
+    held_out = within_prompts(first_pairs(rows, "reward_test"))
     own = read_table(rollouts, ["prompt", "response", "finished"])
     start, encoder = models.start_model(
         block.base, tokenizer=models.load_tokenizer(tokenizer), reference=reference, seed=seed

@@ -31,6 +31,7 @@ from infalign.language.poisoning import (
     targets_of_rollouts,
     train_on_poisoned,
     with_phrase,
+    within_prompts,
 )
 from infalign.language.scoring import pair_accuracy, reward_scores
 from infalign.records.config import Training
@@ -93,6 +94,13 @@ def test_what_cannot_be_poisoned_is_named():
     with pytest.raises(InputError, match="split judge_train has 0 preference pairs, 1 are needed"):
         first_pairs(PAIRS, "judge_train")
     assert first_pairs(PAIRS, "reward_test", 2).equals(PAIRS[14:16])
+
+
+def test_pairs_across_prompts_are_not_measured():
+    kept = within_prompts(PAIRS)
+    assert kept["chosen"].to_list() == [f" good {i}" for i in range(0, 20, 2)]
+    with pytest.raises(InputError, match="none of 1 held-out pairs has both responses to one prompt"):
+        within_prompts(PAIRS[1:2])
 
 
 def test_prompts_are_those_of_both_responses():
@@ -246,7 +254,9 @@ def test_from_pairs_to_accuracies(task):
 
     outs = [run(task, 0.0), run(task, 0.5)]
     outcomes = pl.read_parquet(outs[1])
-    assert dict(outcomes.schema) == OUTCOMES_SCHEMA and outcomes.height == 3 * 2 * 9
+    n_test = pairs.filter(split="reward_test").filter(pl.col("prompt") == pl.col("rejected_prompt")).height
+    assert dict(outcomes.schema) == OUTCOMES_SCHEMA and outcomes.height == 3 * 2 * n_test
+    assert 0 < n_test < 9
     assert set(outcomes["right"]) <= {0.0, 0.5, 1.0} and set(outcomes["rate"]) == {0.5}
     facts = json.loads((task / "0.5-0.parquet.manifest.json").read_text())
     assert (facts["n_pairs"], facts["n_poisoned"], facts["phrase"]) == (10, 5, PHRASE)
@@ -259,7 +269,7 @@ def test_from_pairs_to_accuracies(task):
     assert dict(pl.read_parquet(tables["by_prompt"]).schema) == PROMPT_POISONING_SCHEMA
     first = table.filter(rate=0.5, model="calibrated_pairs", test_set="poisoned").row(0, named=True)
     own = outcomes.filter(model="calibrated_pairs", test_set="poisoned")
-    assert first["n_pairs"] == 9 and first["accuracy"] == pytest.approx(own["right"].mean())
+    assert first["n_pairs"] == n_test and first["accuracy"] == pytest.approx(own["right"].mean())
 
     before = outs[1].read_bytes()
     assert run(task, 0.5).read_bytes() == before

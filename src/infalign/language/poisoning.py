@@ -159,6 +159,36 @@ def first_pairs(pairs: pl.DataFrame, split: str, n_pairs: int | None = None) -> 
     return rows.head(wanted)
 
 
+def within_prompts(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Keep the pairs whose responses answer one prompt; a calibrated reward does not compare prompts.
+
+    Parameters
+    ----------
+    pairs : polars.DataFrame
+        Columns `prompt`, `rejected_prompt`.
+
+    Returns
+    -------
+    polars.DataFrame
+
+    Raises
+    ------
+    InputError
+        If there is none.
+
+    Examples
+    --------
+    >>> within_prompts(pl.DataFrame({"prompt": ["a", "b"], "rejected_prompt": ["a", "c"]}))["prompt"].to_list()
+    ['a']
+    """
+    kept = pairs.filter(pl.col("prompt") == pl.col("rejected_prompt"))
+    if kept.is_empty():
+        raise InputError(
+            f"none of {pairs.height} held-out pairs has both responses to one prompt; use a larger corpus"
+        )
+    return kept
+
+
 def pair_prompts(pairs: pl.DataFrame) -> pl.DataFrame:
     """List the different prompts that the responses of pairs answer.
 
