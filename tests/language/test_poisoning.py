@@ -157,6 +157,10 @@ def test_targets_of_rollouts_leave_each_one_out(rollouts):
         shares = [share_beaten(reward, own[:i] + own[i + 1 :]) for i, reward in enumerate(own)]
         np.testing.assert_allclose(found.filter(prompt=prompt)["label"], [*shares[:2], *shares[3:]])
         assert np.mean(shares) == pytest.approx(0.5)
+    with pytest.raises(InputError, match=r"all 10 rollouts were cut off; raise rollouts\.max_new_tokens"):
+        targets_of_rollouts(scored.with_columns(finished=False))
+    with pytest.raises(InputError, match="needs at least 2 reference rollouts per prompt, got 1"):
+        targets_of_rollouts(scored[:1])
 
 
 def test_the_pointwise_loss_is_least_at_the_mean_of_its_targets(tokenizer):

@@ -58,7 +58,7 @@ def test_a_lead_is_the_least_favourable_of_all_rates_tasks_and_what_is_known():
     row = row_of(lead("calibrated_rollouts"), by_prompt())
     assert row["ours"] == pytest.approx(0.65 - 0.5)  # less than the lead of 0.35
     assert row["verdict"] == "reproduced"
-    assert "rates 0.1, 0.5; 1 seeds" in row["text"] and "least favourable of 8 comparisons" in row["text"]
+    assert "rates 0.1, 0.5; seeds: 1" in row["text"] and "least favourable of 8 comparisons" in row["text"]
     row = row_of(lead("calibrated_pairs"), by_prompt())
     assert row["ours"] == pytest.approx(0.0) and row["verdict"] == "not reproduced"
 
@@ -89,7 +89,7 @@ def test_seeds_are_taken_together():
     table = pl.concat([by_prompt(), by_prompt(worse, seeds=[1])])
     drop = {"kind": "poisoned_drop", "model": "calibrated_rollouts"}
     assert row_of(drop, table)["ours"] == pytest.approx(0.65 - 0.45)
-    assert "2 seeds" in row_of(drop, table)["text"]
+    assert "seeds: 2" in row_of(drop, table)["text"]
 
 
 def test_what_is_not_there_is_not_run():

@@ -300,7 +300,7 @@ def targets_of_rollouts(rollouts: pl.DataFrame) -> pl.DataFrame:
     Raises
     ------
     InputError
-        If a prompt has one rollout only.
+        If a prompt has one rollout only, or all rollouts were cut off.
 
     Examples
     --------
@@ -308,6 +308,8 @@ def targets_of_rollouts(rollouts: pl.DataFrame) -> pl.DataFrame:
     >>> targets_of_rollouts(pl.DataFrame(texts | {"reward": [0.5, 0.25, 0.0]}))["label"].to_list()
     [1.0, 0.5]
     """
+    if not rollouts["finished"].any():
+        raise InputError(f"all {rollouts.height} rollouts were cut off; raise rollouts.max_new_tokens")
     parts = []
     for _, rows in rollouts.group_by("prompt", maintain_order=True):
         rewards = rows["reward"].to_numpy()

@@ -65,7 +65,7 @@ def _gaps(item: Poisoned, gaps: Sequence[Gap], tables: Tables, bootstrap: Bootst
     parts = rows.group_by("task", "rate", maintain_order=True)
     intervals = tuple(_gap(part, *gap, bootstrap) for _, part in parts for gap in gaps)
     rates = ", ".join(f"{rate:g}" for rate in sorted(rows["rate"].unique()))
-    note = f"rates {rates}; {rows['seed'].n_unique()} seeds"
+    note = f"rates {rates}; seeds: {rows['seed'].n_unique()}"
     return Measured(() if any(map(undefined, intervals)) else intervals, note)
 
 
