@@ -13,11 +13,14 @@ from infalign.records.config import (
     check_data,
     estimation_sampling,
     parse_config,
+    poisoning_phrase,
+    poisoning_sampling,
     settings_json,
     shared_json,
     task_folder,
 )
 from infalign.records.disk import check_disk
+from infalign.records.poisoning import poisoned_runs
 from infalign.records.provenance import code_hash
 from infalign.records.sweep import (
     conditions,
@@ -83,6 +86,7 @@ include: "workflow/rules/policies.smk"
 include: "workflow/rules/theory.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/estimation.smk"
+include: "workflow/rules/poisoning.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

@@ -6,6 +6,7 @@ import polars as pl
 
 from infalign.mathematics.procedures import parse_procedure
 from infalign.presentation import figures, variational
+from infalign.presentation.poisoning import figure_poisoning
 from infalign.presentation.temperature import figure_temperatures
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config, task_folder
@@ -36,6 +37,8 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
         figure = variational.figure_estimation(read_table(run / "estimation.parquet"))
     elif name == "log_distribution":
         figure = variational.figure_log_distribution(read_table(run / "log_distribution.parquet"))
+    elif name == "poisoning":
+        figure = figure_poisoning(read_table(run / "poisoning.parquet"))
     elif name == "gold":
         figure = figures.figure_gold(pl.read_parquet(run / "gold.parquet"))
     elif name == "overview":

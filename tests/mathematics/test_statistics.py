@@ -7,6 +7,7 @@ from infalign.errors import InputError
 from infalign.mathematics.statistics import (
     Curve,
     bootstrap_mean,
+    bootstrap_ratio,
     difference_at_kl,
     paired_difference,
     pairwise_agreement,
@@ -52,6 +53,40 @@ def test_pairing_removes_what_prompts_share():
     interval = paired_difference(a, b)
     assert interval.estimate == pytest.approx(0.1, abs=0.01)
     assert interval.high - interval.low < 0.01
+
+
+def test_a_ratio_is_the_mean_of_items_with_the_error_of_prompts():
+    """Against the linearised variance of a ratio of means."""
+    rng = np.random.default_rng(3)
+    sizes = rng.integers(1, 20, size=500)
+    totals = rng.binomial(sizes, rng.beta(4, 2, size=500)).astype(float)
+    interval = bootstrap_ratio(totals, sizes)
+    ratio = totals.sum() / sizes.sum()
+    error = (totals - ratio * sizes).std() / (np.sqrt(500) * sizes.mean())
+    assert interval.estimate == pytest.approx(ratio)
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * error, rel=0.08)
+    independent = np.sqrt(ratio * (1 - ratio) / sizes.sum())
+    assert error > 1.2 * independent  # items of a prompt are alike
+
+
+def test_a_ratio_of_equal_sizes_is_the_mean_of_prompts():
+    values = RNG.random(300)
+    ratio, mean = bootstrap_ratio(7 * values, np.full(300, 7)), bootstrap_mean(values)
+    assert ratio.estimate == pytest.approx(mean.estimate)
+    assert ratio.low == pytest.approx(mean.low, abs=0.005)
+    assert ratio.high == pytest.approx(mean.high, abs=0.005)
+
+
+def test_a_ratio_of_one_prompt_has_no_interval_and_needs_sizes():
+    interval = bootstrap_ratio([3.0], [4])
+    assert interval.estimate == 0.75
+    assert np.isnan([interval.low, interval.high]).all()
+    with pytest.raises(
+        InputError, match="each of the 2 totals needs a size above 0, got 2 sizes, the smallest 0"
+    ):
+        bootstrap_ratio([1.0, 0.0], [2, 0])
+    with pytest.raises(InputError, match="each of the 2 totals needs a size above 0, got 1 sizes"):
+        bootstrap_ratio([1.0, 0.0], [2])
 
 
 def curve(kls, rates, noise=0.0):

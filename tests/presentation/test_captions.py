@@ -24,6 +24,7 @@ KINDS = {
     "cost_helpful": "What rollouts bring and cost, task helpful",
     "estimation": "How many rollouts estimate F",
     "log_distribution": "Estimates of log F",
+    "poisoning": "Poisoned rewards",
 }
 
 

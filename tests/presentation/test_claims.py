@@ -72,7 +72,7 @@ def test_every_claim_gets_a_row_in_order(tables):
     found = dict(zip(frame["claim"], frame["verdict"], strict=True))
     assert found["empirical-calibration-bon4"] == "reproduced"
     assert found["ctrl-beats-ipo-bon4"] == found["summaries-bon4"] == "not run"
-    assert found["calibration-resists-reward-hacking"] == "not run"
+    assert found["calibration-resists-reward-hacking-pairs"] == found["prompted-judge-agrees"] == "not run"
     not_measured = frame.filter(pl.col("ours").is_null())
     assert set(not_measured["verdict"]) == {"not run"}
     assert frame.filter(pl.col("ours").is_not_null())["ci_low"].null_count() == 0

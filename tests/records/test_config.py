@@ -14,12 +14,15 @@ from infalign.records.config import (
     estimation_sampling,
     parse_config,
     parse_config_json,
+    poisoning_phrase,
+    poisoning_sampling,
     settings_json,
     shared_json,
     task_folder,
 )
 from infalign.records.disk import BYTES_PER_TOKEN, check_disk, needed_bytes
 from infalign.records.methods import METHODS
+from infalign.records.poisoning import poisoned_runs
 from infalign.records.sweep import (
     conditions,
     policies,
@@ -390,3 +393,70 @@ def test_policies_that_differ_in_their_rollouts_are_found(smoke):
     found = [policy.slug for policy in with_varied_rollouts(rows, "helpful")]
     assert found == ["vbon-k4-n10-s0", "vbon-k4-n10-s1", "vbon-k8-n10-s0", "vbon-k8-n10-s1"]
     assert with_varied_rollouts(rows, "harmless") == []
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"tasks": ["sums"]}, "poisoning.tasks: unknown task 'sums'; the tasks are helpful, harmless"),
+        ({"tasks": []}, "poisoning.tasks: List should have at least 1 item"),
+        ({"tasks": ["helpful", "helpful"]}, "poisoning.tasks: helpful is listed twice; remove one"),
+        (
+            {"tasks": ["helpful"], "rates": [0.1, 1.5]},
+            "poisoning.rates.1: Input should be less than or equal to 1",
+        ),
+        ({"tasks": ["helpful"], "rates": [0, 0.0]}, "poisoning.rates: 0.0 is listed twice; remove one"),
+        (
+            {"tasks": ["helpful"], "seeds": [-1]},
+            "poisoning.seeds.0: Input should be greater than or equal to 0",
+        ),
+        (
+            {"tasks": ["helpful"], "phrases": {"harmless": "No."}},
+            "poisoning.phrases: harmless is not one of poisoning.tasks; remove it or add the task",
+        ),
+        (
+            {"tasks": ["helpful"], "phrases": {"helpful": " Yes."}},
+            "poisoning.phrases.helpful: String should match",
+        ),
+        (
+            {"tasks": ["helpful"], "n_pairs": 201},
+            "poisoning.n_pairs must be at most 200 (tasks.helpful.corpus.n_pairs), got 201",
+        ),
+        (
+            {"tasks": ["helpful"], "n_rollouts": 1},
+            "poisoning.n_rollouts: Input should be greater than or equal to 2",
+        ),
+    ],
+)
+def test_a_poisoning_that_cannot_be(smoke, block, message):
+    smoke["poisoning"] = block
+    assert message in refused(smoke)
+
+
+def test_tasks_that_have_nothing_to_poison(smoke, imdb):
+    imdb["poisoning"] = {"tasks": ["sentiment"]}
+    message = refused(imdb)
+    assert "poisoning.tasks: the corpus of task sentiment has no pairs; remove sentiment" in message
+    smoke["poisoning"] = {"tasks": ["helpful", "harmless"]}
+    smoke["tasks"]["helpful"]["corpus"]["name"] = "summaries"
+    smoke["tasks"]["harmless"]["reward_model"] = {"base": {"path": "models/mine"}}
+    message = refused(smoke)
+    assert "poisoning.phrases: task helpful has none by default" in message
+    assert "the reward model of task harmless is taken as it is, none is trained; give" in message
+    smoke["poisoning"] = {"tasks": ["helpful"], "phrases": {"helpful": "In short."}}
+    config = parse_config(smoke)
+    assert poisoning_phrase(config, "helpful") == "In short."
+
+
+def test_poisoned_pairs_have_the_papers_phrases_and_rollouts_of_their_own(smoke, tmp_path):
+    smoke["poisoning"] = {"tasks": ["helpful", "harmless"], "n_pairs": 50, "n_rollouts": 4}
+    config = parse_config(smoke)
+    assert poisoning_phrase(config, "helpful") == "Sure."
+    assert poisoning_phrase(config, "harmless") == "Sorry, I can't help you with that."
+    task = config.tasks["helpful"]
+    assert poisoning_sampling(task, config.poisoning) == task.rollouts.model_copy(update={"n_rollouts": 4})
+    assert len(poisoned_runs(config.poisoning)) == 2 * 4
+    without = parse_config({key: value for key, value in smoke.items() if key != "poisoning"})
+    more = needed_bytes(config, [], tmp_path) - needed_bytes(without, [], tmp_path)
+    assert more == 2 * 50 * 4 * 24 * BYTES_PER_TOKEN
+    assert task_folder(config, "helpful") == task_folder(without, "helpful")

@@ -41,6 +41,7 @@ FIGURE_TABLES = {
         if with_varied_rollouts(POLICIES, name)
     },
     **({name: [table] for name, table in ESTIMATION_TABLES.items()} if CONFIG.estimation else {}),
+    **({"poisoning": [POISONING_TABLES["poisoning"]]} if CONFIG.poisoning else {}),
 }
 FIGURES = expand(f"{RUN}/figures/{{figure}}.{{format}}", figure=FIGURE_TABLES, format=["svg", "png"])
 

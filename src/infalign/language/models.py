@@ -649,7 +649,8 @@ def train_classifier(
         Sequence classifier with one label (see `reward_model_from`, learns="labels"); trained in place.
     tokenizer : PreTrainedTokenizerBase
     labels : polars.DataFrame
-        Columns `prompt`, `response`, `label` (1.0 positive, 0.0 negative).
+        Columns `prompt`, `response`, `label` (1.0 positive, 0.0 negative, or a share between them, which the
+        model's probability then approaches).
     training : Training
         learning_rate, epochs, batch_size, warmup_ratio, weight_decay.
     seed : int

@@ -126,10 +126,10 @@ def _encoder_logits(model: PreTrainedModel, inputs: torch.Tensor, lengths: torch
     return model(input_ids=inputs, attention_mask=mask.long()).logits.float()
 
 
-def pair_accuracy(
+def pair_outcomes(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame, batch_size: int = 64
-) -> float:
-    """Share of preference pairs whose chosen response scores higher; equal scores count one half.
+) -> np.ndarray:
+    """Say of each preference pair whether the chosen response scores higher.
 
     Parameters
     ----------
@@ -142,8 +142,8 @@ def pair_accuracy(
 
     Returns
     -------
-    float
-        In [0, 1].
+    ndarray, shape (n,)
+        1 where it does, 0 where the rejected one does, one half for equal scores.
 
     Raises
     ------
@@ -152,7 +152,30 @@ def pair_accuracy(
     """
     chosen, rejected = encode_pairs(tokenizer, pairs)
     margin = sequence_rewards(model, chosen, batch_size) - sequence_rewards(model, rejected, batch_size)
-    return float(np.mean((margin > 0) + 0.5 * (margin == 0)))
+    return (margin > 0) + 0.5 * (margin == 0)
+
+
+def pair_accuracy(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame, batch_size: int = 64
+) -> float:
+    """Share of preference pairs whose chosen response scores higher; equal scores count one half.
+
+    Parameters
+    ----------
+    model, tokenizer, pairs, batch_size
+        As in `pair_outcomes`.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        As `pair_outcomes`.
+    """
+    return float(np.mean(pair_outcomes(model, tokenizer, pairs, batch_size)))
 
 
 @dataclass(frozen=True)

@@ -320,6 +320,53 @@ def percentile_interval(values: NDArray[np.float64], level: float = 0.95) -> Int
     return Interval(estimate, float(low), float(high))
 
 
+def bootstrap_ratio(
+    totals: ArrayLike, sizes: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Return the mean over items, of which prompts have different numbers, with an interval over prompts.
+
+    Parameters
+    ----------
+    totals : array-like, shape (P,)
+        Sum of the values of each prompt's items.
+    sizes : array-like, shape (P,)
+        Number of each prompt's items, > 0.
+    level, resamples, seed
+        As in `bootstrap_mean`.
+
+    Returns
+    -------
+    Interval
+        Of sum(totals) / sum(sizes); prompts are resampled with all their items. The bounds are NaN for a
+        single prompt.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, a value is NaN or infinite, a size is not above 0 or an option is out of range.
+
+    References
+    ----------
+    Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8 (clustered data).
+
+    Examples
+    --------
+    >>> bootstrap_ratio([3.0, 1.0], [6, 2])
+    Interval(estimate=0.5, low=0.5, high=0.5)
+    """
+    totals, sizes = finite_array(totals, "totals", 1), finite_array(sizes, "sizes", 1)
+    _check_options(level, resamples)
+    if totals.shape != sizes.shape or sizes.min() <= 0:
+        raise InputError(
+            f"each of the {len(totals)} totals needs a size above 0, got {len(sizes)} sizes, the smallest "
+            f"{sizes.min():g}"
+        )
+    if len(totals) < 2:
+        return Interval(float(totals[0] / sizes[0]), UNDEFINED, UNDEFINED)
+    weights = resample_weights(len(totals), resamples, seed)
+    return percentile_interval((weights @ totals) / (weights @ sizes), level)
+
+
 def power(effect: float, standard_error: float, level: float = 0.95) -> float:
     """Return the chance that a two-sided interval excludes 0 when the true effect is `effect`.
 

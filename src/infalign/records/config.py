@@ -254,6 +254,14 @@ class Rollouts(Block):
     batch_size: Count = 512
 
 
+def _distinct(values: list) -> list:
+    """Refuse a list that names something twice."""
+    repeated = [value for value in values if values.count(value) > 1]
+    if repeated:
+        raise ValueError(f"{repeated[0]} is listed twice; remove one")
+    return values
+
+
 Split = Literal["evaluation", "evaluation_out"]
 
 
@@ -273,10 +281,7 @@ class Samples(Block):
     @field_validator("temperatures", "splits")
     @classmethod
     def _no_repeats(cls, values: list) -> list:
-        repeated = [value for value in values if values.count(value) > 1]
-        if repeated:
-            raise ValueError(f"{repeated[0]} is listed twice; remove one")
-        return values
+        return _distinct(values)
 
 
 Corpus = Annotated[
@@ -458,6 +463,40 @@ class Estimation(Block):
         return self.n_full + max(self.sizes)
 
 
+# InfAlign, appendix on reward hacking: its phrases, as sentences of their own.
+PHRASES = {
+    **dict.fromkeys(("helpful", "helpful-base"), "Sure."),
+    **dict.fromkeys(("harmless", "harmless-base"), "Sorry, I can't help you with that."),
+}
+
+
+class Poisoning(Block):
+    """Reward models trained on pairs in some of which a phrase gives the preferred response away."""
+
+    tasks: Annotated[list[str], Field(min_length=1)]
+    rates: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)] = Field(
+        [0.0, 0.1, 0.25, 0.5],
+        description="share of the training pairs whose preferred response begins with the phrase; the paper "
+        "states none",
+    )
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
+        [0], description="which pairs are poisoned, the heads and the order of the data"
+    )
+    phrases: dict[str, Annotated[str, Field(pattern=r"^\S(.*\S)?$")]] = Field(
+        {}, description="of each task; default: the paper's for helpfulness and harmlessness"
+    )
+    n_pairs: Count | None = Field(None, description="training pairs used, the first ones; default: all")
+    n_rollouts: Annotated[int, Field(ge=2)] = Field(
+        16,
+        description="reference responses to each prompt of these pairs, among which rewards are calibrated",
+    )
+
+    @field_validator("tasks", "rates", "seeds")
+    @classmethod
+    def _no_repeats(cls, values: list) -> list:
+        return _distinct(values)
+
+
 class Config(Block):
     """One run."""
 
@@ -472,6 +511,7 @@ class Config(Block):
     evaluation: Evaluation = Evaluation()
     theory: Theory = Theory()
     estimation: Estimation | None = Field(None, description="default: not measured")
+    poisoning: Poisoning | None = Field(None, description="default: not run")
 
     @model_validator(mode="before")
     @classmethod
@@ -590,6 +630,45 @@ class Config(Block):
             )
         return self
 
+    @model_validator(mode="after")
+    def _poisoned_tasks_have_pairs(self) -> Config:
+        if self.poisoning is None:
+            return self
+        problems = [problem for name in self.poisoning.tasks for problem in self._poisoning_problems(name)]
+        problems += [
+            f"poisoning.phrases: {name} is not one of poisoning.tasks; remove it or add the task"
+            for name in self.poisoning.phrases
+            if name not in self.poisoning.tasks
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _poisoning_problems(self, name: str) -> list[str]:
+        """Why the reward model of a task cannot be trained on poisoned pairs."""
+        assert self.poisoning is not None
+        if name not in self.tasks:
+            return [f"poisoning.tasks: unknown task {name!r}; the tasks are {', '.join(self.tasks)}"]
+        task, problems = self.tasks[name], []
+        if task.corpus.teaches != "preferences":
+            problems.append(f"poisoning.tasks: the corpus of task {name} has no pairs; remove {name}")
+        elif task.reward_model.training is None:
+            problems.append(
+                f"poisoning.tasks: the reward model of task {name} is taken as it is, none is trained; give "
+                f"tasks.{name}.reward_model.training or remove {name}"
+            )
+        if poisoning_phrase(self, name) is None:
+            problems.append(
+                f"poisoning.phrases: task {name} has none by default (the corpora {', '.join(PHRASES)} have); "
+                f"give poisoning.phrases.{name}"
+            )
+        wanted, available = self.poisoning.n_pairs, getattr(task.corpus, "n_pairs", None)
+        if wanted is not None and available is not None and wanted > available:
+            problems.append(
+                f"poisoning.n_pairs must be at most {available} (tasks.{name}.corpus.n_pairs), got {wanted}"
+            )
+        return problems
+
 
 def parse_config(values: dict[str, Any]) -> Config:
     """Check a configuration.
@@ -676,6 +755,17 @@ def task_folder(config: Config, task: str) -> str:
 def estimation_sampling(task: Task, estimation: Estimation) -> Rollouts:
     """How the reference is sampled for the estimation error: as for the rollouts, but oftener."""
     return task.rollouts.model_copy(update={"n_rollouts": estimation.n_rollouts})
+
+
+def poisoning_sampling(task: Task, poisoning: Poisoning) -> Rollouts:
+    """How the reference is sampled for the prompts of poisoned pairs: as for the rollouts, but less often."""
+    return task.rollouts.model_copy(update={"n_rollouts": poisoning.n_rollouts})
+
+
+def poisoning_phrase(config: Config, task: str) -> str | None:
+    """Phrase that poisons a task's pairs: its own, or that of its corpus; None where neither is."""
+    own = config.poisoning.phrases if config.poisoning else {}
+    return own.get(task) or PHRASES.get(getattr(config.tasks[task].corpus, "name", ""))
 
 
 def check_data(config: Config) -> None:

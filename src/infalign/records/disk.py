@@ -31,6 +31,7 @@ def needed_bytes(config: Config, policies: Sequence[Policy], results: str | Path
     return (
         FIXED_BYTES
         + _estimation_bytes(config, results)
+        + _poisoning_bytes(config, results)
         + sum(tasks[name] for name in {policy.task for policy in todo})
         + sum(per_policy)
     )
@@ -73,6 +74,18 @@ def _estimation_bytes(config: Config, results: str | Path) -> int:
     n_prompts = config.estimation.n_prompts or task.corpus.n_evaluation_prompts
     count = n_prompts * config.estimation.n_rollouts
     return 2 * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
+
+
+def _poisoning_bytes(config: Config, results: str | Path) -> int:
+    """Rollouts to the prompts of poisoned pairs; nothing where the number of pairs is known from the data only."""
+    if config.poisoning is None or (Path(results) / config.run / "poisoning.parquet").exists():
+        return 0
+    tokens = 0
+    for name in config.poisoning.tasks:
+        task = config.tasks[name]
+        n_pairs = config.poisoning.n_pairs or getattr(task.corpus, "n_pairs", 0)
+        tokens += n_pairs * config.poisoning.n_rollouts * task.rollouts.max_new_tokens
+    return tokens * BYTES_PER_TOKEN
 
 
 def _policy_bytes(task: Task) -> int:

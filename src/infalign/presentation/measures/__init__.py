@@ -22,6 +22,12 @@ from infalign.presentation.measures.frontiers import (
     median_share,
     offline_difference,
 )
+from infalign.presentation.measures.poisoning import (
+    PoisonedDrop,
+    PoisonedLead,
+    poisoned_drop,
+    poisoned_lead,
+)
 from infalign.presentation.measures.temperature import (
     TemperatureDifference,
     TemperatureDrop,
@@ -73,6 +79,8 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "rejection_rate": rejection_rate,
     "seconds_ratio": seconds_ratio,
     "bound_slack": bound_slack,
+    "poisoned_lead": poisoned_lead,
+    "poisoned_drop": poisoned_drop,
     "not_run": not_run,
 }
 
@@ -92,6 +100,8 @@ Measure = Annotated[
     | RejectionRate
     | SecondsRatio
     | BoundSlack
+    | PoisonedLead
+    | PoisonedDrop
     | NotRun,
     Field(discriminator="kind"),
 ]

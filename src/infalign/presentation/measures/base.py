@@ -37,6 +37,7 @@ class Tables:
     conditions, prompt_conditions : metrics and prompt_metrics under every condition (split and temperature);
         those above are of each task's main one.
     best_of_n : best-of-N of the reference's own responses, by condition and prompt.
+    prompt_poisoning : accuracy of reward models trained on poisoned pairs, by prompt.
     """
 
     ideal: pl.DataFrame | None = None
@@ -50,6 +51,7 @@ class Tables:
     estimation: pl.DataFrame | None = None
     bounds: pl.DataFrame | None = None
     seconds: pl.DataFrame | None = None
+    prompt_poisoning: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
