@@ -13,11 +13,13 @@ from infalign.records.config import (
     check_data,
     estimation_sampling,
     parse_config,
+    pool_sampling,
     settings_json,
     shared_json,
     task_folder,
 )
 from infalign.records.disk import check_disk
+from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash
 from infalign.records.sweep import (
     conditions,
@@ -83,6 +85,7 @@ include: "workflow/rules/policies.smk"
 include: "workflow/rules/theory.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/estimation.smk"
+include: "workflow/rules/hedging.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

@@ -24,6 +24,10 @@ KINDS = {
     "cost_helpful": "What rollouts bring and cost, task helpful",
     "estimation": "How many rollouts estimate F",
     "log_distribution": "Estimates of log F",
+    "hacking_helpful": "Reward hacking and hedging, task helpful",
+    "tradeoff_helpful": "Reward and distortion, task helpful",
+    "regimes": "The four regimes",
+    "poisson_tilt": "Best-of-Poisson and the tilt",
 }
 
 

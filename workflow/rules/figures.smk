@@ -41,6 +41,12 @@ FIGURE_TABLES = {
         if with_varied_rollouts(POLICIES, name)
     },
     **({name: [table] for name, table in ESTIMATION_TABLES.items()} if CONFIG.estimation else {}),
+    **({name: [HEDGING_TABLES[name]] for name in ("regimes", "poisson_tilt")} if CONFIG.hedging else {}),
+    **{
+        f"{kind}_{pool.task}": [HEDGING_TABLES[name] for name in ("hacking", "hedges")]
+        for pool in CONFIG.hedging
+        for kind in ("hacking", "tradeoff")
+    },
 }
 FIGURES = expand(f"{RUN}/figures/{{figure}}.{{format}}", figure=FIGURE_TABLES, format=["svg", "png"])
 

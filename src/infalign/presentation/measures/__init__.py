@@ -22,6 +22,14 @@ from infalign.presentation.measures.frontiers import (
     median_share,
     offline_difference,
 )
+from infalign.presentation.measures.hedging import (
+    ExtremaSlack,
+    HedgeGain,
+    PoissonGap,
+    extrema_slack,
+    hedge_gain,
+    poisson_gap,
+)
 from infalign.presentation.measures.temperature import (
     TemperatureDifference,
     TemperatureDrop,
@@ -73,6 +81,9 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "rejection_rate": rejection_rate,
     "seconds_ratio": seconds_ratio,
     "bound_slack": bound_slack,
+    "hedge_gain": hedge_gain,
+    "extrema_slack": extrema_slack,
+    "poisson_gap": poisson_gap,
     "not_run": not_run,
 }
 
@@ -92,6 +103,9 @@ Measure = Annotated[
     | RejectionRate
     | SecondsRatio
     | BoundSlack
+    | HedgeGain
+    | ExtremaSlack
+    | PoissonGap
     | NotRun,
     Field(discriminator="kind"),
 ]

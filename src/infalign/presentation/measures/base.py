@@ -37,6 +37,8 @@ class Tables:
     conditions, prompt_conditions : metrics and prompt_metrics under every condition (split and temperature);
         those above are of each task's main one.
     best_of_n : best-of-N of the reference's own responses, by condition and prompt.
+    hedges, prompt_hedges : hedged procedures on the prompts that took no part in the choice, in all and by prompt.
+    extrema, poisson_tilt : theory of hedging, the tables of those names.
     """
 
     ideal: pl.DataFrame | None = None
@@ -50,6 +52,10 @@ class Tables:
     estimation: pl.DataFrame | None = None
     bounds: pl.DataFrame | None = None
     seconds: pl.DataFrame | None = None
+    hedges: pl.DataFrame | None = None
+    prompt_hedges: pl.DataFrame | None = None
+    extrema: pl.DataFrame | None = None
+    poisson_tilt: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
