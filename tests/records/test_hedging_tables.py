@@ -121,7 +121,16 @@ def test_a_good_proxy_is_used_to_the_end_and_a_reversed_one_not_at_all():
     hedges = tables(rewards)[1]
     assert set(hedges["kind"]) == {"at_upper"} and set(hedges["n_extrema"]) == {0}
     assert hedges["largest_difference"].to_list() == [0.0] * 4
-    assert set(tables((rewards[0], [-row for row in rewards[1]]))[1]["kind"]) == {"at_lower"}
+    reversed_ = tables((rewards[0], [-row for row in rewards[1]]))[1]
+    assert set(reversed_["kind"]) == {"at_lower"}
+    for other in ("reference", "grid", "front"):
+        assert reversed_[f"{other}_difference"].to_list() == [0.0] * 4
+
+
+def test_the_spread_is_that_of_the_responses_even_where_proxies_are_tied():
+    proxy, true = world(lambda u: u)
+    hacking = tables(([np.round(row) for row in proxy], true))[0]
+    assert hacking["spread_true"][0] == pytest.approx(np.sqrt(1 / 12), rel=1e-3)
 
 
 def test_a_true_reward_that_is_constant_where_it_is_reported_is_an_error():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,7 @@ from infalign.records.config import Evaluation, HedgedPool
 from infalign.records.pools import families
 
 N_GRID = 41
+_FLAT = 1e-12  # of the spread, differences below it count as none
 OTHERS = ("reference", "largest", "grid", "front")
 """What a hedge is compared with: no selection, the largest parameter, the best of the grid, and the best grid
 point of any method at no more KL."""
@@ -103,17 +105,26 @@ class _Half:
     """Half of a pool's prompts: their ids and rewards."""
 
     ids: list[str]
-    pools: Pools
+    proxy: list[NDArray[np.float64]]
+    true: list[NDArray[np.float64]]
 
-    def moments(self, rewards: Sequence[NDArray[np.float64]], name: str) -> tuple[float, float]:
-        """Mean over prompts, and root of the mean variance within a prompt."""
-        spread = float(np.sqrt(np.mean([row.var() for row in rewards])))
-        if spread == 0:
-            raise InputError(
-                f"hedging: the {name} reward is constant within every prompt of the half that reports; "
-                "raise hedging.n_prompts"
-            )
-        return float(np.mean([row.mean() for row in rewards])), spread
+    @cached_property
+    def pools(self) -> Pools:
+        return Pools(self.proxy, self.true)
+
+    @cached_property
+    def moments(self) -> dict[str, float]:
+        """Of either reward its mean over prompts, and the root of its mean variance within a prompt."""
+        found = {}
+        for name, rewards in (("true", self.true), ("proxy", self.proxy)):
+            found[f"reference_{name}"] = float(np.mean([row.mean() for row in rewards]))
+            found[f"spread_{name}"] = float(np.sqrt(np.mean([row.var() for row in rewards])))
+            if found[f"spread_{name}"] == 0:
+                raise InputError(
+                    f"hedging: the {name} reward is constant within every prompt of the half that reports; "
+                    "raise hedging.n_prompts"
+                )
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +166,7 @@ def hedge_tables(
         Fewer than two prompts; a reward is constant within every prompt of the half that reports; as `hedge`.
     """
     choosing, reporting = (
-        _Half([prompt_ids[i] for i in half], Pools(*([row[i] for i in half] for row in rewards)))
+        _Half(*([column[i] for i in half] for column in (prompt_ids, *rewards)))
         for half in split_prompts(len(prompt_ids), settings.seed)
     )
     facts = {"task": pool.task, "true_reward": pool.true_reward, "proxy": proxy}
@@ -185,13 +196,7 @@ def _curve(family: Family, pools: Pools, grid: NDArray[np.float64]) -> _Curve:
 def _hacking_rows(
     facts: dict[str, str], curve: _Curve, reporting: _Half, settings: Evaluation
 ) -> list[dict[str, object]]:
-    moments = [
-        reporting.moments(rewards, name)
-        for rewards, name in ((reporting.pools.true, "true"), (reporting.pools.proxy, "proxy"))
-    ]
-    names = ("reference_true", "spread_true", "reference_proxy", "spread_proxy")
-    constants = dict(zip(names, [number for pair in moments for number in pair], strict=True))
-    series = {**facts, "method": curve.family.method, "n": curve.family.n, **constants}
+    series = {**facts, "method": curve.family.method, "n": curve.family.n, **reporting.moments}
     rows = hacking_curve(
         curve.family, reporting.pools, curve.grid, level=settings.level, resamples=settings.resamples,
         seed=settings.seed,
@@ -211,8 +216,8 @@ def _hedge_rows(
     true, proxy = (
         values[:, 0] for values in expected_rewards(curve.family, [found.parameter], reporting.pools)
     )
-    at_end = np.flatnonzero(curve.grid == found.parameter)
-    true = curve.true[:, at_end[0]] if len(at_end) else true  # else rounding makes a difference of none
+    if found.parameter in curve.grid:  # the very numbers, so that rounding makes no difference of none
+        true = curve.true[:, np.flatnonzero(curve.grid == found.parameter)[0]]
     options = (settings.level, settings.resamples, settings.seed)
     interval = bootstrap_mean(true, *options)
     series = {**facts, "method": curve.family.method, "n": curve.family.n}
@@ -235,14 +240,16 @@ def _hedge_rows(
         names = ("method", "parameter", "kl", "difference", "low", "high")
         row |= {f"{other}_{name}": value for name, value in zip(names, values, strict=True)}
         columns[other] = place.true[:, i]
-    spread = reporting.moments(reporting.pools.true, "true")[1]
-    return row, pl.DataFrame({**series, **columns, "spread": spread}, schema=PROMPT_HEDGES_SCHEMA)
+    columns["spread"] = reporting.moments["spread_true"]
+    return row, pl.DataFrame({**series, **columns}, schema=PROMPT_HEDGES_SCHEMA)
 
 
 def _others(curve: _Curve, curves: Sequence[_Curve], hedge_kl: float) -> dict[str, tuple[_Curve, int]]:
-    """The grid points that a hedge is compared with, in the order of OTHERS."""
-    within = [(place, i) for place in curves for i in np.flatnonzero(place.kls <= hedge_kl + 1e-12).tolist()]
-    front = max(within, key=lambda point: point[0].true[:, point[1]].mean())
+    """The grid points that a hedge is compared with, in the order of OTHERS; of equal ones its own procedure's."""
+    places = [curve, *(other for other in curves if other is not curve)]
+    within = [(place, i) for place in places for i in np.flatnonzero(place.kls <= hedge_kl + 1e-12).tolist()]
+    means = np.array([place.true[:, i].mean() for place, i in within])
+    front = within[int(np.argmax(means >= means.max() - _FLAT * np.ptp(curve.true)))]
     best = int(np.argmax(curve.true.mean(axis=0)))
     return dict(zip(OTHERS, [(curve, 0), (curve, len(curve.grid) - 1), (curve, best), front], strict=True))
 
@@ -255,7 +262,6 @@ SHAPES = {  # true rewards as functions of u, one for each regime of the theorem
 }
 THEORY_FAMILIES = (Family("bon"), Family("sbon", 16), Family("bop"), Family("tilt"))
 THEORY_M = 1000
-_FLAT = 1e-12
 
 
 def regime_table() -> pl.DataFrame:
