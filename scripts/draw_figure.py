@@ -39,14 +39,14 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
         figure = task_figure(kind, task, config, run, tasks / task_folder(config, task))
     elif name == "transforms":
         figure = figures.figure_transforms(read_table(run / "ideal.parquet"))
-    elif name == "estimation":
-        figure = variational.figure_estimation(read_table(run / "estimation.parquet"))
-    elif name == "log_distribution":
-        figure = variational.figure_log_distribution(read_table(run / "log_distribution.parquet"))
     elif name == "regimes":
         figure = hedging.figure_regimes(read_table(run / "regimes.parquet"))
     elif name == "poisson_tilt":
         figure = hedging.figure_poisson_tilt(read_table(run / "poisson_tilt.parquet"))
+    elif name == "estimation":
+        figure = variational.figure_estimation(read_table(run / "estimation.parquet"))
+    elif name == "log_distribution":
+        figure = variational.figure_log_distribution(read_table(run / "log_distribution.parquet"))
     elif name == "gold":
         figure = figures.figure_gold(pl.read_parquet(run / "gold.parquet"))
     elif name == "overview":

@@ -27,8 +27,8 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
     """
     config = read_config(run / "config.json")
     names = ["ideal", "offline", "metrics", "prompt_metrics", "best_of_n", "bounds"]
-    names += ["estimation"] if config.estimation else []
     names += ["hedges", "prompt_hedges", "extrema", "poisson_tilt"] if config.hedging else []
+    names += ["estimation"] if config.estimation else []
     found = {name: read_table(run / f"{name}.parquet") for name in names}
     scores = {
         task: read_table(

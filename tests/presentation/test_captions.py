@@ -19,15 +19,15 @@ KINDS = {
     "matched_kl": "Methods at matched KL",
     "gold": "Judge and gold",
     "temperatures": "Sampling temperatures",
+    "hacking_helpful": "Reward hacking and hedging, task helpful",
+    "tradeoff_helpful": "Reward and distortion, task helpful",
+    "regimes": "The four regimes",
+    "poisson_tilt": "Best-of-Poisson and the tilt",
     "front_helpful": "Win rate and mean reward against KL, task helpful",
     "bound_helpful": "lower bound, task helpful",
     "cost_helpful": "What rollouts bring and cost, task helpful",
     "estimation": "How many rollouts estimate F",
     "log_distribution": "Estimates of log F",
-    "hacking_helpful": "Reward hacking and hedging, task helpful",
-    "tradeoff_helpful": "Reward and distortion, task helpful",
-    "regimes": "The four regimes",
-    "poisson_tilt": "Best-of-Poisson and the tilt",
 }
 
 

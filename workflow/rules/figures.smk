@@ -25,6 +25,12 @@ FIGURE_TABLES = {
         for kind in ("inference_time", "scaling")
         for suffix in ("", "_by_judge")
     },
+    **({name: [HEDGING_TABLES[name]] for name in ("regimes", "poisson_tilt")} if CONFIG.hedging else {}),
+    **{
+        f"{kind}_{pool.task}": [HEDGING_TABLES[name] for name in ("hacking", "hedges")]
+        for pool in CONFIG.hedging
+        for kind in ("hacking", "tradeoff")
+    },
     "methods": [f"{RUN}/{name}.parquet" for name in ("metrics", "ideal")],
     "matched_kl": [f"{RUN}/methods.parquet"],
     "overview": [f"{RUN}/metrics.parquet"],
@@ -41,12 +47,6 @@ FIGURE_TABLES = {
         if with_varied_rollouts(POLICIES, name)
     },
     **({name: [table] for name, table in ESTIMATION_TABLES.items()} if CONFIG.estimation else {}),
-    **({name: [HEDGING_TABLES[name]] for name in ("regimes", "poisson_tilt")} if CONFIG.hedging else {}),
-    **{
-        f"{kind}_{pool.task}": [HEDGING_TABLES[name] for name in ("hacking", "hedges")]
-        for pool in CONFIG.hedging
-        for kind in ("hacking", "tradeoff")
-    },
 }
 FIGURES = expand(f"{RUN}/figures/{{figure}}.{{format}}", figure=FIGURE_TABLES, format=["svg", "png"])
 

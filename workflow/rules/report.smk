@@ -9,10 +9,10 @@ rule judge_claims:
         offline=rules.collect_offline.output,
         metrics=rules.evaluate.output.metrics,
         prompts=rules.evaluate.output.prompts,
+        hedging=list(HEDGING_TABLES.values()) if CONFIG.hedging else [],
         best_of_n=rules.evaluate_best_of_n.output,
         bounds=rules.best_of_n_bounds.output,
         estimation=ESTIMATION_TABLES["estimation"] if CONFIG.estimation else [],
-        hedging=list(HEDGING_TABLES.values()) if CONFIG.hedging else [],
         training=expand(f"{SHARED}/{{at}}/training.parquet", at=POLICY_AT),
         scores=expand(f"{SHARED}/{{task}}/scores/train.parquet", task=TASKS),
     output:

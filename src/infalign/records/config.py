@@ -438,31 +438,6 @@ class Goal(Block):
     transform: str = Field(description="the transform meant for it, e.g. exp(10)")
 
 
-class Estimation(Block):
-    """How well few rollouts estimate the distribution of the reward (vBoN, section 5.1); defaults of its table 1."""
-
-    task: str
-    n_full: Count = Field(600, description="rollouts of the larger sample")
-    sizes: Annotated[list[Count], Field(min_length=1)] = Field(
-        [5, 20, 100, 200, 250], description="M, the rollouts of the smaller sample"
-    )
-    level: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="of the Kolmogorov-Smirnov tests")
-    n_prompts: Count | None = Field(None, description="evaluation prompts used, the first ones; default: all")
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Estimation:
-        if max(self.sizes) > self.n_full:
-            raise ValueError(
-                f"sizes must be at most n_full = {self.n_full}, got {max(self.sizes)}; remove it or raise n_full"
-            )
-        return self
-
-    @property
-    def n_rollouts(self) -> int:
-        """Rollouts of a prompt: the larger sample, and the largest smaller one apart from it."""
-        return self.n_full + max(self.sizes)
-
-
 HedgedMethod = Literal["bon", "sbon", "bop", "tilt"]
 
 
@@ -523,6 +498,101 @@ class HedgedPool(Block):
         return self
 
 
+class Estimation(Block):
+    """How well few rollouts estimate the distribution of the reward (vBoN, section 5.1); defaults of its table 1."""
+
+    task: str
+    n_full: Count = Field(600, description="rollouts of the larger sample")
+    sizes: Annotated[list[Count], Field(min_length=1)] = Field(
+        [5, 20, 100, 200, 250], description="M, the rollouts of the smaller sample"
+    )
+    level: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="of the Kolmogorov-Smirnov tests")
+    n_prompts: Count | None = Field(None, description="evaluation prompts used, the first ones; default: all")
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Estimation:
+        if max(self.sizes) > self.n_full:
+            raise ValueError(
+                f"sizes must be at most n_full = {self.n_full}, got {max(self.sizes)}; remove it or raise n_full"
+            )
+        return self
+
+    @property
+    def n_rollouts(self) -> int:
+        """Rollouts of a prompt: the larger sample, and the largest smaller one apart from it."""
+        return self.n_full + max(self.sizes)
+
+
+GOLD_SOURCES = ("embedded",)
+"""Sources of corpora with a gold reward."""
+
+
+def _pool_problems(task: Task, pool: HedgedPool) -> list[str]:
+    problems = []
+    available = task.corpus.n_evaluation_prompts
+    if (pool.n_prompts or available) > available:
+        problems.append(
+            f"n_prompts must be at most {available} (tasks.{pool.task}.corpus.n_evaluation_prompts), "
+            f"got {pool.n_prompts}"
+        )
+    if pool.n_prompts is None and available < 4:
+        problems.append(
+            f"n_prompts: half of the prompts choose, the others report, so at least 4 are needed, got {available} "
+            f"(tasks.{pool.task}.corpus.n_evaluation_prompts)"
+        )
+    if pool.true_reward == "gold" and task.corpus.source not in GOLD_SOURCES:
+        problems.append(
+            f"true_reward: gold, but the corpus of task {pool.task} has no gold reward; use judge"
+        )
+    if pool.true_reward == "gold" and getattr(task.corpus, "variant", "standard") == "null":
+        problems.append(
+            f"true_reward: gold, but that of task {pool.task}, variant null, is the same for all responses to a "
+            "prompt; use judge"
+        )
+    return problems + [
+        f"proxies.{name}: {problem}"
+        for name, proxy in pool.proxies.items()
+        for problem in _proxy_problems(task, proxy)
+    ]
+
+
+def _proxy_problems(task: Task, proxy: Proxy) -> list[str]:
+    """What keeps a proxy from being trained: its block must do as the task's reward model."""
+    values = task.model_dump() | {"reward_model": proxy_block(task, proxy)}
+    try:
+        block = Task.model_validate(values).reward_model
+    except ValidationError as error:
+        return [item["msg"].removeprefix("Value error, ") for item in error.errors()]
+    if not proxy.changes_pairs:
+        return []
+    if block.training is None:
+        return ["flipped and n_pairs change training pairs, but the model takes no training; give training"]
+    if block.learns != "preferences":
+        return [
+            f"flipped and n_pairs change training pairs, but the model learns {block.learns}; remove them"
+        ]
+    available = getattr(task.corpus, "n_pairs", None)
+    if proxy.n_pairs is not None and available is not None and proxy.n_pairs > available:
+        return [f"n_pairs must be at most {available} (corpus.n_pairs), got {proxy.n_pairs}"]
+    return []
+
+
+def proxy_block(task: Task, proxy: Proxy) -> dict[str, Any]:
+    """Return the values of the `reward_model` block by which a proxy is trained.
+
+    Parameters
+    ----------
+    task : whose reward model's block it is, unless the proxy has a base of its own.
+    proxy : of one of the task's pools.
+    """
+    if proxy.base is None:
+        return task.reward_model.model_dump()
+    return {
+        **proxy.model_dump(include={"base", "pretraining", "training"}),
+        "learns": task.reward_model.learns,
+    }
+
+
 class Config(Block):
     """One run."""
 
@@ -536,8 +606,8 @@ class Config(Block):
     policies: Annotated[list[PolicyGrid], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()
     theory: Theory = Theory()
-    estimation: Estimation | None = Field(None, description="default: not measured")
     hedging: list[HedgedPool] = Field([], description="default: nothing is hedged")
+    estimation: Estimation | None = Field(None, description="default: not measured")
 
     @model_validator(mode="before")
     @classmethod
@@ -642,21 +712,6 @@ class Config(Block):
         return self
 
     @model_validator(mode="after")
-    def _estimation_has_its_prompts(self) -> Config:
-        if self.estimation is None:
-            return self
-        name, wanted = self.estimation.task, self.estimation.n_prompts
-        if name not in self.tasks:
-            raise ValueError(f"estimation.task: unknown task {name!r}; the tasks are {', '.join(self.tasks)}")
-        available = self.tasks[name].corpus.n_evaluation_prompts
-        if wanted is not None and wanted > available:
-            raise ValueError(
-                f"estimation.n_prompts must be at most {available} (tasks.{name}.corpus.n_evaluation_prompts), "
-                f"got {wanted}"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _pools_can_be_made(self) -> Config:
         names = [pool.task for pool in self.hedging]
         problems = [
@@ -676,75 +731,20 @@ class Config(Block):
             raise ValueError("; ".join(problems))
         return self
 
-
-GOLD_SOURCES = ("embedded",)
-"""Sources of corpora with a gold reward."""
-
-
-def _pool_problems(task: Task, pool: HedgedPool) -> list[str]:
-    problems = []
-    available = task.corpus.n_evaluation_prompts
-    if (pool.n_prompts or available) > available:
-        problems.append(
-            f"n_prompts must be at most {available} (tasks.{pool.task}.corpus.n_evaluation_prompts), "
-            f"got {pool.n_prompts}"
-        )
-    if pool.n_prompts is None and available < 4:
-        problems.append(
-            f"n_prompts: half of the prompts choose, the others report, so at least 4 are needed, got {available} "
-            f"(tasks.{pool.task}.corpus.n_evaluation_prompts)"
-        )
-    if pool.true_reward == "gold" and task.corpus.source not in GOLD_SOURCES:
-        problems.append(
-            f"true_reward: gold, but the corpus of task {pool.task} has no gold reward; use judge"
-        )
-    if pool.true_reward == "gold" and getattr(task.corpus, "variant", "standard") == "null":
-        problems.append(
-            f"true_reward: gold, but that of task {pool.task}, variant null, is the same for all responses to a "
-            "prompt; use judge"
-        )
-    return problems + [
-        f"proxies.{name}: {problem}"
-        for name, proxy in pool.proxies.items()
-        for problem in _proxy_problems(task, proxy)
-    ]
-
-
-def _proxy_problems(task: Task, proxy: Proxy) -> list[str]:
-    """What keeps a proxy from being trained: its block must do as the task's reward model."""
-    values = task.model_dump() | {"reward_model": proxy_block(task, proxy)}
-    try:
-        block = Task.model_validate(values).reward_model
-    except ValidationError as error:
-        return [item["msg"].removeprefix("Value error, ") for item in error.errors()]
-    if not proxy.changes_pairs:
-        return []
-    if block.training is None:
-        return ["flipped and n_pairs change training pairs, but the model takes no training; give training"]
-    if block.learns != "preferences":
-        return [
-            f"flipped and n_pairs change training pairs, but the model learns {block.learns}; remove them"
-        ]
-    available = getattr(task.corpus, "n_pairs", None)
-    if proxy.n_pairs is not None and available is not None and proxy.n_pairs > available:
-        return [f"n_pairs must be at most {available} (corpus.n_pairs), got {proxy.n_pairs}"]
-    return []
-
-
-def proxy_block(task: Task, proxy: Proxy) -> dict[str, Any]:
-    """Return the values of the `reward_model` block by which a proxy is trained.
-
-    Parameters
-    ----------
-    task : whose reward model's block it is, unless the proxy has a base of its own.
-    proxy : of one of the task's pools.
-    """
-    if proxy.base is None:
-        return task.reward_model.model_dump()
-    return {
-        **proxy.model_dump(include={"base", "pretraining", "training"}),
-        "learns": task.reward_model.learns,
-    }
+    @model_validator(mode="after")
+    def _estimation_has_its_prompts(self) -> Config:
+        if self.estimation is None:
+            return self
+        name, wanted = self.estimation.task, self.estimation.n_prompts
+        if name not in self.tasks:
+            raise ValueError(f"estimation.task: unknown task {name!r}; the tasks are {', '.join(self.tasks)}")
+        available = self.tasks[name].corpus.n_evaluation_prompts
+        if wanted is not None and wanted > available:
+            raise ValueError(
+                f"estimation.n_prompts must be at most {available} (tasks.{name}.corpus.n_evaluation_prompts), "
+                f"got {wanted}"
+            )
+        return self
 
 
 def parse_config(values: dict[str, Any]) -> Config:
@@ -829,14 +829,14 @@ def task_folder(config: Config, task: str) -> str:
     return f"{task}-{short_hash(shared_json(block), root)}"
 
 
-def estimation_sampling(task: Task, estimation: Estimation) -> Rollouts:
-    """How the reference is sampled for the estimation error: as for the rollouts, but oftener."""
-    return task.rollouts.model_copy(update={"n_rollouts": estimation.n_rollouts})
-
-
 def pool_sampling(task: Task, pool: HedgedPool) -> Rollouts:
     """How the reference is sampled for a pool: as for the rollouts, but oftener."""
     return task.rollouts.model_copy(update={"n_rollouts": pool.n_samples})
+
+
+def estimation_sampling(task: Task, estimation: Estimation) -> Rollouts:
+    """How the reference is sampled for the estimation error: as for the rollouts, but oftener."""
+    return task.rollouts.model_copy(update={"n_rollouts": estimation.n_rollouts})
 
 
 def check_data(config: Config) -> None:

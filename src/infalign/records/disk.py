@@ -30,8 +30,8 @@ def needed_bytes(config: Config, policies: Sequence[Policy], results: str | Path
     ]
     return (
         FIXED_BYTES
-        + _estimation_bytes(config, results)
         + _hedging_bytes(config, results)
+        + _estimation_bytes(config, results)
         + sum(tasks[name] for name in {policy.task for policy in todo})
         + sum(per_policy)
     )
@@ -67,15 +67,6 @@ def _samples_bytes(task: Task) -> int:
     return 2 * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
 
 
-def _estimation_bytes(config: Config, results: str | Path) -> int:
-    if config.estimation is None or (Path(results) / config.run / "estimation.parquet").exists():
-        return 0
-    task = config.tasks[config.estimation.task]
-    n_prompts = config.estimation.n_prompts or task.corpus.n_evaluation_prompts
-    count = n_prompts * config.estimation.n_rollouts
-    return 2 * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
-
-
 def _hedging_bytes(config: Config, results: str | Path) -> int:
     """Responses once, their scores once for each proxy, and the proxies that are trained."""
     if (Path(results) / config.run / "hedges.parquet").exists():
@@ -91,6 +82,15 @@ def _hedging_bytes(config: Config, results: str | Path) -> int:
             if not proxy.is_own
         )
     return total
+
+
+def _estimation_bytes(config: Config, results: str | Path) -> int:
+    if config.estimation is None or (Path(results) / config.run / "estimation.parquet").exists():
+        return 0
+    task = config.tasks[config.estimation.task]
+    n_prompts = config.estimation.n_prompts or task.corpus.n_evaluation_prompts
+    count = n_prompts * config.estimation.n_rollouts
+    return 2 * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
 
 
 def _policy_bytes(task: Task) -> int:

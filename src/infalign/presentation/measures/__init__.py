@@ -75,15 +75,15 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "median_share": median_share,
     "temperature_difference": temperature_difference,
     "temperature_drop": temperature_drop,
+    "hedge_gain": hedge_gain,
+    "extrema_slack": extrema_slack,
+    "poisson_gap": poisson_gap,
     "front_share": front_share,
     "gain_kept": gain_kept,
     "kl_excess": kl_excess,
     "rejection_rate": rejection_rate,
     "seconds_ratio": seconds_ratio,
     "bound_slack": bound_slack,
-    "hedge_gain": hedge_gain,
-    "extrema_slack": extrema_slack,
-    "poisson_gap": poisson_gap,
     "not_run": not_run,
 }
 
@@ -97,15 +97,15 @@ Measure = Annotated[
     | MedianShare
     | TemperatureDifference
     | TemperatureDrop
+    | HedgeGain
+    | ExtremaSlack
+    | PoissonGap
     | FrontShare
     | GainKept
     | KLExcess
     | RejectionRate
     | SecondsRatio
     | BoundSlack
-    | HedgeGain
-    | ExtremaSlack
-    | PoissonGap
     | NotRun,
     Field(discriminator="kind"),
 ]
