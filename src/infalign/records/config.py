@@ -498,31 +498,6 @@ class HedgedPool(Block):
         return self
 
 
-class Estimation(Block):
-    """How well few rollouts estimate the distribution of the reward (vBoN, section 5.1); defaults of its table 1."""
-
-    task: str
-    n_full: Count = Field(600, description="rollouts of the larger sample")
-    sizes: Annotated[list[Count], Field(min_length=1)] = Field(
-        [5, 20, 100, 200, 250], description="M, the rollouts of the smaller sample"
-    )
-    level: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="of the Kolmogorov-Smirnov tests")
-    n_prompts: Count | None = Field(None, description="evaluation prompts used, the first ones; default: all")
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Estimation:
-        if max(self.sizes) > self.n_full:
-            raise ValueError(
-                f"sizes must be at most n_full = {self.n_full}, got {max(self.sizes)}; remove it or raise n_full"
-            )
-        return self
-
-    @property
-    def n_rollouts(self) -> int:
-        """Rollouts of a prompt: the larger sample, and the largest smaller one apart from it."""
-        return self.n_full + max(self.sizes)
-
-
 GOLD_SOURCES = ("embedded",)
 """Sources of corpora with a gold reward."""
 
@@ -591,6 +566,31 @@ def proxy_block(task: Task, proxy: Proxy) -> dict[str, Any]:
         **proxy.model_dump(include={"base", "pretraining", "training"}),
         "learns": task.reward_model.learns,
     }
+
+
+class Estimation(Block):
+    """How well few rollouts estimate the distribution of the reward (vBoN, section 5.1); defaults of its table 1."""
+
+    task: str
+    n_full: Count = Field(600, description="rollouts of the larger sample")
+    sizes: Annotated[list[Count], Field(min_length=1)] = Field(
+        [5, 20, 100, 200, 250], description="M, the rollouts of the smaller sample"
+    )
+    level: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="of the Kolmogorov-Smirnov tests")
+    n_prompts: Count | None = Field(None, description="evaluation prompts used, the first ones; default: all")
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Estimation:
+        if max(self.sizes) > self.n_full:
+            raise ValueError(
+                f"sizes must be at most n_full = {self.n_full}, got {max(self.sizes)}; remove it or raise n_full"
+            )
+        return self
+
+    @property
+    def n_rollouts(self) -> int:
+        """Rollouts of a prompt: the larger sample, and the largest smaller one apart from it."""
+        return self.n_full + max(self.sizes)
 
 
 class Config(Block):
