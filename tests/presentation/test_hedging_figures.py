@@ -56,15 +56,15 @@ def test_hacking_standardises_and_marks_the_hedges(tables):
     assert "true reward: gold (thick)" in texts
 
 
-def test_tradeoff_draws_raw_rewards_with_intervals_and_the_largest_parameters(tables):
+def test_tradeoff_draws_gains_with_intervals_and_the_largest_parameters(tables):
     hacking, hedges = tables
     figure = hedging.figure_tradeoff(hacking, hedges, "sums")
     axis = figure.axes[0]
     row = hedges.filter(proxy="own", method="bon").row(0, named=True)
     (bar,) = axis.collections[1].get_segments()
-    np.testing.assert_allclose(bar, [[row["kl"], row["ci_low"]], [row["kl"], row["ci_high"]]])
+    np.testing.assert_allclose(bar, [[row["kl"], row["reference_low"]], [row["kl"], row["reference_high"]]])
     end = hacking.filter(proxy="own", method="bon").sort("parameter").row(-1, named=True)
-    assert any(point == pytest.approx((end["kl"], end["expected_true"])) for point in points(axis))
+    assert any(point == pytest.approx((end["kl"], end["gain"])) for point in points(axis))
     assert "largest parameter" in legend_texts(figure)
     for draw in (hedging.figure_tradeoff, hedging.figure_hacking):
         with pytest.raises(InputError, match="nothing of task letters; hedge it with a pool"):

@@ -105,6 +105,9 @@ def test_numbers_are_the_means_of_the_prompts_in_both_tables():
         assert row["expected_proxy"] == pytest.approx(proxy.mean())
         curve = hacking.filter(same).sort("parameter")
         assert prompts["reference"].mean() == pytest.approx(curve["expected_true"][0])
+        gains = curve["expected_true"] - curve["expected_true"][0]
+        np.testing.assert_allclose(curve["gain"], gains, atol=1e-12)
+        assert (curve["gain_low"] <= curve["gain"]).all() and (curve["gain"] <= curve["gain_high"]).all()
         assert prompts["largest"].mean() == pytest.approx(curve["expected_true"][-1])
         assert prompts["grid"].mean() == pytest.approx(curve["expected_true"].max())
         within = hacking.filter(pl.col("kl") <= row["kl"] + 1e-12)

@@ -69,12 +69,13 @@ def figure_hacking(hacking: pl.DataFrame, hedges: pl.DataFrame, task: str) -> Fi
     figure = _panels(scaled, starred, task, draw, "Reward over the reference's\n(spreads within a prompt)")
     axis = figure.axes[0]
     axis.plot([], [], color=GREY, linewidth=0.9, alpha=0.6, label="proxy (thin)")
-    axis.plot([], [], color=GREY, linewidth=1.6, label=f"true reward: {starred['true_reward'][0]} (thick)")
+    true_reward = starred.filter(task=task)["true_reward"][0]
+    axis.plot([], [], color=GREY, linewidth=1.6, label=f"true reward: {true_reward} (thick)")
     return _titled(figure, f"What selection by a proxy does to the true reward: {task}")
 
 
 def figure_tradeoff(hacking: pl.DataFrame, hedges: pl.DataFrame, task: str) -> Figure:
-    """Draw the true reward against KL with intervals, a panel for each proxy, and the hedges.
+    """Draw the true reward's gain against KL with intervals, a panel for each proxy, and the hedges.
 
     Parameters
     ----------
@@ -89,16 +90,17 @@ def figure_tradeoff(hacking: pl.DataFrame, hedges: pl.DataFrame, task: str) -> F
 
     def draw(axis: Axes, curve: pl.DataFrame, hedge: dict) -> None:
         color = METHOD_LOOKS[hedge["method"]][0]
-        axis.fill_between(curve["kl"], curve["ci_low"], curve["ci_high"], color=color, alpha=0.1, linewidth=0)
+        axis.fill_between(
+            curve["kl"], curve["gain_low"], curve["gain_high"], color=color, alpha=0.1, linewidth=0
+        )
         _draw_true(axis, curve, hedge)
-        axis.vlines(hedge["kl"], hedge["ci_low"], hedge["ci_high"], color=BLACK, linewidth=0.8)
+        axis.vlines(hedge["kl"], hedge["reference_low"], hedge["reference_high"], color=BLACK, linewidth=0.8)
         last = curve.row(-1, named=True)
         axis.plot(last["kl"], last["expected_true"], color=color, marker="x", markersize=5, linestyle="none")
 
-    true_reward = hedges.filter(task=task)["true_reward"]
-    figure = _panels(
-        hacking, hedges, task, draw, f"True reward ({true_reward[0] if len(true_reward) else ''})"
-    )
+    gains = hacking.with_columns(expected_true="gain")
+    gained = hedges.with_columns(expected_true="reference_difference")
+    figure = _panels(gains, gained, task, draw, "True reward over the reference's")
     figure.axes[0].plot([], [], color=GREY, marker="x", linestyle="none", label="largest parameter")
     return _titled(figure, f"Reward and distortion: {task}")
 

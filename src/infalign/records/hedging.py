@@ -42,8 +42,8 @@ SERIES_SCHEMA = {
 HACKING_SCHEMA = {
     **SERIES_SCHEMA,
     **dict.fromkeys(
-        ("parameter", "kl", "expected_true", "ci_low", "ci_high", "expected_proxy", "reference_true", "spread_true",
-         "reference_proxy", "spread_proxy"),
+        ("parameter", "kl", "expected_true", "ci_low", "ci_high", "expected_proxy", "gain", "gain_low", "gain_high",
+         "reference_true", "spread_true", "reference_proxy", "spread_proxy"),
         pl.Float64,
     ),
     "n_prompts": pl.Int64,
@@ -156,9 +156,10 @@ def hedge_tables(
 
     Returns
     -------
-    Three tables on the half of the prompts that reports: expected rewards over the grid (HACKING_SCHEMA), the
-    parameters that the other half chose and what they give (HEDGES_SCHEMA), and their true rewards by prompt
-    (PROMPT_HEDGES_SCHEMA). The best grid points are chosen on the half that reports, which favours them.
+    Three tables on the half of the prompts that reports: expected rewards over the grid, and the true reward's
+    gain over the reference, paired by prompt (HACKING_SCHEMA); the parameters that the other half chose and
+    what they give (HEDGES_SCHEMA); and their true rewards by prompt (PROMPT_HEDGES_SCHEMA). The best grid
+    points are chosen on the half that reports, which favours them.
 
     Raises
     ------
@@ -201,7 +202,13 @@ def _hacking_rows(
         curve.family, reporting.pools, curve.grid, level=settings.level, resamples=settings.resamples,
         seed=settings.seed,
     )  # fmt: skip
-    return [{**series, **row, "n_prompts": len(reporting.ids)} for row in rows]
+    options = (settings.level, settings.resamples, settings.seed)
+    gains = [bootstrap_mean(true - curve.true[:, 0], *options) for true in curve.true.T]
+    return [
+        {**series, **row, "gain": gain.estimate, "gain_low": gain.low, "gain_high": gain.high,
+         "n_prompts": len(reporting.ids)}
+        for row, gain in zip(rows, gains, strict=True)
+    ]  # fmt: skip
 
 
 def _hedge_rows(
