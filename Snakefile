@@ -15,12 +15,14 @@ from infalign.records.config import (
     parse_config,
     poisoning_phrase,
     poisoning_sampling,
+    pool_sampling,
     settings_json,
     shared_json,
     task_folder,
 )
 from infalign.records.disk import check_disk
 from infalign.records.poisoning import poisoned_runs
+from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash
 from infalign.records.sweep import (
     conditions,
@@ -85,6 +87,7 @@ include: "workflow/rules/rollouts.smk"
 include: "workflow/rules/policies.smk"
 include: "workflow/rules/theory.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/hedging.smk"
 include: "workflow/rules/estimation.smk"
 include: "workflow/rules/poisoning.smk"
 include: "workflow/rules/figures.smk"

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from infalign.mathematics.procedures import parse_procedure
-from infalign.presentation import figures, variational
+from infalign.presentation import figures, hedging, variational
 from infalign.presentation.poisoning import figure_poisoning
 from infalign.presentation.temperature import figure_temperatures
 from infalign.records.command import run_command
@@ -15,7 +15,14 @@ from infalign.records.metrics import main_condition
 from infalign.records.sweep import conditions, policies, with_varied_rollouts
 from infalign.records.tables import read_table
 
-TASK_FIGURES = ("calibration", "front", "bound", "cost")  # the name goes on with that of the task
+TASK_FIGURES = (
+    "calibration",
+    "front",
+    "bound",
+    "cost",
+    "hacking",
+    "tradeoff",
+)  # the name goes on with that of the task
 
 
 def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
@@ -33,6 +40,10 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
         figure = task_figure(kind, task, config, run, tasks / task_folder(config, task))
     elif name == "transforms":
         figure = figures.figure_transforms(read_table(run / "ideal.parquet"))
+    elif name == "regimes":
+        figure = hedging.figure_regimes(read_table(run / "regimes.parquet"))
+    elif name == "poisson_tilt":
+        figure = hedging.figure_poisson_tilt(read_table(run / "poisson_tilt.parquet"))
     elif name == "estimation":
         figure = variational.figure_estimation(read_table(run / "estimation.parquet"))
     elif name == "log_distribution":
@@ -65,6 +76,9 @@ def task_figure(kind: str, task: str, config: Config, run: Path, folder: Path):
     if kind == "calibration":
         scores = read_table(folder / "scores" / "train.parquet", ["prompt_id", "reward"])
         return figures.figure_calibration(scores, task=task)
+    if kind in ("hacking", "tradeoff"):
+        draw = {"hacking": hedging.figure_hacking, "tradeoff": hedging.figure_tradeoff}[kind]
+        return draw(*(read_table(run / f"{table}.parquet") for table in ("hacking", "hedges")), task)
     metrics = main_table("metrics", config, run)
     if kind == "cost":
         names = [policy.slug for policy in with_varied_rollouts(policies(config), task)]

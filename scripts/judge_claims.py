@@ -27,6 +27,7 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
     """
     config = read_config(run / "config.json")
     names = ["ideal", "offline", "metrics", "prompt_metrics", "best_of_n", "bounds"]
+    names += ["hedges", "prompt_hedges", "extrema", "poisson_tilt"] if config.hedging else []
     names += ["estimation"] if config.estimation else []
     names += ["prompt_poisoning"] if config.poisoning else []
     found = {name: read_table(run / f"{name}.parquet") for name in names}

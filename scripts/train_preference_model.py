@@ -11,6 +11,7 @@ from infalign.language import models
 from infalign.language.scoring import label_accuracy, pair_accuracy
 from infalign.records.command import run_command
 from infalign.records.config import PreferenceModel, parse_block
+from infalign.records.pools import changed_pairs
 from infalign.records.tables import read_table, write_folder
 
 PAIRS = ["prompt", "chosen", "rejected", "split"]
@@ -29,6 +30,8 @@ def train_preference_model(
     settings: str,
     seed: int,
     out: Path,
+    n_pairs: int | None = None,
+    flipped: float = 0.0,
 ) -> None:
     """Train a preference model.
 
@@ -43,6 +46,8 @@ def train_preference_model(
     settings : JSON of the configuration's block `reward_model` or `judge`.
     seed : of the weights and of the order of the data.
     out : folder to write.
+    n_pairs : how many training pairs, the first ones; default: all.
+    flipped : share of the training pairs in which chosen and rejected are exchanged.
     """
     block = parse_block(PreferenceModel, settings)
     table, columns = (labels, LABELS) if block.learns == "labels" else (pairs, PAIRS)
@@ -50,7 +55,10 @@ def train_preference_model(
     model, encoder = untrained_model(block, tokenizer, reference, demonstrations, seed)
     if block.training is not None:
         train = models.train_classifier if block.learns == "labels" else models.train_reward_model
-        train(model, encoder, rows.filter(pl.col("split") == f"{split}_train"), block.training, seed=seed)
+        examples = rows.filter(pl.col("split") == f"{split}_train")
+        if n_pairs is not None or flipped:
+            examples = changed_pairs(examples, n_pairs=n_pairs, flipped=flipped, seed=seed)
+        train(model, encoder, examples, block.training, seed=seed)
     held_out = rows.filter(pl.col("split") == f"{split}_test")
     if block.learns == "labels":
         found = {
@@ -59,7 +67,7 @@ def train_preference_model(
         }
     else:
         found = {"held_out_pair_accuracy": pair_accuracy(model, encoder, held_out)}
-    facts = {"seed": seed, "settings": block.model_dump(), **found}
+    facts = {"seed": seed, "settings": block.model_dump(), "n_pairs": n_pairs, "flipped": flipped, **found}
     write_folder(out, lambda partial: models.save_model(model, encoder, partial), facts)
 
 

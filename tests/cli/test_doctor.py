@@ -137,6 +137,16 @@ def test_model_folder_without_weights(capsys, tmp_path):
     assert found["helpful reference"]["needed"] == f"{tmp_path / 'model'}/*.safetensors"
 
 
+def test_proxies_of_their_own_are_looked_for(capsys, tmp_path):
+    values = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+    proxies = {"reward_model": {}, "mine": {"base": {"path": str(tmp_path)}}}
+    values["hedging"] = [{"task": "helpful", "true_reward": "gold", "n_samples": 16, "proxies": proxies}]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(values))
+    code, found = checks(capsys, "--config", tmp_path / "run.yaml")
+    assert code == 2 and found["helpful proxy mine"]["status"] == "missing"
+    assert "helpful proxy reward_model" not in found
+
+
 def test_too_little_disk(capsys, monkeypatch):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=1000))

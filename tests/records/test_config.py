@@ -16,6 +16,7 @@ from infalign.records.config import (
     parse_config_json,
     poisoning_phrase,
     poisoning_sampling,
+    pool_sampling,
     settings_json,
     shared_json,
     task_folder,
@@ -23,6 +24,7 @@ from infalign.records.config import (
 from infalign.records.disk import BYTES_PER_TOKEN, check_disk, needed_bytes
 from infalign.records.methods import METHODS
 from infalign.records.poisoning import poisoned_runs
+from infalign.records.pools import proxy_model
 from infalign.records.sweep import (
     conditions,
     policies,
@@ -373,6 +375,120 @@ def test_estimation_rolls_out_both_samples_and_counts_their_disk(smoke, tmp_path
     (tmp_path / "smoke").mkdir()
     (tmp_path / "smoke" / "estimation.parquet").touch()
     assert needed_bytes(config, [], tmp_path) == needed_bytes(without, [], tmp_path)
+
+
+LABELS = {
+    "base": {"reference": True},
+    "learns": "labels",
+    "training": {"learning_rate": 1.0, "epochs": 1, "batch_size": 1},
+}
+
+
+def hedged(**changes):
+    pool = {"task": "helpful", "true_reward": "gold", "n_samples": 40, "proxies": {"reward_model": {}}}
+    return {**pool, **changes}
+
+
+@pytest.mark.parametrize(
+    ("pools", "message"),
+    [
+        ([hedged(task="sums")], "hedging.0.task: unknown task 'sums'; the tasks are helpful, harmless"),
+        (
+            [hedged(), hedged()],
+            "hedging: task helpful is listed twice; give all its proxies and methods in one",
+        ),
+        (
+            [hedged(n_prompts=9)],
+            "hedging.0.n_prompts must be at most 8 (tasks.helpful.corpus.n_evaluation_prompts), got 9",
+        ),
+        ([hedged(n_prompts=3)], "hedging.0.n_prompts: Input should be greater than or equal to 4, got 3"),
+        ([hedged(sbon_n=[4, 50])], "hedging.0: sbon_n must be at most n_samples = 40, got 50; remove it"),
+        ([hedged(sbon_n=[4, 4])], "hedging.0.sbon_n: 4 is listed twice; remove one"),
+        ([hedged(methods=["won"])], "hedging.0.methods.0: Input should be 'bon', 'sbon', 'bop' or 'tilt'"),
+        ([hedged(proxies={})], "hedging.0.proxies"),
+        (
+            [hedged(true_reward="truth")],
+            "hedging.0.true_reward: Input should be 'gold' or 'judge', got 'truth'",
+        ),
+        (
+            [hedged(proxies={"a": {"flipped": 1.5}})],
+            "proxies.a.flipped: Input should be less than or equal to 1",
+        ),
+        (
+            [hedged(proxies={"a": {"n_pairs": 201}})],
+            "hedging.0.proxies.a: n_pairs must be at most 200 (corpus.n_pairs), got 201",
+        ),
+        (
+            [hedged(proxies={"a": {"training": LABELS["training"]}})],
+            "proxies.a: pretraining and training are of a model of its own; give its base too",
+        ),
+        (
+            [hedged(proxies={"a": {"base": {"reference": True}}})],
+            "hedging.0.proxies.a: without training the base must be a trained reward model",
+        ),
+        (
+            [hedged(proxies={"a": {"base": {"path": "models/a"}, "flipped": 0.5}})],
+            "hedging.0.proxies.a: flipped and n_pairs change training pairs, but the model takes no training",
+        ),
+    ],
+)
+def test_a_pool_that_cannot_be_hedged(smoke, pools, message):
+    smoke["hedging"] = pools
+    assert message in refused(smoke)
+
+
+def test_all_errors_of_pools_come_at_once(smoke):
+    smoke["hedging"] = [hedged(n_prompts=9, proxies={"a": {"n_pairs": 201}}), hedged(task="sums")]
+    message = refused(smoke)
+    assert all(part in message for part in ("n_prompts must be", "n_pairs must be", "unknown task 'sums'"))
+
+
+def test_the_true_reward_must_exist_and_tell_responses_apart(smoke, imdb):
+    imdb["hedging"] = [hedged(task="sentiment")]
+    assert "true_reward: gold, but the corpus of task sentiment has no gold reward; use judge" in refused(
+        imdb
+    )
+    imdb["hedging"][0] |= {"true_reward": "judge", "proxies": {"a": {"flipped": 0.5}}}
+    message = refused(imdb)
+    assert "proxies.a: flipped and n_pairs change training pairs, but the model learns labels" in message
+    imdb["hedging"][0]["proxies"] = {"a": {}}
+    assert parse_config(imdb).hedging[0].task == "sentiment"
+    smoke["tasks"]["helpful"]["corpus"]["variant"] = "null"
+    smoke["hedging"] = [hedged()]
+    assert "variant null, is the same for all responses to a prompt; use judge" in refused(smoke)
+
+
+def test_a_proxy_of_its_own_learns_what_the_task_learns(imdb):
+    base = {"base": {"reference": True}, "training": LABELS["training"]}
+    imdb["hedging"] = [hedged(task="sentiment", true_reward="judge", proxies={"a": base, "b": {}})]
+    config = parse_config(imdb)
+    task, pool = config.tasks["sentiment"], config.hedging[0]
+    assert proxy_model(task, pool.proxies["a"]).learns == "labels"
+    assert proxy_model(task, pool.proxies["b"]) == task.reward_model
+
+
+def test_hedging_is_no_part_of_a_task_and_its_disk_is_counted(smoke, tmp_path):
+    smoke["hedging"] = [hedged(n_prompts=6, proxies={"a": {}, "b": {"flipped": 0.5}})]
+    config = parse_config(smoke)
+    without = parse_config(smoke | {"hedging": []})
+    assert task_folder(config, "helpful") == task_folder(without, "helpful")
+    assert pool_sampling(config.tasks["helpful"], config.hedging[0]).n_rollouts == 40
+    sizes = [needed_bytes(run, [], tmp_path) for run in (config, without)]
+    weights = 4 * (2 * 300 * 16 + 4 * 16**2 + 3 * 16 * 32)
+    assert sizes[0] - sizes[1] == 3 * 6 * 40 * 24 * BYTES_PER_TOKEN + weights
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "smoke" / "hedges.parquet").touch()
+    assert needed_bytes(config, [], tmp_path) == needed_bytes(without, [], tmp_path)
+
+
+def test_the_hedging_run_shares_its_models_with_the_default():
+    default, run = (
+        parse_config(yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()))
+        for name in ("default", "hedging")
+    )
+    assert task_folder(default, "helpful") == task_folder(run, "helpful")
+    own = {policy_folder(run, policy) for policy in policies(run)}
+    assert own <= {policy_folder(default, policy) for policy in policies(default)}
 
 
 def test_policies_that_differ_in_their_rollouts_are_found(smoke):

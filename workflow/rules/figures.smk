@@ -25,6 +25,12 @@ FIGURE_TABLES = {
         for kind in ("inference_time", "scaling")
         for suffix in ("", "_by_judge")
     },
+    **({name: [HEDGING_TABLES[name]] for name in ("regimes", "poisson_tilt")} if CONFIG.hedging else {}),
+    **{
+        f"{kind}_{pool.task}": [HEDGING_TABLES[name] for name in ("hacking", "hedges")]
+        for pool in CONFIG.hedging
+        for kind in ("hacking", "tradeoff")
+    },
     "methods": [f"{RUN}/{name}.parquet" for name in ("metrics", "ideal")],
     "matched_kl": [f"{RUN}/methods.parquet"],
     "overview": [f"{RUN}/metrics.parquet"],

@@ -9,6 +9,7 @@ rule judge_claims:
         offline=rules.collect_offline.output,
         metrics=rules.evaluate.output.metrics,
         prompts=rules.evaluate.output.prompts,
+        hedging=list(HEDGING_TABLES.values()) if CONFIG.hedging else [],
         best_of_n=rules.evaluate_best_of_n.output,
         bounds=rules.best_of_n_bounds.output,
         estimation=ESTIMATION_TABLES["estimation"] if CONFIG.estimation else [],

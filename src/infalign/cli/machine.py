@@ -135,6 +135,10 @@ def _configuration(path: Path, data_root: Path | None) -> Iterator[Check]:
         yield from _data(name, task, run.data_root)
         for role in ("reference", "reward_model", "judge"):
             yield from _base(f"{name} {role}", getattr(task, role).base)
+    for pool in run.hedging:
+        for name, proxy in pool.proxies.items():
+            if proxy.base is not None:
+                yield from _base(f"{pool.task} proxy {name}", proxy.base)
     needed, free = needed_bytes(run, policies(run), "results"), shutil.disk_usage(Path.cwd()).free
     status: Status = "ok" if free >= needed else "missing"
     yield Check("disk for the run", status, f"{free / 1e9:.2f} GB", f"{needed / 1e9:.2f} GB (estimated)")

@@ -30,6 +30,7 @@ def needed_bytes(config: Config, policies: Sequence[Policy], results: str | Path
     ]
     return (
         FIXED_BYTES
+        + _hedging_bytes(config, results)
         + _estimation_bytes(config, results)
         + _poisoning_bytes(config, results)
         + sum(tasks[name] for name in {policy.task for policy in todo})
@@ -65,6 +66,23 @@ def _task_bytes(task: Task) -> int:
 def _samples_bytes(task: Task) -> int:
     count = len(conditions(task)) * task.corpus.n_evaluation_prompts * task.samples.n_samples
     return 2 * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
+
+
+def _hedging_bytes(config: Config, results: str | Path) -> int:
+    """Responses once, their scores once for each proxy, and the proxies that are trained."""
+    if (Path(results) / config.run / "hedges.parquet").exists():
+        return 0
+    total = 0
+    for pool in config.hedging:
+        task = config.tasks[pool.task]
+        count = (pool.n_prompts or task.corpus.n_evaluation_prompts) * pool.n_samples
+        total += (1 + len(pool.proxies)) * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
+        total += sum(
+            _base_bytes(task, proxy.base or task.reward_model.base)
+            for proxy in pool.proxies.values()
+            if not proxy.is_own
+        )
+    return total
 
 
 def _estimation_bytes(config: Config, results: str | Path) -> int:

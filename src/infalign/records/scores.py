@@ -128,25 +128,26 @@ def stacked_scores(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(reward), np.stack(judge)
 
 
-def pooled_scores(path: str | Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def pooled_scores(path: str | Path, true_reward: str = "judge") -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Read proxy and true rewards for hedging, prompt by prompt.
 
     Parameters
     ----------
-    path : Parquet file with prompt_id, reward (the proxy) and judge (the true reward); for every prompt at
-        least 2 responses.
+    path : Parquet file with prompt_id, reward (the proxy) and the true reward; for every prompt at least 2
+        responses.
+    true_reward : the column of the true reward.
 
     Returns
     -------
-    reward, judge : an array (responses,) for each prompt, prompts ordered by prompt_id.
+    reward, true : an array (responses,) for each prompt, prompts ordered by prompt_id.
 
     Raises
     ------
     InputError
-        As `read_scores`; one prompt, or fewer than 2 responses to one; all rewards tied; judge constant
-        within every prompt; reward and judge equal in every row.
+        As `read_scores`; one prompt, or fewer than 2 responses to one; all rewards tied; the true reward
+        constant within every prompt, or equal to the reward in every row.
     """
-    frame = read_scores(path, ["reward", "judge"])
+    frame = read_scores(path, ["reward", true_reward])
     check_rollouts(frame, 2, "hedging", path)
     if frame["prompt_id"].n_unique() == 1:
         raise InputError(
@@ -154,17 +155,17 @@ def pooled_scores(path: str | Path) -> tuple[list[np.ndarray], list[np.ndarray]]
             "give the responses to several prompts"
         )
     check_untied(frame, "reward", path)
-    if (frame.group_by("prompt_id").agg(pl.col("judge").n_unique())["judge"] == 1).all():
+    if (frame.group_by("prompt_id").agg(pl.col(true_reward).n_unique())[true_reward] == 1).all():
         raise InputError(
-            f"{path}: judge, the true reward, is constant within every prompt, so no parameter is better than "
+            f"{path}: {true_reward}, the true reward, is constant within every prompt, so no parameter is better than "
             "another; give scores that tell responses apart"
         )
-    if (frame["reward"] == frame["judge"]).all():
+    if (frame["reward"] == frame[true_reward]).all():
         raise InputError(
-            f"{path}: reward (the proxy) and judge (the true reward) are identical in every row, so there is "
-            "nothing to hedge against; give the true reward in the column judge"
+            f"{path}: reward (the proxy) and {true_reward} (the true reward) are identical in every row, so there is "
+            f"nothing to hedge against; give the true reward in the column {true_reward}"
         )
-    return _grouped(frame, "reward"), _grouped(frame, "judge")
+    return _grouped(frame, "reward"), _grouped(frame, true_reward)
 
 
 def paired_scores(

@@ -22,6 +22,14 @@ from infalign.presentation.measures.frontiers import (
     median_share,
     offline_difference,
 )
+from infalign.presentation.measures.hedging import (
+    ExtremaSlack,
+    HedgeGain,
+    PoissonGap,
+    extrema_slack,
+    hedge_gain,
+    poisson_gap,
+)
 from infalign.presentation.measures.poisoning import (
     PoisonedDrop,
     PoisonedLead,
@@ -73,6 +81,9 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "median_share": median_share,
     "temperature_difference": temperature_difference,
     "temperature_drop": temperature_drop,
+    "hedge_gain": hedge_gain,
+    "extrema_slack": extrema_slack,
+    "poisson_gap": poisson_gap,
     "front_share": front_share,
     "gain_kept": gain_kept,
     "kl_excess": kl_excess,
@@ -94,6 +105,9 @@ Measure = Annotated[
     | MedianShare
     | TemperatureDifference
     | TemperatureDrop
+    | HedgeGain
+    | ExtremaSlack
+    | PoissonGap
     | FrontShare
     | GainKept
     | KLExcess

@@ -31,6 +31,8 @@ class Tables:
     Parameters
     ----------
     ideal, offline, metrics, prompt_metrics : the tables of `results/<run>/`.
+    hedges, prompt_hedges : hedged procedures on the prompts that took no part in the choice, in all and by prompt.
+    extrema, poisson_tilt : theory of hedging, the tables of those names.
     estimation, bounds : tables of that name, of vBoN's estimation error and of its bounds.
     seconds : task, policy and the median seconds of an update of its training.
     scores : task to its reference rollouts' scores (prompt_id, sample_id, reward) on the training prompts.
@@ -48,6 +50,10 @@ class Tables:
     conditions: pl.DataFrame | None = None
     prompt_conditions: pl.DataFrame | None = None
     best_of_n: pl.DataFrame | None = None
+    hedges: pl.DataFrame | None = None
+    prompt_hedges: pl.DataFrame | None = None
+    extrema: pl.DataFrame | None = None
+    poisson_tilt: pl.DataFrame | None = None
     estimation: pl.DataFrame | None = None
     bounds: pl.DataFrame | None = None
     seconds: pl.DataFrame | None = None
