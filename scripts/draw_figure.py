@@ -22,7 +22,15 @@ TASK_FIGURES = (
     "cost",
     "hacking",
     "tradeoff",
-)  # the name goes on with that of the task
+)  # name goes on with the task's
+OF_ONE_TABLE = {
+    "transforms": (figures.figure_transforms, "ideal"),
+    "estimation": (variational.figure_estimation, "estimation"),
+    "log_distribution": (variational.figure_log_distribution, "log_distribution"),
+    "regimes": (hedging.figure_regimes, "regimes"),
+    "poisson_tilt": (hedging.figure_poisson_tilt, "poisson_tilt"),
+    "poisoning": (figure_poisoning, "poisoning"),
+}
 
 
 def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
@@ -38,18 +46,9 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
     kind, _, task = name.partition("_")
     if kind in TASK_FIGURES and task in config.tasks:
         figure = task_figure(kind, task, config, run, tasks / task_folder(config, task))
-    elif name == "transforms":
-        figure = figures.figure_transforms(read_table(run / "ideal.parquet"))
-    elif name == "regimes":
-        figure = hedging.figure_regimes(read_table(run / "regimes.parquet"))
-    elif name == "poisson_tilt":
-        figure = hedging.figure_poisson_tilt(read_table(run / "poisson_tilt.parquet"))
-    elif name == "estimation":
-        figure = variational.figure_estimation(read_table(run / "estimation.parquet"))
-    elif name == "log_distribution":
-        figure = variational.figure_log_distribution(read_table(run / "log_distribution.parquet"))
-    elif name == "poisoning":
-        figure = figure_poisoning(read_table(run / "poisoning.parquet"))
+    elif name in OF_ONE_TABLE:
+        draw, table = OF_ONE_TABLE[name]
+        figure = draw(read_table(run / f"{table}.parquet"))
     elif name == "gold":
         figure = figures.figure_gold(pl.read_parquet(run / "gold.parquet"))
     elif name == "overview":
@@ -77,7 +76,7 @@ def task_figure(kind: str, task: str, config: Config, run: Path, folder: Path):
         scores = read_table(folder / "scores" / "train.parquet", ["prompt_id", "reward"])
         return figures.figure_calibration(scores, task=task)
     if kind in ("hacking", "tradeoff"):
-        draw = {"hacking": hedging.figure_hacking, "tradeoff": hedging.figure_tradeoff}[kind]
+        draw = hedging.figure_hacking if kind == "hacking" else hedging.figure_tradeoff
         return draw(*(read_table(run / f"{table}.parquet") for table in ("hacking", "hedges")), task)
     metrics = main_table("metrics", config, run)
     if kind == "cost":
