@@ -26,20 +26,7 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
     tasks : folder of the shared results.
     """
     config = read_config(run / "config.json")
-    names = ["ideal", "offline", "metrics", "prompt_metrics", "best_of_n", "bounds"]
-    names += ["hedges", "prompt_hedges", "extrema", "poisson_tilt"] if config.hedging else []
-    names += ["estimation"] if config.estimation else []
-    names += ["prompt_poisoning"] if config.poisoning else []
-    found = {name: read_table(run / f"{name}.parquet") for name in names}
-    scores = {
-        task: read_table(
-            tasks / task_folder(config, task) / "scores" / "train.parquet", ["prompt_id", "reward"]
-        )
-        for task in config.tasks
-    }
-    everywhere = {"conditions": found["metrics"], "prompt_conditions": found["prompt_metrics"]}
-    main = {name: main_condition(found[name], config) for name in ("metrics", "prompt_metrics")}
-    tables = Tables(**{**found, **main, **everywhere}, scores=scores, seconds=training_seconds(config, tasks))
+    tables = claim_tables(config, run, tasks)
     bootstrap = Bootstrap(config.evaluation.level, config.evaluation.resamples, config.evaluation.seed)
     entries = load_claims(claims)
     judged = evaluate_claims(entries, tables, bootstrap=bootstrap)
@@ -56,6 +43,25 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
         write_atomically(
             run / f"{name}.html", lambda partial, page=page: partial.write_text(page, encoding="utf-8")
         )
+
+
+def claim_tables(config: Config, run: Path, tasks: Path) -> Tables:
+    """Read what claims are computed from; what the run does not make is left out."""
+    names = ["ideal", "offline", "metrics", "prompt_metrics", "best_of_n", "bounds"]
+    names += ["hedges", "prompt_hedges", "extrema", "poisson_tilt"] if config.hedging else []
+    names += ["estimation"] if config.estimation else []
+    names += ["prompt_poisoning"] if config.poisoning else []
+    found = {name: read_table(run / f"{name}.parquet") for name in names}
+    scores = {
+        task: read_table(
+            tasks / task_folder(config, task) / "scores" / "train.parquet", ["prompt_id", "reward"]
+        )
+        for task in config.tasks
+    }
+    everywhere = {"conditions": found["metrics"], "prompt_conditions": found["prompt_metrics"]}
+    main = {name: main_condition(found[name], config) for name in ("metrics", "prompt_metrics")}
+    seconds = training_seconds(config, tasks)
+    return Tables(**{**found, **main, **everywhere}, scores=scores, seconds=seconds)
 
 
 def training_seconds(config: Config, tasks: Path) -> pl.DataFrame:
