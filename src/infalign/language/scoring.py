@@ -29,7 +29,7 @@ def reward_scores(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     responses: Sequence[str],
-    batch_size: int = 64,
+    batch_size: int = 32,
     finished: Sequence[bool] | None = None,
 ) -> np.ndarray:
     """Score responses with a reward model: its reward, or a classifier's probability of the positive label.
@@ -73,7 +73,7 @@ def reward_scores(
 
 
 def sequence_rewards(
-    model: PreTrainedModel, sequences: Sequence[Sequence[int]], batch_size: int = 64
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], batch_size: int = 32
 ) -> np.ndarray:
     """Score token sequences (prompt and response together); see `reward_scores`.
 
@@ -127,7 +127,7 @@ def _encoder_logits(model: PreTrainedModel, inputs: torch.Tensor, lengths: torch
 
 
 def pair_outcomes(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame, batch_size: int = 64
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame, batch_size: int = 32
 ) -> np.ndarray:
     """Say of each preference pair whether the chosen response scores higher.
 
@@ -156,7 +156,7 @@ def pair_outcomes(
 
 
 def pair_accuracy(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame, batch_size: int = 64
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame, batch_size: int = 32
 ) -> float:
     """Share of preference pairs whose chosen response scores higher; equal scores count one half.
 
@@ -196,7 +196,7 @@ class LabelAccuracy:
 
 
 def label_accuracy(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, labels: pl.DataFrame, batch_size: int = 64
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, labels: pl.DataFrame, batch_size: int = 32
 ) -> LabelAccuracy:
     """Compare a classifier with labels; a probability of 1/2 and equal scores count one half.
 
