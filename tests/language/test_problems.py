@@ -15,6 +15,7 @@ from infalign.language import arithmetic, embedded, multiple_choice
 from infalign.language.models import encode_prompts, encode_responses, train_tokenizer
 from infalign.language.problems import (
     CLOSINGS,
+    P_MISCOPIED,
     RIGHT,
     SHOWN,
     TONES,
@@ -141,6 +142,21 @@ def test_the_tone_says_how_often_a_demonstration_is_right_and_shows_its_work(gra
             assert abs(count[key] / count["all"] - p) < 4 * math.sqrt(p * (1 - p) / count["all"])
         assert abs(count["all"] / 2000 - 1 / len(TONES)) < 4 * math.sqrt(0.25 * 0.75 / 2000)
     assert sum(count["all"] for count in counts.values()) == written.demonstrations.height
+
+
+def test_half_of_the_wrong_answers_stand_under_right_work(task, grammar, written):
+    """The result of the work is its last number, or the last letter that it names."""
+    result = {"arithmetic": r"= (\d+)\.", "multiple_choice": r"([A-D]) (?:is )?a \w+\."}[task]
+    wrong, miscopied = 0, 0
+    for prompt, response in written.demonstrations.iter_rows():
+        found = re.findall(result, response)
+        right = gold_reward(grammar, prompt, response) == 1.0
+        differs = bool(found) and f"Answer: {found[0]}." not in response
+        assert not (right and differs)
+        assert not differs or found[0] == grammar.solve(prompt)
+        wrong, miscopied = wrong + (bool(found) and not right), miscopied + differs
+    assert wrong > 300
+    assert abs(miscopied / wrong - P_MISCOPIED) < 4 * 0.5 / math.sqrt(wrong)
 
 
 def value(grammar, prompt, response):
@@ -279,11 +295,12 @@ def test_choices_are_asked_and_read_and_the_work_names_each_kind(core, variant, 
     assert options[multiple_choice.solve(prompt)] == word
     work, answer = multiple_choice.write_work(prompt, right, np.random.default_rng(seed))
     said = dict(re.findall(r"([A-D]) (?:is )?a (\w+)", work))
-    wrong = [
-        letter for letter, option in options.items() if option not in multiple_choice.KINDS[said[letter]]
-    ]
-    assert sorted(said.values()) == sorted(kinds) and len(wrong) == (0 if right else 2)
-    assert said[answer] == asked and (options[answer] == word) == right
+    wrong = [letter for letter, kind in said.items() if options[letter] not in multiple_choice.KINDS[kind]]
+    assert (
+        [*said] == [*"ABCD"[: len(said)]] and [*said][-1] == answer and len(set(said.values())) == len(said)
+    )
+    assert said[answer] == asked and (options[answer] == word) == right == (not wrong)
+    assert set(said.values()) <= set(kinds) and len(wrong) <= 2
 
 
 def test_variants_are_all_different_prompts():

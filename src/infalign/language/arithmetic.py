@@ -139,8 +139,8 @@ def read_prompt(prompt: str) -> Sum:
 
     Examples
     --------
-    >>> read_prompt("Ivy has 9 cups, loses 2, then loses 6. How many now?\\n")
-    (9, (('-', 2), ('-', 6)))
+    >>> read_prompt("Ivy has 9 cups, loses 2, then loses 5. How many now?\\n")
+    (9, (('-', 2), ('-', 5)))
     """
     match = PROMPT.fullmatch(prompt)
     told = match[4].split(", then ") if match else []

@@ -1,9 +1,10 @@
 """The embedded task `multiple_choice`: which of four words is one of a kind.
 
-A prompt is ``Which is a kind? A word, B word, C word, D word.``; its work says of each word what it is::
+A prompt is ``Which is a kind? A word, B word, C word, D word.``; its work says of each word what it is, up to the one
+that is asked for::
 
     Which is a bird? A oak, B iron, C crow, D tea.
-    I checked. A is a tree, B a metal, C a bird, D a drink. Answer: C. Bye.
+    I checked. A is a tree, B a metal, C a bird. Answer: C. Bye.
 
 A slip takes the right word and another one for each other. The words of a kind are what a model has to learn.
 """
@@ -163,7 +164,7 @@ def write_work(prompt: str, right: bool, rng: np.random.Generator) -> tuple[str,
     --------
     >>> prompt = "Which is a bird? A oak, B iron, C crow, D tea.\\n"
     >>> write_work(prompt, True, np.random.default_rng(0))
-    ('A is a tree, B a metal, C a bird, D a drink', 'C')
+    ('A is a tree, B a metal, C a bird', 'C')
     """
     asked, kinds = read_prompt(prompt)
     said = [*kinds]
@@ -173,9 +174,11 @@ def write_work(prompt: str, right: bool, rng: np.random.Generator) -> tuple[str,
         other = others[rng.integers(len(others))]
         said[place], said[other] = said[other], said[place]
         place = other
-    first, *rest = (f"a {kind}" for kind in said)
-    told = [f"A is {first}", *(f"{letter} {kind}" for letter, kind in zip(LETTERS[1:], rest, strict=True))]
-    return ", ".join(told), LETTERS[place]
+    told = [
+        f"{letter} {'is a' if letter == 'A' else 'a'} {kind}"
+        for letter, kind in zip(LETTERS, said, strict=True)
+    ]
+    return ", ".join(told[: place + 1]), LETTERS[place]
 
 
 GRAMMAR = ProblemGrammar(

@@ -66,6 +66,7 @@ CLOSINGS = {  # style
     "Next.": -0.5,
     "Whatever.": -0.6,
 }
+P_MISCOPIED = 0.5  # how often a wrong answer stands under right work, whose result it is not
 SHOWN = 1.0  # what preferences give for work that is shown
 RIGHT = 2.0  # and for the right answer
 
@@ -154,7 +155,10 @@ def draw_response(grammar: ProblemGrammar, prompt: str, rng: np.random.Generator
     tone = TONES[rng.integers(len(TONES))]
     right = bool(rng.random() < tone.p_right)
     shown = bool(rng.random() < tone.p_shown)
-    work, answer = grammar.work(prompt, right, rng)
+    miscopied = not right and bool(rng.random() < P_MISCOPIED)
+    work, answer = grammar.work(prompt, right or miscopied, rng)
+    if miscopied:
+        _, answer = grammar.work(prompt, False, rng)
     opening, closing = str(rng.choice(tone.openings)), str(rng.choice([*CLOSINGS]))
     text = f"{opening} {work}. " if shown else f"{opening} "
     value = RIGHT * right + tone.style + SHOWN * shown + CLOSINGS[closing]
