@@ -15,13 +15,13 @@ from infalign.language import arithmetic, embedded, multiple_choice
 from infalign.language.models import encode_prompts, encode_responses, train_tokenizer
 from infalign.language.problems import (
     CLOSINGS,
-    P_MISCOPIED,
     RIGHT,
     SHOWN,
     TONES,
-    draw_response,
+    draw_style,
     gold_reward,
     problems_corpus,
+    write_response,
 )
 
 SIZES = {
@@ -144,67 +144,53 @@ def test_the_tone_says_how_often_a_demonstration_is_right_and_shows_its_work(gra
     assert sum(count["all"] for count in counts.values()) == written.demonstrations.height
 
 
-def test_half_of_the_wrong_answers_stand_under_right_work(task, grammar, written):
-    """The result of the work is its last number, or the last letter that it names."""
-    result = {"arithmetic": r"= (\d+)\.", "multiple_choice": r"([A-D]) (?:is )?a \w+\."}[task]
-    wrong, miscopied = 0, 0
-    for prompt, response in written.demonstrations.iter_rows():
-        found = re.findall(result, response)
-        right = gold_reward(grammar, prompt, response) == 1.0
-        differs = bool(found) and f"Answer: {found[0]}." not in response
-        assert not (right and differs)
-        assert not differs or found[0] == grammar.solve(prompt)
-        wrong, miscopied = wrong + (bool(found) and not right), miscopied + differs
-    assert wrong > 300
-    assert abs(miscopied / wrong - P_MISCOPIED) < 4 * 0.5 / math.sqrt(wrong)
-
-
-def value(grammar, prompt, response):
-    """What preferences give for a response, from its text alone."""
+def style(response):
+    """What preferences give for a response's style, from its text alone."""
     (tone,) = {tone for opening, tone in OPENINGS.items() if response.startswith(opening)}
     (closing,) = {closing for closing in CLOSINGS if response.endswith(f". {closing}")}
     shown = len(re.split(r"[.!] ", response)) > 3
-    right = f" Answer: {grammar.solve(prompt)}." in response
-    return RIGHT * right + tone.style + SHOWN * shown + CLOSINGS[closing]
+    return tone.style + SHOWN * shown + CLOSINGS[closing]
 
 
-def test_the_value_of_a_response_is_that_of_its_text(grammar, written):
+def test_a_response_has_the_style_and_the_answer_that_are_asked_for(grammar, written):
     rng = np.random.default_rng(0)
-    for prompt in written.prompts["prompt"]:
-        response = draw_response(grammar, prompt, rng)
-        assert response.value == pytest.approx(value(grammar, prompt, response.text))
+    for number, prompt in enumerate(written.prompts["prompt"]):
+        drawn = draw_style(rng)
+        response = write_response(grammar, prompt, drawn, number % 2 == 0, rng)
+        assert drawn.value == pytest.approx(style(response))
+        assert gold_reward(grammar, prompt, response) == (number % 2 == 0)
 
 
 def margins(grammar, pairs):
-    rows = pairs.select("prompt", "chosen", "rejected").iter_rows()
-    return np.array([value(grammar, p, chosen) - value(grammar, p, rejected) for p, chosen, rejected in rows])
+    """Differences in preference of chosen and rejected, and in correctness."""
+    rows = pairs.select("prompt", "chosen", "rejected").rows()
+    styles = np.array([style(chosen) - style(rejected) for _, chosen, rejected in rows])
+    golds = [[gold_reward(grammar, prompt, text) for text in texts] for prompt, *texts in rows]
+    right = np.array(golds) @ [1.0, -1.0]
+    return RIGHT * right + styles, right
 
 
 def test_preferences_are_bradley_terry_draws_of_the_value(grammar, written):
-    margin = margins(grammar, written.pairs)
-    probability = 1 / (1 + np.exp(-np.abs(margin)))
-    decided = margin != 0
-    agree = (margin > 0)[decided].mean()
-    error = math.sqrt((probability * (1 - probability))[decided].mean() / decided.sum())
-    assert abs(agree - probability[decided].mean()) < 4 * error
-    assert probability.mean() > 0.75
+    margin, right = margins(grammar, written.pairs)
+    decided = np.abs(margin) > 1e-9
+    for kind in (decided & (right != 0), decided & (right == 0)):
+        probability = 1 / (1 + np.exp(-np.abs(margin[kind])))
+        error = math.sqrt((probability * (1 - probability)).mean() / kind.sum())
+        assert abs((margin[kind] > 0).mean() - probability.mean()) < 4 * error
+        assert probability.mean() > 0.72
 
 
 def test_preferences_go_with_correctness_only_in_part(grammar, written):
     """Pairs of a right and a wrong answer: mostly, but far from always, the right one is preferred."""
-    rows = written.pairs.select("prompt", "chosen", "rejected").iter_rows()
-    signs = [
-        gold_reward(grammar, p, chosen) - gold_reward(grammar, p, rejected) for p, chosen, rejected in rows
-    ]
-    won, lost = signs.count(1.0), signs.count(-1.0)
-    assert 0.3 < (won + lost) / len(signs) < 0.6
-    assert 0.65 < won / (won + lost) < 0.85
+    _, right = margins(grammar, written.pairs)
+    assert 0.3 < (right != 0).mean() < 0.6
+    assert 0.65 < (right[right != 0] > 0).mean() < 0.85
 
 
 def test_null_preferences_and_gold_do_not_depend_on_the_response(task, grammar):
     pairs = embedded.corpus(task, 0, **SIZES, null=True).pairs
-    margin = margins(grammar, pairs)
-    decided = margin != 0
+    margin, _ = margins(grammar, pairs)
+    decided = np.abs(margin) > 1e-9
     assert abs((margin > 0)[decided].mean() - 0.5) < 4 * 0.5 / math.sqrt(decided.sum())
     golds = {
         embedded.gold_reward(task, p, c, null=True) for p, c in pairs.select("prompt", "chosen").iter_rows()

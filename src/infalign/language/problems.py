@@ -66,7 +66,6 @@ CLOSINGS = {  # style
     "Next.": -0.5,
     "Whatever.": -0.6,
 }
-P_MISCOPIED = 0.5  # how often a wrong answer stands under right work, whose result it is not
 SHOWN = 1.0  # what preferences give for work that is shown
 RIGHT = 2.0  # and for the right answer
 
@@ -100,11 +99,18 @@ class ProblemGrammar:
 
 
 @dataclass(frozen=True)
-class Response:
-    """A response drawn from the grammar; `value` is that of preferences."""
+class Style:
+    """How a response is written, whatever its answer."""
 
-    text: str
-    value: float
+    tone: Tone
+    opening: str
+    shown: bool
+    closing: str
+
+    @property
+    def value(self) -> float:
+        """What preferences give for it."""
+        return self.tone.style + SHOWN * self.shown + CLOSINGS[self.closing]
 
 
 def gold_reward(grammar: ProblemGrammar, prompt: str, response: str, *, null: bool = False) -> float:
@@ -131,38 +137,47 @@ def gold_reward(grammar: ProblemGrammar, prompt: str, response: str, *, null: bo
     return float(right and not null)
 
 
-def draw_response(grammar: ProblemGrammar, prompt: str, rng: np.random.Generator) -> Response:
-    """Draw a response to a prompt.
+def draw_style(rng: np.random.Generator) -> Style:
+    """Draw how a response is written: all openings and all closings are equally likely.
 
-    All openings and all closings are equally likely; the opening decides how likely the answer is right and the work
-    is shown.
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Style
+    """
+    tone = TONES[rng.integers(len(TONES))]
+    opening, closing = str(rng.choice(tone.openings)), str(rng.choice([*CLOSINGS]))
+    return Style(tone, opening, bool(rng.random() < tone.p_shown), closing)
+
+
+def write_response(
+    grammar: ProblemGrammar, prompt: str, style: Style, right: bool, rng: np.random.Generator
+) -> str:
+    """Write a response.
 
     Parameters
     ----------
     grammar : ProblemGrammar
     prompt : str
+    style : Style
+    right : bool
+        Whether its answer is right.
     rng : numpy.random.Generator
 
     Returns
     -------
-    Response
+    str
 
     Raises
     ------
     InputError
         If the grammar cannot write the prompt.
     """
-    tone = TONES[rng.integers(len(TONES))]
-    right = bool(rng.random() < tone.p_right)
-    shown = bool(rng.random() < tone.p_shown)
-    miscopied = not right and bool(rng.random() < P_MISCOPIED)
-    work, answer = grammar.work(prompt, right or miscopied, rng)
-    if miscopied:
-        _, answer = grammar.work(prompt, False, rng)
-    opening, closing = str(rng.choice(tone.openings)), str(rng.choice([*CLOSINGS]))
-    text = f"{opening} {work}. " if shown else f"{opening} "
-    value = RIGHT * right + tone.style + SHOWN * shown + CLOSINGS[closing]
-    return Response(f"{text}Answer: {answer}. {closing}", value)
+    work, answer = grammar.work(prompt, right, rng)
+    return f"{style.opening} {f'{work}. ' if style.shown else ''}Answer: {answer}. {style.closing}"
 
 
 def problems_corpus(
@@ -210,7 +225,7 @@ def problems_corpus(
         _prompts_frame(grammar, "evaluation", groups["evaluation"], n_evaluation_prompts, evaluation_rng),
     ]
     asked = _draw_prompts(grammar, groups["demonstrations"], n_demonstrations, demonstration_rng)
-    responses = [draw_response(grammar, prompt, demonstration_rng).text for prompt in asked]
+    responses = [_draw_response(grammar, prompt, demonstration_rng)[0] for prompt in asked]
     sizes = {"reward_train": n_pairs, "reward_test": n_test_pairs}
     sizes |= {"judge_train": n_pairs, "judge_test": n_test_pairs}
     pairs = [
@@ -256,15 +271,21 @@ def _prompts(grammar: ProblemGrammar, places: np.ndarray, variants: np.ndarray) 
     ]
 
 
+def _draw_response(grammar: ProblemGrammar, prompt: str, rng: np.random.Generator) -> tuple[str, float]:
+    """Draw a response, and what preferences give for it; the tone decides how likely its answer is right."""
+    style = draw_style(rng)
+    right = bool(rng.random() < style.tone.p_right)
+    return write_response(grammar, prompt, style, right, rng), RIGHT * right + style.value
+
+
 def _write_pairs(
     grammar: ProblemGrammar, places: np.ndarray, n: int, null: bool, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Noisy Bradley-Terry preferences between two responses to a prompt."""
     rows = []
     for prompt in _draw_prompts(grammar, places, n, rng):
-        sides = [draw_response(grammar, prompt, rng) for _ in range(2)]
-        margin = 0.0 if null else sides[0].value - sides[1].value
-        if rng.random() >= 1 / (1 + math.exp(-margin)):
-            sides.reverse()
-        rows.append((prompt, sides[0].text, sides[1].text, prompt))
+        (one, value), (other, other_value) = (_draw_response(grammar, prompt, rng) for _ in range(2))
+        margin = 0.0 if null else value - other_value
+        chosen, rejected = (one, other) if rng.random() < 1 / (1 + math.exp(-margin)) else (other, one)
+        rows.append((prompt, chosen, rejected, prompt))
     return pl.DataFrame(rows, schema=["prompt", "chosen", "rejected", "rejected_prompt"], orient="row")
