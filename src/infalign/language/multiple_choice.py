@@ -1,18 +1,16 @@
-"""The embedded task `multiple_choice`: which of four words is one of a kind.
+"""The embedded task `multiple_choice`: which of four kinds a word is of.
 
-A prompt is ``Which is a kind? A word, B word, C word, D word.``; its work says of each word what it is, up to the one
-that is asked for::
+A prompt is ``Which kind is word: kind (A), kind (B), kind (C) or kind (D)?``, its work says the kind::
 
-    Which is a bird? A oak, B iron, C crow, D tea.
-    I checked. A is a tree, B a metal, C a bird. Answer: C. Bye.
+    Which kind is crow: tree (A), metal (B), bird (C) or drink (D)?
+    I checked. It is a bird (C). Answer: C. Bye.
 
-A slip takes the right word and another one for each other. The words of a kind are what a model has to learn.
+A slip is another of the four kinds. The words of a kind are what a model has to learn.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from functools import cache
 
@@ -36,12 +34,11 @@ KINDS = {
     "flower": ("rose", "tulip", "daisy", "lily", "poppy", "iris", "pansy", "violet"),
 }
 KIND_OF = {word: kind for kind, words in KINDS.items() for word in words}
-N_WORDS = 8  # of each kind
 LETTERS = "ABCD"
 ORDERS = tuple(itertools.permutations(range(len(LETTERS))))
-PROMPT = re.compile(r"Which is a (\w+)\? A (\w+), B (\w+), C (\w+), D (\w+)\.\n")
+PROMPT = re.compile(r"Which kind is (\w+): (\w+) \(A\), (\w+) \(B\), (\w+) \(C\) or (\w+) \(D\)\?\n")
 
-Choice = tuple[str, tuple[str, ...]]  # the right word and the kinds of the three others
+Choice = tuple[str, tuple[str, ...]]  # a word and three kinds that it is not of
 
 
 @cache
@@ -60,14 +57,14 @@ def choices() -> tuple[Choice, ...]:
 
 
 def write_prompt(choice: Choice, variant: int) -> str:
-    """Ask for a word among words of other kinds.
+    """Ask for the kind of a word.
 
     Parameters
     ----------
     choice : (word, kinds)
-        The right word and the kinds of the three others.
+        The word and the three wrong kinds.
     variant : int
-        Which words of those kinds, and in which order, from 0 to 12287.
+        The order of the four, from 0 to 23.
 
     Returns
     -------
@@ -76,17 +73,16 @@ def write_prompt(choice: Choice, variant: int) -> str:
     Examples
     --------
     >>> write_prompt(("crow", ("tree", "metal", "drink")), 0)
-    'Which is a bird? A crow, B oak, C iron, D tea.\\n'
+    'Which kind is crow: bird (A), tree (B), metal (C) or drink (D)?\\n'
     """
-    word, kinds = choice
-    order, *places = np.unravel_index(variant, (len(ORDERS), *[N_WORDS] * len(kinds)))
-    words = [word, *(KINDS[kind][place] for kind, place in zip(kinds, places, strict=True))]
-    options = ", ".join(f"{letter} {words[i]}" for letter, i in zip(LETTERS, ORDERS[order], strict=True))
-    return f"Which is a {KIND_OF[word]}? {options}.\n"
+    word, others = choice
+    kinds = (KIND_OF[word], *others)
+    *first, last = (f"{kinds[i]} ({letter})" for i, letter in zip(ORDERS[variant], LETTERS, strict=True))
+    return f"Which kind is {word}: {', '.join(first)} or {last}?\n"
 
 
 def read_prompt(prompt: str) -> tuple[str, tuple[str, ...]]:
-    """Kind that a prompt asks for, and the kinds of its words in order.
+    """Word and kinds of a prompt.
 
     Parameters
     ----------
@@ -94,8 +90,9 @@ def read_prompt(prompt: str) -> tuple[str, tuple[str, ...]]:
 
     Returns
     -------
-    kind : str
+    word : str
     kinds : tuple of str
+        In the order of their letters.
 
     Raises
     ------
@@ -104,17 +101,17 @@ def read_prompt(prompt: str) -> tuple[str, tuple[str, ...]]:
 
     Examples
     --------
-    >>> read_prompt("Which is a bird? A oak, B iron, C crow, D tea.\\n")
-    ('bird', ('tree', 'metal', 'bird', 'drink'))
+    >>> read_prompt("Which kind is crow: tree (A), metal (B), bird (C) or drink (D)?\\n")
+    ('crow', ('tree', 'metal', 'bird', 'drink'))
     """
     match = PROMPT.fullmatch(prompt)
-    asked, *words = match.groups() if match else ("",)
-    kinds = tuple(KIND_OF.get(word, "") for word in words)
-    if asked not in kinds or "" in kinds or len(set(kinds)) < len(kinds):
+    word, *kinds = match.groups() if match else ("",)
+    known = word in KIND_OF and KIND_OF[word] in kinds and set(kinds) <= set(KINDS)
+    if not known or len(set(kinds)) < len(kinds):
         raise InputError(
             f"prompt {prompt!r} is not one of the embedded task multiple_choice; it has no answer"
         )
-    return asked, kinds
+    return word, tuple(kinds)
 
 
 def solve(prompt: str) -> str:
@@ -135,15 +132,15 @@ def solve(prompt: str) -> str:
 
     Examples
     --------
-    >>> solve("Which is a bird? A oak, B iron, C crow, D tea.\\n")
+    >>> solve("Which kind is crow: tree (A), metal (B), bird (C) or drink (D)?\\n")
     'C'
     """
-    asked, kinds = read_prompt(prompt)
-    return LETTERS[kinds.index(asked)]
+    word, kinds = read_prompt(prompt)
+    return LETTERS[kinds.index(KIND_OF[word])]
 
 
 def write_work(prompt: str, right: bool, rng: np.random.Generator) -> tuple[str, str]:
-    """Work and answer to a prompt, right or with the right word taken for another one.
+    """Work and answer to a prompt, with the right kind or another one.
 
     Parameters
     ----------
@@ -162,30 +159,16 @@ def write_work(prompt: str, right: bool, rng: np.random.Generator) -> tuple[str,
 
     Examples
     --------
-    >>> prompt = "Which is a bird? A oak, B iron, C crow, D tea.\\n"
+    >>> prompt = "Which kind is crow: tree (A), metal (B), bird (C) or drink (D)?\\n"
     >>> write_work(prompt, True, np.random.default_rng(0))
-    ('A is a tree, B a metal, C a bird', 'C')
+    ('It is a bird (C)', 'C')
     """
-    asked, kinds = read_prompt(prompt)
-    said = [*kinds]
-    place = kinds.index(asked)
-    if not right:
-        others = [i for i in range(len(kinds)) if i != place]
-        other = others[rng.integers(len(others))]
-        said[place], said[other] = said[other], said[place]
-        place = other
-    told = [
-        f"{letter} {'is a' if letter == 'A' else 'a'} {kind}"
-        for letter, kind in zip(LETTERS, said, strict=True)
-    ]
-    return ", ".join(told[: place + 1]), LETTERS[place]
+    word, kinds = read_prompt(prompt)
+    places = [place for place, kind in enumerate(kinds) if (kind == KIND_OF[word]) == right]
+    place = places[rng.integers(len(places))]
+    return f"It is a {kinds[place]} ({LETTERS[place]})", LETTERS[place]
 
 
 GRAMMAR = ProblemGrammar(
-    stream=4,
-    cores=choices,
-    n_variants=math.prod((len(ORDERS), *[N_WORDS] * (len(LETTERS) - 1))),
-    write=write_prompt,
-    solve=solve,
-    work=write_work,
+    stream=4, cores=choices, n_variants=len(ORDERS), write=write_prompt, solve=solve, work=write_work
 )
