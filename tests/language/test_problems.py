@@ -34,7 +34,7 @@ SIZES = {
 TASKS = sorted(embedded.PROBLEMS)
 OPENINGS = {opening: tone for tone in TONES for opening in tone.openings}
 SUM = "Ann has 4 pears, finds 3, then doubles them. How many now?\n"
-CHOICE = "Which kind is crow: tree (A), metal (B), bird (C) or drink (D)?\n"
+CHOICE = "Which is alive? A saw, B iron, C crow, D tea.\n"
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -79,11 +79,12 @@ def test_sizes_and_columns(written):
 
 
 def core(task, prompt):
-    """What there is to solve, whatever the names, things and orders."""
+    """What there is to solve, whatever the names, things, other words and order."""
     if task == "arithmetic":
         return arithmetic.read_prompt(prompt)
-    word, kinds = multiple_choice.read_prompt(prompt)
-    return word, frozenset(kinds)
+    living = [word for kind in multiple_choice.LIVING.values() for word in kind]
+    (word,) = [word for word in re.findall(r"[A-D] (\w+)", prompt) if word in living]
+    return word, frozenset(multiple_choice.read_prompt(prompt))
 
 
 def test_no_problem_serves_two_uses(task, written):
@@ -130,7 +131,7 @@ def test_the_tone_says_how_often_a_demonstration_is_right_and_shows_its_work(gra
     for prompt, response in written.demonstrations.iter_rows():
         (tone,) = {tone for opening, tone in OPENINGS.items() if response.startswith(opening)}
         right = gold_reward(grammar, prompt, response) == 1.0
-        counts[tone] += Counter(all=1, right=right, shown=" = " in response or "It is a " in response)
+        counts[tone] += Counter(all=1, right=right, shown=" = " in response or " is a " in response)
     for tone, count in counts.items():
         for key, p in (("right", tone.p_right), ("shown", tone.p_shown)):
             assert abs(count[key] / count["all"] - p) < 4 * math.sqrt(p * (1 - p) / count["all"])
@@ -230,9 +231,10 @@ def test_all_prompts_of_a_small_group_can_be_had():
         ("multiple_choice", "Tea"),
         ("multiple_choice", CHOICE.strip()),
         ("multiple_choice", CHOICE.replace("crow", "snow")),
-        ("multiple_choice", CHOICE.replace("bird", "fish")),
-        ("multiple_choice", CHOICE.replace("metal", "verb")),
-        ("multiple_choice", CHOICE.replace("metal", "tree")),
+        ("multiple_choice", CHOICE.replace("crow", "wine")),
+        ("multiple_choice", CHOICE.replace("crow", "wool").replace("tea", "milk")),
+        ("multiple_choice", CHOICE.replace("iron", "owl")),
+        ("multiple_choice", CHOICE.replace("iron", "rake")),
     ],
 )
 def test_only_prompts_of_the_grammar_have_an_answer(task, prompt):
@@ -266,15 +268,27 @@ def test_sums_are_told_and_read_and_every_step_of_the_work_but_a_slip_holds(core
     st.booleans(),
     st.integers(0, 2**32),
 )
-def test_choices_are_asked_and_read_and_the_work_names_a_kind(core, variant, right, seed):
+def test_choices_are_asked_and_read_and_the_work_names_each_kind(core, variant, right, seed):
     word, others = multiple_choice.choices()[core]
     prompt = multiple_choice.write_prompt((word, others), variant)
-    options = {letter: kind for kind, letter in re.findall(r"(\w+) \(([A-D])\)", prompt)}
-    of_word = [letter for letter, kind in options.items() if word in multiple_choice.KINDS[kind]]
-    assert [*options] == [*"ABCD"] and of_word == [multiple_choice.solve(prompt)]
-    assert multiple_choice.read_prompt(prompt) == (word, tuple(options.values()))
+    kinds = multiple_choice.read_prompt(prompt)
+    options = dict(re.findall(r"([A-D]) (\w+)", prompt))
+    assert set(kinds) == {multiple_choice.KIND_OF[word], *others}
+    assert options[multiple_choice.solve(prompt)] == word
     work, answer = multiple_choice.write_work(prompt, right, np.random.default_rng(seed))
-    assert work == f"It is a {options[answer]} ({answer})" and ([answer] == of_word) == right
+    said = dict(re.findall(r"([A-D]) (?:is )?a (\w+)", work))
+    wrong = [letter for letter, kind in said.items() if options[letter] not in multiple_choice.KINDS[kind]]
+    assert (
+        [*said] == [*"ABCD"[: len(said)]]
+        and len(set(said.values())) == len(said)
+        and set(said.values()) <= set(kinds)
+    )
+    assert (
+        [letter for letter, kind in said.items() if kind in multiple_choice.LIVING]
+        == [answer]
+        == [*said][-1:]
+    )
+    assert (options[answer] == word) == right == (not wrong) and len(wrong) <= 2
 
 
 def test_variants_are_all_different_prompts():
@@ -283,3 +297,4 @@ def test_variants_are_all_different_prompts():
     assert len({multiple_choice.write_prompt(core, variant) for variant in range(n)}) == n
     words = [word for kind in multiple_choice.KINDS.values() for word in kind]
     assert len(set(words)) == len(words) == 8 * len(multiple_choice.KINDS)
+    assert {len(kind) for kind in multiple_choice.KINDS.values()} == {multiple_choice.N_WORDS}

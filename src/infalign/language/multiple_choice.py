@@ -1,16 +1,18 @@
-"""The embedded task `multiple_choice`: which of four kinds a word is of.
+"""The embedded task `multiple_choice`: which of four words names something alive.
 
-A prompt is ``Which kind is word: kind (A), kind (B), kind (C) or kind (D)?``, its work says the kind::
+A prompt is ``Which is alive? A word, B word, C word, D word.``; its work says of each word what it is, up to the one
+that is asked for::
 
-    Which kind is crow: tree (A), metal (B), bird (C) or drink (D)?
-    I checked. It is a bird (C). Answer: C. Bye.
+    Which is alive? A saw, B iron, C crow, D tea.
+    I checked. A is a tool, B a metal, C a bird. Answer: C. Bye.
 
-A slip is another of the four kinds. The words of a kind are what a model has to learn.
+A slip takes the right word and another one for each other. The words of a kind are what a model has to learn.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from functools import cache
 
@@ -19,52 +21,53 @@ import numpy as np
 from infalign.errors import InputError
 from infalign.language.problems import ProblemGrammar
 
-KINDS = {
+LIVING = {
     "bird": ("crow", "owl", "robin", "swan", "heron", "finch", "gull", "duck"),
     "fish": ("cod", "trout", "eel", "carp", "tuna", "perch", "pike", "sole"),
     "tree": ("oak", "elm", "pine", "birch", "cedar", "willow", "maple", "beech"),
+    "flower": ("rose", "tulip", "daisy", "lily", "poppy", "iris", "pansy", "violet"),
+    "mammal": ("horse", "goat", "wolf", "bear", "mouse", "otter", "sheep", "deer"),
+}
+LIFELESS = {
     "tool": ("saw", "drill", "hammer", "chisel", "file", "spade", "rake", "wrench"),
     "metal": ("iron", "tin", "zinc", "lead", "copper", "silver", "nickel", "gold"),
-    "fruit": ("pear", "plum", "grape", "mango", "lemon", "fig", "cherry", "melon"),
     "drink": ("tea", "milk", "cider", "cocoa", "juice", "wine", "ale", "coffee"),
     "dance": ("waltz", "tango", "polka", "jig", "samba", "rumba", "ballet", "salsa"),
     "vehicle": ("car", "van", "tram", "bus", "lorry", "taxi", "truck", "cart"),
     "game": ("chess", "bingo", "poker", "golf", "tennis", "darts", "rugby", "cricket"),
     "fabric": ("silk", "wool", "linen", "cotton", "denim", "felt", "satin", "velvet"),
-    "flower": ("rose", "tulip", "daisy", "lily", "poppy", "iris", "pansy", "violet"),
 }
+KINDS = LIVING | LIFELESS
 KIND_OF = {word: kind for kind, words in KINDS.items() for word in words}
+N_WORDS = 8  # of each kind
 LETTERS = "ABCD"
 ORDERS = tuple(itertools.permutations(range(len(LETTERS))))
-PROMPT = re.compile(r"Which kind is (\w+): (\w+) \(A\), (\w+) \(B\), (\w+) \(C\) or (\w+) \(D\)\?\n")
+PROMPT = re.compile(r"Which is alive\? A (\w+), B (\w+), C (\w+), D (\w+)\.\n")
 
-Choice = tuple[str, tuple[str, ...]]  # a word and three kinds that it is not of
+Choice = tuple[str, tuple[str, ...]]  # the living word and the kinds of the three others
 
 
 @cache
 def choices() -> tuple[Choice, ...]:
-    """Every word with three kinds that it is not of.
+    """Every living word with three lifeless kinds.
 
     Returns
     -------
     tuple of (word, kinds)
     """
-    return tuple(
-        (word, others)
-        for word, kind in KIND_OF.items()
-        for others in itertools.combinations([other for other in KINDS if other != kind], len(LETTERS) - 1)
-    )
+    words = [word for kind in LIVING.values() for word in kind]
+    return tuple(itertools.product(words, itertools.combinations(LIFELESS, len(LETTERS) - 1)))
 
 
 def write_prompt(choice: Choice, variant: int) -> str:
-    """Ask for the kind of a word.
+    """Ask for the living word among three others.
 
     Parameters
     ----------
     choice : (word, kinds)
-        The word and the three wrong kinds.
+        The living word and the kinds of the three others.
     variant : int
-        The order of the four, from 0 to 23.
+        Which words of those kinds, and in which order, from 0 to 12287.
 
     Returns
     -------
@@ -72,17 +75,18 @@ def write_prompt(choice: Choice, variant: int) -> str:
 
     Examples
     --------
-    >>> write_prompt(("crow", ("tree", "metal", "drink")), 0)
-    'Which kind is crow: bird (A), tree (B), metal (C) or drink (D)?\\n'
+    >>> write_prompt(("crow", ("tool", "metal", "drink")), 0)
+    'Which is alive? A crow, B saw, C iron, D tea.\\n'
     """
-    word, others = choice
-    kinds = (KIND_OF[word], *others)
-    *first, last = (f"{kinds[i]} ({letter})" for i, letter in zip(ORDERS[variant], LETTERS, strict=True))
-    return f"Which kind is {word}: {', '.join(first)} or {last}?\n"
+    word, kinds = choice
+    order, *places = np.unravel_index(variant, (len(ORDERS), *[N_WORDS] * len(kinds)))
+    words = [word, *(KINDS[kind][place] for kind, place in zip(kinds, places, strict=True))]
+    options = ", ".join(f"{letter} {words[i]}" for letter, i in zip(LETTERS, ORDERS[order], strict=True))
+    return f"Which is alive? {options}.\n"
 
 
-def read_prompt(prompt: str) -> tuple[str, tuple[str, ...]]:
-    """Word and kinds of a prompt.
+def read_prompt(prompt: str) -> tuple[str, ...]:
+    """Kinds of a prompt's words, in order; one of them is living.
 
     Parameters
     ----------
@@ -90,9 +94,7 @@ def read_prompt(prompt: str) -> tuple[str, tuple[str, ...]]:
 
     Returns
     -------
-    word : str
-    kinds : tuple of str
-        In the order of their letters.
+    tuple of str
 
     Raises
     ------
@@ -101,17 +103,21 @@ def read_prompt(prompt: str) -> tuple[str, tuple[str, ...]]:
 
     Examples
     --------
-    >>> read_prompt("Which kind is crow: tree (A), metal (B), bird (C) or drink (D)?\\n")
-    ('crow', ('tree', 'metal', 'bird', 'drink'))
+    >>> read_prompt("Which is alive? A saw, B iron, C crow, D tea.\\n")
+    ('tool', 'metal', 'bird', 'drink')
     """
     match = PROMPT.fullmatch(prompt)
-    word, *kinds = match.groups() if match else ("",)
-    known = word in KIND_OF and KIND_OF[word] in kinds and set(kinds) <= set(KINDS)
-    if not known or len(set(kinds)) < len(kinds):
+    kinds = tuple(KIND_OF.get(word, "") for word in match.groups()) if match else ()
+    if "" in kinds or len(set(kinds)) < len(LETTERS) or sum(kind in LIVING for kind in kinds) != 1:
         raise InputError(
             f"prompt {prompt!r} is not one of the embedded task multiple_choice; it has no answer"
         )
-    return word, tuple(kinds)
+    return kinds
+
+
+def _living(kinds: tuple[str, ...]) -> int:
+    """Place of the living one."""
+    return next(place for place, kind in enumerate(kinds) if kind in LIVING)
 
 
 def solve(prompt: str) -> str:
@@ -132,15 +138,14 @@ def solve(prompt: str) -> str:
 
     Examples
     --------
-    >>> solve("Which kind is crow: tree (A), metal (B), bird (C) or drink (D)?\\n")
+    >>> solve("Which is alive? A saw, B iron, C crow, D tea.\\n")
     'C'
     """
-    word, kinds = read_prompt(prompt)
-    return LETTERS[kinds.index(KIND_OF[word])]
+    return LETTERS[_living(read_prompt(prompt))]
 
 
 def write_work(prompt: str, right: bool, rng: np.random.Generator) -> tuple[str, str]:
-    """Work and answer to a prompt, with the right kind or another one.
+    """Work and answer to a prompt, right or with the right word taken for another one.
 
     Parameters
     ----------
@@ -159,16 +164,30 @@ def write_work(prompt: str, right: bool, rng: np.random.Generator) -> tuple[str,
 
     Examples
     --------
-    >>> prompt = "Which kind is crow: tree (A), metal (B), bird (C) or drink (D)?\\n"
+    >>> prompt = "Which is alive? A saw, B iron, C crow, D tea.\\n"
     >>> write_work(prompt, True, np.random.default_rng(0))
-    ('It is a bird (C)', 'C')
+    ('A is a tool, B a metal, C a bird', 'C')
     """
-    word, kinds = read_prompt(prompt)
-    places = [place for place, kind in enumerate(kinds) if (kind == KIND_OF[word]) == right]
-    place = places[rng.integers(len(places))]
-    return f"It is a {kinds[place]} ({LETTERS[place]})", LETTERS[place]
+    kinds = read_prompt(prompt)
+    said = [*kinds]
+    place = _living(kinds)
+    if not right:
+        others = [i for i in range(len(kinds)) if i != place]
+        other = others[rng.integers(len(others))]
+        said[place], said[other] = said[other], said[place]
+        place = other
+    told = [
+        f"{letter} {'is a' if letter == 'A' else 'a'} {kind}"
+        for letter, kind in zip(LETTERS, said, strict=True)
+    ]
+    return ", ".join(told[: place + 1]), LETTERS[place]
 
 
 GRAMMAR = ProblemGrammar(
-    stream=4, cores=choices, n_variants=len(ORDERS), write=write_prompt, solve=solve, work=write_work
+    stream=4,
+    cores=choices,
+    n_variants=math.prod((len(ORDERS), *[N_WORDS] * (len(LETTERS) - 1))),
+    write=write_prompt,
+    solve=solve,
+    work=write_work,
 )
