@@ -10,6 +10,7 @@ from snakemake.utils import min_version
 
 from infalign.errors import InputError
 from infalign.records.config import (
+    GOLD_SOURCES,
     check_data,
     estimation_sampling,
     parse_config,

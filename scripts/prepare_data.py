@@ -9,12 +9,14 @@ from infalign.language.corpora import Corpus
 from infalign.language.embedded import SUMMARIES, corpus
 from infalign.language.models import load_tokenizer, train_tokenizer
 from infalign.language.preferences import read_preferences
+from infalign.language.questions import read_questions
 from infalign.language.reviews import read_reviews
 from infalign.language.tldr import read_summaries
 from infalign.records.command import run_command
 from infalign.records.config import (
     EmbeddedCorpus,
     PreferenceCorpus,
+    QuestionCorpus,
     ReviewCorpus,
     SummaryCorpus,
     Task,
@@ -64,6 +66,10 @@ def read_corpus(task: Task, data_root: Path | None) -> tuple[Corpus, dict[str, i
     if isinstance(block, SummaryCorpus):
         revisions = block.revision, block.pairs_revision
         return read_summaries(block.subreddits, data_root=data_root, revisions=revisions, seed=task.seed)
+    if isinstance(block, QuestionCorpus):
+        return read_questions(
+            block.name, data_root=data_root, revision=block.revision, seed=task.seed, template=block.template
+        )
     if not isinstance(block, EmbeddedCorpus):
         return read_preferences(block.name, data_root=data_root, revision=block.revision, seed=task.seed)
     sizes = block.model_dump(exclude={"source", "name", "variant"})
@@ -74,11 +80,13 @@ def read_corpus(task: Task, data_root: Path | None) -> tuple[Corpus, dict[str, i
 
 
 def within_limits(
-    texts: Corpus, block: PreferenceCorpus | ReviewCorpus | SummaryCorpus, tokenizer: PreTrainedTokenizerBase
+    texts: Corpus,
+    block: PreferenceCorpus | ReviewCorpus | SummaryCorpus | QuestionCorpus,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> tuple[Corpus, dict[str, int]]:
     """Keep what fits the limits in tokens, and of it as many rows as are asked for; count what is dropped."""
-    limits = block.max_prompt_tokens, block.max_response_tokens
-    texts, counts = fit_to_context(texts, tokenizer, *limits, block.too_long)
+    longest = 1 if isinstance(block, QuestionCorpus) else block.max_response_tokens  # questions: no responses
+    texts, counts = fit_to_context(texts, tokenizer, block.max_prompt_tokens, longest, block.too_long)
     texts = take_prompts(texts, block.n_train_prompts, block.n_evaluation_prompts)
     if isinstance(block, ReviewCorpus):
         texts = take_reviews(texts, block.n_demonstrations, block.n_labelled, block.n_test_labelled)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from infalign.language.answers import answer_letter
 from infalign.language.embedded import gold_reward
 from infalign.language.models import encode_prompts, load_language_model, load_reward_model
 from infalign.language.scoring import reward_scores, sequence_statistics
@@ -33,7 +34,7 @@ def score(
     Parameters
     ----------
     responses : table of responses.
-    prompts : table of prompts.
+    prompts : table of prompts; where it has a column `answer`, the gold reward is 1 for that answer, else 0.
     reward_model : folder of the reward model.
     judge : folder of the judge.
     corpus : JSON of the configuration's block `corpus`; an embedded corpus has a gold reward.
@@ -44,29 +45,34 @@ def score(
     """
     columns = ["prompt_id", "sample_id", "response", "tokens", "finished"]
     frame = read_table(responses, columns)
-    texts = read_table(prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt")
+    texts = read_table(prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt", "^answer$")
     frame = frame.join(texts, on="prompt_id", how="left", maintain_order="left")
     asked, answered = frame["prompt"].to_list(), frame["response"].to_list()
     for name, folder in (("reward", reward_model), ("judge", judge)):
         model, tokenizer = load_reward_model(folder)
         scores = reward_scores(model, tokenizer, asked, answered, finished=frame["finished"].to_list())
         frame = frame.with_columns(pl.Series(name, scores))
-    gold = gold_scores(parse_block(Corpus, corpus), asked, answered)
-    frame = frame.with_columns(pl.Series("gold", gold, pl.Float64))
+    frame = frame.with_columns(pl.Series("gold", gold_scores(parse_block(Corpus, corpus), frame), pl.Float64))
     if policy is not None and reference is not None:
         frame = frame.with_columns(divergence(frame, policy, reference, temperature))
-    facts = {"agreement": agreements(frame)}
+    facts: dict[str, object] = {"agreement": agreements(frame)}
     facts |= {"model_sha256": read_manifest(responses)["model_sha256"]}
     facts |= {"reward_model_sha256": weights_sha256(reward_model), "judge_sha256": weights_sha256(judge)}
-    write_table(frame.drop("prompt"), out, facts)
+    if "answer" in frame.columns:
+        facts |= {"responses_without_answer": [answer_letter(text) for text in answered].count(None)}
+    write_table(frame.drop("prompt", "^answer$"), out, facts)
 
 
-def gold_scores(corpus: Corpus, prompts: list[str], responses: list[str]) -> list[float | None]:
+def gold_scores(corpus: Corpus, frame: pl.DataFrame) -> list[float | None]:
     """Gold reward of each response; null where the corpus has none."""
+    if "answer" in frame.columns:
+        answers = frame.select("answer", "response").iter_rows()
+        return [None if right is None else float(answer_letter(text) == right) for right, text in answers]
     if not isinstance(corpus, EmbeddedCorpus):
-        return [None] * len(prompts)
+        return [None] * frame.height
     null = corpus.variant == "null"
-    return [gold_reward(corpus.name, *texts, null=null) for texts in zip(prompts, responses, strict=True)]
+    texts = frame.select("prompt", "response").iter_rows()
+    return [gold_reward(corpus.name, *pair, null=null) for pair in texts]
 
 
 def agreements(frame: pl.DataFrame) -> dict[str, float]:

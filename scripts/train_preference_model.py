@@ -37,7 +37,7 @@ def train_preference_model(
 
     Parameters
     ----------
-    pairs : table of preference pairs.
+    pairs : table of preference pairs; without rows (a corpus of questions) nothing is trained or measured.
     labels : table of labelled responses, read instead where the settings learn labels.
     split : whose pairs or labels are used.
     demonstrations : table of prompts and responses, for pretraining.
@@ -51,7 +51,7 @@ def train_preference_model(
     """
     block = parse_block(PreferenceModel, settings)
     table, columns = (labels, LABELS) if block.learns == "labels" else (pairs, PAIRS)
-    rows = read_table(table, columns)
+    rows = read_table(table, columns, may_be_empty=block.training is None)
     model, encoder = untrained_model(block, tokenizer, reference, demonstrations, seed)
     if block.training is not None:
         train = models.train_classifier if block.learns == "labels" else models.train_reward_model
@@ -60,7 +60,9 @@ def train_preference_model(
             examples = changed_pairs(examples, n_pairs=n_pairs, flipped=flipped, seed=seed)
         train(model, encoder, examples, block.training, seed=seed)
     held_out = rows.filter(pl.col("split") == f"{split}_test")
-    if block.learns == "labels":
+    if rows.is_empty():
+        found = {}
+    elif block.learns == "labels":
         found = {
             f"held_out_{name}": value
             for name, value in asdict(label_accuracy(model, encoder, held_out)).items()

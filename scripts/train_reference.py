@@ -13,7 +13,7 @@ def train_reference(demonstrations: Path, /, *, tokenizer: Path, settings: str, 
 
     Parameters
     ----------
-    demonstrations : table of prompts and responses.
+    demonstrations : table of prompts and responses; without rows where the settings train nothing.
     tokenizer : folder of the task's tokenizer.
     settings : JSON of the configuration's block `reference`.
     seed : of the weights and of the order of the data.
@@ -21,7 +21,8 @@ def train_reference(demonstrations: Path, /, *, tokenizer: Path, settings: str, 
     """
     block = parse_block(LanguageModel, settings)
     model, encoder = start_model(block.base, tokenizer=load_tokenizer(tokenizer), seed=seed)
-    texts = read_table(demonstrations, ["prompt", "response"])
+    trained = block.pretraining is not None or block.training is not None
+    texts = read_table(demonstrations, ["prompt", "response"], may_be_empty=not trained)
     if block.pretraining is not None:
         train_language_model(model, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
     if block.training is not None:

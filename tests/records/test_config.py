@@ -207,6 +207,29 @@ def test_local_summaries_that_are_not_there_are_named(tmp_path):
     check_data(parse_config(values))
 
 
+def test_local_questions_that_are_not_there_are_named(tmp_path):
+    values = yaml.safe_load((ROOT / "config" / "questions.yaml").read_text())
+    check_data(parse_config(values))  # from the hub
+    values["data_root"] = str(tmp_path)
+    with pytest.raises(InputError) as caught:
+        check_data(parse_config(values))
+    assert f"task mmlu_pro needs files {tmp_path}/MMLU-Pro/**/*.parquet, there are none" in str(caught.value)
+    assert f"task gpqa needs files {tmp_path}/gpqa/gpqa_main.csv, there are none" in str(caught.value)
+    (tmp_path / "MMLU-Pro" / "data").mkdir(parents=True)
+    (tmp_path / "MMLU-Pro" / "data" / "test-00000-of-00001.parquet").touch()
+    (tmp_path / "gpqa").mkdir()
+    (tmp_path / "gpqa" / "gpqa_main.csv").touch()
+    check_data(parse_config(values))
+
+
+def test_pairs_of_questions_are_not_there():
+    values = yaml.safe_load((ROOT / "config" / "questions.yaml").read_text())
+    values["policies"] = [{"tasks": ["gpqa"], "method": "dpo", "beta": [0.1]}]
+    assert policies(parse_config(values))
+    values["methods"]["dpo"] = {"pairs": "dataset"}
+    assert "the corpus of task gpqa has no pairs; use pairs: rollouts" in refused(values)
+
+
 def test_real_data_that_is_not_there_is_named(tmp_path):
     values = yaml.safe_load((ROOT / "config" / "examples" / "own_dataset.yaml").read_text())
     with pytest.raises(InputError, match="data_root: task mine reads my_pairs, which is not on the hub"):

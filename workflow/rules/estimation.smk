@@ -38,7 +38,7 @@ if CONFIG.estimation:
         conda:
             "../../envs/gpu.yaml"
         params:
-            corpus=settings_json(ESTIMATED.corpus),
+            corpus=lambda w: settings_json(ESTIMATED.corpus),
             code=code_hash("scripts/score.py"),
         shell:
             "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"

@@ -12,7 +12,7 @@ def forms_of(task):
     return {block.objective for block in settings if block.kind == "vbon"}
 
 
-GOLD = any(task.corpus.source == "embedded" for task in CONFIG.tasks.values())
+GOLD = any(task.corpus.source in GOLD_SOURCES for task in CONFIG.tasks.values())
 FIGURE_TABLES = {
     "transforms": [f"{RUN}/ideal.parquet"],
     **{

@@ -15,7 +15,7 @@ rule record_config:
     conda:
         "../../envs/cpu.yaml"
     params:
-        config=CONFIG.model_dump_json(),
+        config=lambda w: CONFIG.model_dump_json(),  # a function, since texts in it may hold braces
         code=code_hash("scripts/record_config.py"),
     shell:
         "python scripts/record_config.py {params.config:q} --out {output} 2> {log}"

@@ -1,10 +1,11 @@
-"""The embedded corpora by name: dialogues (`corpora`) and summaries (`summaries`)."""
+"""The embedded corpora by name: dialogues (`corpora`), summaries, and problems (`arithmetic`, `multiple_choice`)."""
 
 from __future__ import annotations
 
-from infalign.language import corpora, summaries
+from infalign.language import arithmetic, corpora, multiple_choice, problems, summaries
 
 SUMMARIES = "summaries"
+PROBLEMS = {"arithmetic": arithmetic.GRAMMAR, "multiple_choice": multiple_choice.GRAMMAR}
 
 
 def corpus(task: str, seed: int, *, null: bool = False, **sizes: int) -> corpora.Corpus:
@@ -13,7 +14,7 @@ def corpus(task: str, seed: int, *, null: bool = False, **sizes: int) -> corpora
     Parameters
     ----------
     task : str
-        helpful, harmless or summaries.
+        helpful, harmless, summaries, arithmetic or multiple_choice.
     seed : int
     null : bool
         Preferences are coin flips and the gold reward does not depend on the response.
@@ -31,6 +32,8 @@ def corpus(task: str, seed: int, *, null: bool = False, **sizes: int) -> corpora
     """
     if task == SUMMARIES:
         return summaries.summaries_corpus(seed, null=null, **sizes)
+    if task in PROBLEMS:
+        return problems.problems_corpus(PROBLEMS[task], seed, null=null, **sizes)
     return corpora.corpus(task, seed, null=null, **sizes)
 
 
@@ -40,14 +43,15 @@ def gold_reward(task: str, prompt: str, response: str, *, null: bool = False) ->
     Parameters
     ----------
     task : str
-        helpful, harmless or summaries.
+        helpful, harmless, summaries, arithmetic or multiple_choice.
     prompt, response : str
     null : bool
-        For the null corpus: the reward is the prompt's offset, whatever the response.
+        For the null corpus: the reward is the prompt's offset (0 for problems), whatever the response.
 
     Returns
     -------
     float
+        Of problems 1 for the right answer, else 0.
 
     Raises
     ------
@@ -56,4 +60,6 @@ def gold_reward(task: str, prompt: str, response: str, *, null: bool = False) ->
     """
     if task == SUMMARIES:
         return summaries.gold_reward(prompt, response, null=null)
+    if task in PROBLEMS:
+        return problems.gold_reward(PROBLEMS[task], prompt, response, null=null)
     return corpora.gold_reward(task, prompt, response, null=null)

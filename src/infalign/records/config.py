@@ -26,6 +26,7 @@ from infalign.records.methods import METHODS, BONDSettings, MethodSettings, Pair
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Learns = Literal["preferences", "labels"]
+Teaches = Literal["preferences", "labels", "answers"]
 TooLong = Literal["error", "drop", "truncate_left"]
 B = TypeVar("B")
 
@@ -37,13 +38,13 @@ class Block(BaseModel):
 
 
 class EmbeddedCorpus(Block):
-    """Dialogues or summaries written by the project itself, with a known (gold) reward."""
+    """Dialogues, summaries or problems written by the project itself, with a known (gold) reward."""
 
-    teaches: ClassVar[Learns] = "preferences"
+    teaches: ClassVar[Teaches] = "preferences"
     files: ClassVar[tuple[str, ...]] = ()
 
     source: Literal["embedded"]
-    name: Literal["helpful", "harmless", "summaries"]
+    name: Literal["helpful", "harmless", "summaries", "arithmetic", "multiple_choice"]
     variant: Literal["standard", "null"] = Field(
         "standard", description="null: preferences and gold reward are independent of the response"
     )
@@ -64,7 +65,7 @@ HH_SUBSETS = ("helpful-base", "harmless-base")
 class PreferenceCorpus(Block):
     """Preference pairs in the form of Anthropic HH, from a local folder (`data_root`) or HH itself from the hub."""
 
-    teaches: ClassVar[Learns] = "preferences"
+    teaches: ClassVar[Teaches] = "preferences"
 
     source: Literal["preferences"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
@@ -95,7 +96,7 @@ class PreferenceCorpus(Block):
 class ReviewCorpus(Block):
     """Film reviews with a sentiment (IMDB), from a local folder (`data_root`) or from the hub."""
 
-    teaches: ClassVar[Learns] = "labels"
+    teaches: ClassVar[Teaches] = "labels"
     hub: ClassVar[tuple[str, ...]] = ("stanfordnlp/imdb",)
     files: ClassVar[tuple[str, ...]] = ("train.jsonl.gz", "unsup.jsonl.gz")
 
@@ -137,7 +138,7 @@ TLDR_DATASETS = ("trl-lib/tldr", "trl-lib/tldr-preference")
 class SummaryCorpus(Block):
     """Reddit posts with their TL;DR summaries, from a local folder (`data_root`) or from the hub."""
 
-    teaches: ClassVar[Learns] = "preferences"
+    teaches: ClassVar[Teaches] = "preferences"
 
     source: Literal["tldr"]
     revision: str = Field("main", description="revision of trl-lib/tldr on the hub; unused with data_root")
@@ -165,6 +166,57 @@ class SummaryCorpus(Block):
     def hub(self) -> tuple[str, ...]:
         """Data sets of the hub that it is read from without data_root."""
         return TLDR_DATASETS
+
+
+QUESTION_DATASETS = {  # by name: the hub's data set, and its files
+    "mmlu_pro": ("TIGER-Lab/MMLU-Pro", "**/*.parquet"),
+    "gpqa_main": ("Idavidrein/gpqa", "gpqa_main.csv"),
+    "gpqa_extended": ("Idavidrein/gpqa", "gpqa_extended.csv"),
+    "gpqa_diamond": ("Idavidrein/gpqa", "gpqa_diamond.csv"),
+}
+
+
+class QuestionCorpus(Block):
+    """Multiple-choice questions with a known answer, from a local folder (`data_root`) or from the hub.
+
+    It has prompts only, so its models are published ones. The gold reward is 1 for the right answer, else 0.
+    """
+
+    teaches: ClassVar[Teaches] = "answers"
+
+    source: Literal["questions"]
+    name: Literal["mmlu_pro", "gpqa_main", "gpqa_extended", "gpqa_diamond"]
+    revision: str = Field("main", description="revision of the data set on the hub; unused with data_root")
+    n_train_prompts: Count = Field(description="prompts with rollouts, on which policies are trained")
+    n_evaluation_prompts: Count
+    max_prompt_tokens: Count
+    too_long: Literal["error", "drop"] = Field(
+        "error", description="what happens to prompts over the limit; what is dropped is counted"
+    )
+    template: str = Field(
+        '{question}\n\nThink step by step. Then end with a line such as "Answer: A".\n\n',
+        description="prompt around the question and its options, e.g. with the turns of the models' chat format",
+    )
+
+    @field_validator("template")
+    @classmethod
+    def _template_holds_the_question(cls, template: str) -> str:
+        if template.count("{question}") != 1:
+            raise ValueError(
+                "template must have {question} in it once, where the question and its options go"
+            )
+        return template
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Pattern of the files below data_root, which must name one at least."""
+        dataset, pattern = QUESTION_DATASETS[self.name]
+        return (f"{dataset.partition('/')[2]}/{pattern}",)
+
+    @property
+    def hub(self) -> tuple[str, ...]:
+        """Data set of the hub that it is read from without data_root."""
+        return (QUESTION_DATASETS[self.name][0],)
 
 
 class FromConfig(Block):
@@ -285,7 +337,8 @@ class Samples(Block):
 
 
 Corpus = Annotated[
-    EmbeddedCorpus | PreferenceCorpus | ReviewCorpus | SummaryCorpus, Field(discriminator="source")
+    EmbeddedCorpus | PreferenceCorpus | ReviewCorpus | SummaryCorpus | QuestionCorpus,
+    Field(discriminator="source"),
 ]
 
 
@@ -310,6 +363,8 @@ class Task(Block):
     @model_validator(mode="after")
     def _corpus_has_what_models_learn(self) -> Task:
         teaches = self.corpus.teaches
+        if teaches == "answers":
+            return self._models_are_published()
         wrong = [
             f"{name}.learns" for name in ("reward_model", "judge") if getattr(self, name).learns != teaches
         ]
@@ -317,6 +372,25 @@ class Task(Block):
             raise ValueError(
                 f"a corpus with source {self.corpus.source} has {teaches}, so {' and '.join(wrong)} must be "
                 f"{teaches}"
+            )
+        return self
+
+    def _models_are_published(self) -> Task:
+        trained = [
+            f"{name}.{step}"
+            for name in ("reference", "reward_model", "judge")
+            for step in ("pretraining", "training")
+            if getattr(getattr(self, name), step) is not None
+        ]
+        if trained:
+            raise ValueError(
+                f"a corpus with source {self.corpus.source} has prompts and answers only, nothing to train on: "
+                f"remove {', '.join(trained)} and name published models (hub or path)"
+            )
+        if self.reference.base.hub is None and self.reference.base.path is None:
+            raise ValueError(
+                f"a corpus with source {self.corpus.source} has no demonstrations, so reference.base must be a "
+                "trained language model: hub or path"
             )
         return self
 
@@ -498,7 +572,7 @@ class HedgedPool(Block):
         return self
 
 
-GOLD_SOURCES = ("embedded",)
+GOLD_SOURCES = ("embedded", "questions")
 """Sources of corpora with a gold reward."""
 
 
