@@ -253,6 +253,19 @@ def test_winrate_selects_by_reward_and_is_decided_by_the_judge(run, tmp_path):
     assert (by_reward[0]["win_rate"], by_judge[0]["win_rate"]) == (0.0, 1.0)
 
 
+def test_winrate_against_one_plain_sample(run, tmp_path):
+    policy = table(tmp_path / "policy.parquet", {"a": [1, 2, 3]})
+    reference = table(tmp_path / "reference.parquet", {"a": [2.5]})
+    code, rows, _ = run("winrate", policy, reference, "--procedure", "bon(2)", "--opponent", "none")
+    assert code == 0
+    assert list(rows[0]) == ["procedure", "opponent", "select", "win_rate", *INTERVAL_KEYS]
+    assert rows[0]["opponent"] == "none" and rows[0]["win_rate"] == pytest.approx(
+        2 / 3
+    )  # unless 3 is left out
+    code, _, error = run("winrate", policy, reference, "--procedure", "bon(2)", "--opponent", "bon(2)")
+    assert code == 2 and "reference.parquet" in error
+
+
 def test_one_prompt_has_no_interval(run, tmp_path):
     one = table(tmp_path / "one.parquet", {"a": [1, 2, 3]})
     _, rows, _ = run("winrate", one, one, "--procedure", "bon(2)")

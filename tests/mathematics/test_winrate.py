@@ -166,6 +166,26 @@ def test_columns_must_agree():
 
 
 @settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=3, max_size=5),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=3, max_size=5),
+)
+def test_another_procedure_of_the_opponent_by_enumeration(policy, reference):
+    (select, judge), (other_select, other_judge) = (
+        np.array(side, dtype=float).T for side in (policy, reference)
+    )
+    rates = []
+    for ours in map(list, combinations(range(len(policy)), 3)):
+        best = [i for i in ours if select[i] == select[ours].max()]
+        for theirs in map(list, combinations(range(len(reference)), 2)):
+            worst = [j for j in theirs if other_select[j] == other_select[theirs].min()]
+            gaps = np.sign(judge[best][:, None] - other_judge[worst])
+            rates.append((1 + gaps.mean()) / 2)
+    found = expected_win_rate(select, judge, other_select, other_judge, "bon(3)", "won(2)")
+    assert found == pytest.approx(np.mean(rates))
+
+
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=4, max_size=6), st.integers(1, 3))
 def test_best_of_n_against_another_response_by_enumeration(pairs, n):
     select, judge = np.array(pairs, dtype=float).T

@@ -34,6 +34,10 @@ Ties = Annotated[
     Literal["half", "weak", "strict"],
     tyro.conf.arg(help="Share of a rollout with an equal reward that counts as beaten: 1/2, 1 or 0."),
 ]
+Opponent = Annotated[
+    str | None,
+    tyro.conf.arg(metavar="T", help="Procedure of the reference where it differs, such as none: one sample."),
+]
 LeaveOneOut = Annotated[bool, tyro.conf.arg(help="Leave out the rollout with the response's own sample_id.")]
 
 
@@ -74,13 +78,14 @@ def winrate(
     /,
     *,
     procedure: Procedures,
+    opponent: Opponent = None,
     select: Selector = "reward",
     level: Level = 0.95,
     resamples: Resamples = 2000,
     seed: Seed = 0,
     format: Format = "json",
 ) -> int:
-    """Win rate of a policy against the reference, the same procedure on both sides.
+    """Win rate of a policy against the reference, the same procedure on both sides (or see --opponent).
 
     Exact over all subsets of the samples; both tables need prompt_id, reward and judge. The procedure
     selects by --select, the winner is decided by judge. The interval resamples prompts.
@@ -92,12 +97,16 @@ def winrate(
     require_values(procedure=procedure)
     check_interval(level, resamples, seed)
     targets = [parse_procedure(text) for text in procedure]
-    sides = paired_scores(policy, reference, select=select, procedures=targets)
+    other = None if opponent is None else parse_procedure(opponent)
+    opponents = None if other is None else [other]
+    sides = paired_scores(policy, reference, select=select, procedures=targets, opponents=opponents)
     rows = []
     for target in targets:
-        win_rates = win_rate_by_prompt(*sides, target)
+        win_rates = win_rate_by_prompt(*sides, target, other)
         rows.append(
-            {"procedure": target.text, "select": select, "win_rate": float(np.mean(win_rates))}
+            {"procedure": target.text}
+            | ({} if other is None else {"opponent": other.text})
+            | {"select": select, "win_rate": float(np.mean(win_rates))}
             | _interval(win_rates, level, resamples, seed)
         )
     print_rows(rows, format)

@@ -140,6 +140,7 @@ def expected_win_rate(
     reference_select: ArrayLike,
     reference_judge: ArrayLike,
     procedure: str | Procedure,
+    opponent: str | Procedure | None = None,
 ) -> float:
     """Return one prompt's win rate through a procedure, over all size-n subsets on both sides.
 
@@ -150,7 +151,9 @@ def expected_win_rate(
     reference_select, reference_judge : array-like, shape (k,)
         The same for the reference policy's samples.
     procedure : str or Procedure
-        Applied to both sides.
+        Applied to the policy's samples.
+    opponent : str or Procedure, optional
+        Applied to the reference's; by default the same.
 
     Returns
     -------
@@ -172,14 +175,19 @@ def expected_win_rate(
     0.75
     >>> expected_win_rate([1.0, 3.0], [1.0, 3.0], [0.0, 2.0], [0.0, 2.0], "bon(2)")
     1.0
+    >>> expected_win_rate([1.0, 3.0], [1.0, 3.0], [0.0, 4.0], [0.0, 4.0], "bon(2)", "none")
+    0.5
     """
     sides = [
         _side(policy_select, policy_judge, "policy"),
         _side(reference_select, reference_judge, "reference"),
     ]
-    procedure = parse_procedure(procedure)
+    procedures = [parse_procedure(procedure), parse_procedure(procedure if opponent is None else opponent)]
     reference = np.sort(sides[1][0])
-    weights = [selection_weights(select, procedure, _quantiles(select, reference)) for select, _ in sides]
+    weights = [
+        selection_weights(select, each, _quantiles(select, reference))
+        for (select, _), each in zip(sides, procedures, strict=True)
+    ]
     return weighted_win_rate(sides[0][1], weights[0], sides[1][1], weights[1])
 
 
@@ -202,6 +210,7 @@ def win_rate_by_prompt(
     reference_select: Sequence[ArrayLike],
     reference_judge: Sequence[ArrayLike],
     procedure: str | Procedure,
+    opponent: str | Procedure | None = None,
 ) -> NDArray[np.float64]:
     """Return the win rate of each prompt; the arguments hold one array a prompt, in the same order.
 
@@ -210,6 +219,8 @@ def win_rate_by_prompt(
     policy_select, policy_judge, reference_select, reference_judge : sequences of P array-likes
         As in `expected_win_rate`; lengths may vary by prompt.
     procedure : str or Procedure
+    opponent : str or Procedure, optional
+        The reference's; by default the same.
 
     Returns
     -------
@@ -231,8 +242,8 @@ def win_rate_by_prompt(
         raise InputError(
             f"all four columns need the same number of prompts, at least 1, got {sorted(counts)}"
         )
-    procedure = parse_procedure(procedure)
-    return np.array([expected_win_rate(*row, procedure) for row in zip(*columns, strict=True)])
+    procedures = [parse_procedure(procedure), parse_procedure(procedure if opponent is None else opponent)]
+    return np.array([expected_win_rate(*row, *procedures) for row in zip(*columns, strict=True)])
 
 
 def best_of_n_win_rate(select: ArrayLike, judge: ArrayLike, n: int) -> float:

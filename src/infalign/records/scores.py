@@ -169,7 +169,12 @@ def pooled_scores(path: str | Path, true_reward: str = "judge") -> tuple[list[np
 
 
 def paired_scores(
-    policy: str | Path, reference: str | Path, *, select: str, procedures: Sequence[Procedure]
+    policy: str | Path,
+    reference: str | Path,
+    *,
+    select: str,
+    procedures: Sequence[Procedure],
+    opponents: Sequence[Procedure] | None = None,
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """Read a policy's and the reference's scores, prompt by prompt in the same order.
 
@@ -178,6 +183,7 @@ def paired_scores(
     policy, reference : Parquet files with prompt_id, reward and judge.
     select : "reward" or "judge", the column a procedure selects by.
     procedures : what will be applied; each side needs as many samples as the largest asks for.
+    opponents : what will be applied to the reference instead.
 
     Returns
     -------
@@ -190,10 +196,11 @@ def paired_scores(
     """
     ours, theirs = (read_scores(path, ["reward", "judge"]) for path in (policy, reference))
     check_same_prompts(ours, theirs, (policy, reference))
-    for frame, path in ((ours, policy), (theirs, reference)):
-        for procedure in procedures:
+    opponents = procedures if opponents is None else opponents
+    for frame, path, applied in ((ours, policy, procedures), (theirs, reference, opponents)):
+        for procedure in applied:
             check_rollouts(frame, min_samples(procedure), procedure.text, path)
-    if any(procedure.name != "none" for procedure in procedures):
+    if any(procedure.name != "none" for procedure in [*procedures, *opponents]):
         both = pl.concat(
             [frame.select("prompt_id", pl.col(select).cast(pl.Float64)) for frame in (ours, theirs)]
         )
