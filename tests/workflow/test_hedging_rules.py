@@ -74,7 +74,7 @@ def test_the_hedging_run_can_be_planned():
     assert done.returncode == 0, done.stderr
     planned = dict(re.findall(r"^(\w+)\s+(\d+)$", done.stdout, flags=re.MULTILINE))
     assert {rule: planned[rule] for rule in ("sample_pool", "train_proxy", "score_pool", "hedge_pools")} == {
-        "sample_pool": "1", "train_proxy": "2", "score_pool": "3", "hedge_pools": "1",
+        "sample_pool": "3", "train_proxy": "4", "score_pool": "7", "hedge_pools": "1",
     }  # fmt: skip
 
 
