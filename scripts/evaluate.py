@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from infalign.records.command import run_command
 from infalign.records.config import read_config, task_folder
-from infalign.records.judgements import JUDGEMENT_SCHEMA, judged_metrics
+from infalign.records.judgements import JUDGEMENT_SCHEMA, READ, judged_metrics
 from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA, policy_metrics
 from infalign.records.sweep import conditions, policies, policy_folder, policy_sets
 from infalign.records.tables import read_manifest, read_table, write_table
@@ -38,11 +38,7 @@ def evaluate(
     """
     run = read_config(config)
     frontier = read_table(offline, ["task", "transform", "procedure", "select", "scorer", "kl", "win_rate"])
-    judged = (
-        read_table(judgements, list(JUDGEMENT_SCHEMA))
-        if judgements
-        else pl.DataFrame(schema=JUDGEMENT_SCHEMA)
-    )
+    judged = read_table(judgements, READ) if judgements else pl.DataFrame(schema=JUDGEMENT_SCHEMA)
     cases = [
         (policy, case) for policy in policies(run) for case in policy_sets(run.tasks[policy.task]).items()
     ]

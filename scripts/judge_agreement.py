@@ -4,7 +4,7 @@ from pathlib import Path
 
 from infalign.records.command import run_command
 from infalign.records.config import Evaluation, parse_block
-from infalign.records.judgements import JUDGEMENT_SCHEMA, agreement_table, verdict_table
+from infalign.records.judgements import READ, agreement_table, verdict_table
 from infalign.records.tables import read_table, write_table
 
 
@@ -19,7 +19,7 @@ def judge_agreement(judgements: Path, /, *, evaluation: str, verdicts: Path, out
     out : table of agreement to write.
     """
     settings = parse_block(Evaluation, evaluation)
-    table = read_table(judgements, list(JUDGEMENT_SCHEMA))
+    table = read_table(judgements, READ)
     facts = {"level": settings.level, "resamples": settings.resamples, "seed": settings.seed}
     write_table(verdict_table(table, settings), verdicts, facts)
     write_table(agreement_table(table, settings), out, facts)

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,54 +76,73 @@ def question_hash(judge: LanguageJudge, question: str) -> str:
 
 
 class ReplyCache:
-    """Replies in an SQLite file, each safe as soon as it is kept; several jobs may use one file.
+    """Replies in a file of JSON lines, each in the file as soon as it is kept; use it in a `with` block.
 
     Parameters
     ----------
-    path : of the file; made with its folder if it is not there.
+    path : of the file; made with its folder if it is not there. Several jobs may add to one file.
 
     Raises
     ------
     InputError
-        The file holds something else.
+        The file cannot be read or written.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._reporting():
-            self.connection = sqlite3.connect(self.path, timeout=LONGEST_WAIT)
-            self.connection.execute(
-                "CREATE TABLE IF NOT EXISTS replies (question TEXT PRIMARY KEY, reply TEXT, finish TEXT)"
-            )
 
     def __enter__(self) -> ReplyCache:
+        with self._reporting():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, "a+b", buffering=0)
+            self._end_last_line()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.connection.close()
+        self._file.close()
+
+    def _end_last_line(self) -> None:
+        """A job that was killed may have left half a line; the next reply must not be added to it."""
+        if self._file.seek(0, os.SEEK_END):
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
 
     def replies(self) -> dict[str, Reply]:
-        """Return every reply by its question's hash."""
+        """Return every reply by its question's hash; lines cut short by a crash are passed over and said."""
         with self._reporting():
-            rows = self.connection.execute("SELECT question, reply, finish FROM replies").fetchall()
-        return {question: Reply(text, finish) for question, text, finish in rows}
+            self._file.seek(0)
+            lines = self._file.read().decode(errors="replace").splitlines()
+        read = [found for line in lines if (found := _read_line(line))]
+        if len(read) < len(lines):
+            logging.warning("%s: %d broken lines passed over", self.path, len(lines) - len(read))
+        return dict(read)
 
     def keep(self, question: str, reply: Reply) -> None:
         """Add the reply to a question, given by its hash."""
-        row = (question, reply.text, reply.finish)
-        with self._reporting(), self.connection:
-            self.connection.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", row)
+        row = {"question": question, "reply": reply.text, "finish": reply.finish}
+        line = (json.dumps(row) + "\n").encode()
+        with self._reporting():
+            if self._file.write(line) != len(line):
+                raise OSError("the disk took a part of it only")
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except OSError as error:
             raise InputError(
-                f"{self.path}: replies cannot be kept there ({error}); free some disk or, if it is no file of replies, "
-                "move it away: its questions are asked anew"
+                f"{self.path}: replies cannot be kept there ({error}); free some disk, or move what is there away"
             ) from error
+
+
+def _read_line(line: str) -> tuple[str, Reply] | None:
+    """A question's hash and its reply; None for half a line."""
+    try:
+        row = json.loads(line)
+        return row["question"], Reply(row["reply"], row["finish"])
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def ask(judge: LanguageJudge, questions: Iterable[str], cache: ReplyCache) -> dict[str, Reply]:

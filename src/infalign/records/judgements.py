@@ -30,6 +30,7 @@ VALUES = {"win": 1.0, "tie": 0.5, "loss": 0.0}  # for the policy; an unparsed re
 VERDICTS = (*VALUES, "unparsed")
 CASE = ("task", "policy", "procedure")
 PAIR = (*CASE, "prompt_id", "pair")
+READ = (*PAIR, "scorer", "order", "verdict")  # what a reader of judgements needs
 PICKED = ("sample_id", "response", "reward", "judge", "gold", "n_tokens")
 
 JUDGEMENT_SCHEMA = {

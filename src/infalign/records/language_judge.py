@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from infalign.errors import InputError
 from infalign.mathematics.procedures import Procedure, parse_procedure
@@ -60,10 +60,9 @@ class LanguageJudge(BaseModel):
     )
     concurrency: Count = Field(4, description="questions asked at once")
 
-    @field_validator("server")
-    @classmethod
-    def _is_an_address(cls, server: str) -> str:
-        parts = urlsplit(server)
+    @model_validator(mode="after")  # of the whole block: a message on one field would show what it holds
+    def _server_is_an_address(self) -> LanguageJudge:
+        parts = urlsplit(self.server)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("server must be an address such as http://127.0.0.1:8000/v1")
         if parts.username or parts.password or parts.query or parts.fragment:
@@ -71,7 +70,7 @@ class LanguageJudge(BaseModel):
                 "server must have no key, query or fragment in it, since it is recorded; give the key as the "
                 "environment variable OPENAI_API_KEY"
             )
-        return server
+        return self
 
     @field_validator("prompt")
     @classmethod
@@ -237,8 +236,8 @@ def cache_name(judge: LanguageJudge) -> str:
     Examples
     --------
     >>> cache_name(LanguageJudge(server="http://127.0.0.1:8000/v1", model="org/Model 7B"))
-    'org-Model-7B-5a619fdf.sqlite'
+    'org-Model-7B-5a619fdf.jsonl'
     """
     asked = repr((judge.server.rstrip("/"), judge.model, judge.max_tokens, judge.temperature))
     digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
-    return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', judge.model).strip('-.')}-{digest}.sqlite"
+    return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', judge.model).strip('-.')}-{digest}.jsonl"
