@@ -22,6 +22,8 @@ from infalign.records.config import (
     task_folder,
 )
 from infalign.records.disk import check_disk
+from infalign.records.judgements import judged_policies
+from infalign.records.language_judge import cache_name, read_prompt
 from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash
@@ -49,6 +51,7 @@ try:
     CONFIG = parse_config(config)
     check_data(CONFIG)
     POLICIES = policies(CONFIG)
+    JUDGED = judged_policies(CONFIG)
     check_disk(CONFIG, POLICIES, "results")
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
@@ -87,6 +90,7 @@ include: "workflow/rules/models.smk"
 include: "workflow/rules/rollouts.smk"
 include: "workflow/rules/policies.smk"
 include: "workflow/rules/theory.smk"
+include: "workflow/rules/judging.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/hedging.smk"
 include: "workflow/rules/estimation.smk"

@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
+import polars as pl
+
 from infalign.presentation.pareto import BUDGET, Resampling, compare_methods
 from infalign.presentation.report import methods_html
 from infalign.records.command import run_command
 from infalign.records.config import read_config
+from infalign.records.judgements import LANGUAGE_MODEL
 from infalign.records.metrics import main_condition
 from infalign.records.tables import read_table, write_atomically, write_table
 
 
 def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
     """Write methods.parquet and methods.html into the run's folder.
+
+    A language model's win rates are left out: it may have judged other prompts of one policy than of another.
 
     Parameters
     ----------
@@ -23,7 +28,9 @@ def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
     goals = {task: goal.transform for task, goal in config.goals.items()}
     methods = compare_methods(
         *(
-            main_condition(read_table(run / f"{name}.parquet"), config)
+            main_condition(read_table(run / f"{name}.parquet"), config).filter(
+                pl.col("scorer") != LANGUAGE_MODEL
+            )
             for name in ("metrics", "prompt_metrics")
         ),
         goals,

@@ -6,6 +6,7 @@ import polars as pl
 
 from infalign.mathematics.procedures import parse_procedure
 from infalign.presentation import figures, hedging, variational
+from infalign.presentation.language_judge import figure_judge_agreement, figure_language_model_judge
 from infalign.presentation.poisoning import figure_poisoning
 from infalign.presentation.temperature import figure_temperatures
 from infalign.records.command import run_command
@@ -30,6 +31,7 @@ OF_ONE_TABLE = {
     "regimes": (hedging.figure_regimes, "regimes"),
     "poisson_tilt": (hedging.figure_poisson_tilt, "poisson_tilt"),
     "poisoning": (figure_poisoning, "poisoning"),
+    "judge_agreement": (figure_judge_agreement, "agreement"),
 }
 
 
@@ -51,6 +53,9 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
         figure = draw(read_table(run / f"{table}.parquet"))
     elif name == "gold":
         figure = figures.figure_gold(pl.read_parquet(run / "gold.parquet"))
+    elif name == "language_model_judge":
+        tables = [read_table(run / f"{table}.parquet") for table in ("ideal", "verdicts")]
+        figure = figure_language_model_judge(main_table("metrics", config, run), *tables)
     elif name == "overview":
         goals = [(task, goal.procedure) for task, goal in config.goals.items()]
         figure = figures.figure_overview(main_table("metrics", config, run), goals)

@@ -51,6 +51,7 @@ def claim_tables(config: Config, run: Path, tasks: Path) -> Tables:
     names += ["hedges", "prompt_hedges", "extrema", "poisson_tilt"] if config.hedging else []
     names += ["estimation"] if config.estimation else []
     names += ["prompt_poisoning"] if config.poisoning else []
+    names += ["agreement"] if config.judge else []
     found = {name: read_table(run / f"{name}.parquet") for name in names}
     scores = {
         task: read_table(

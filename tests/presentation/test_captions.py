@@ -29,6 +29,8 @@ KINDS = {
     "estimation": "How many rollouts estimate F",
     "log_distribution": "Estimates of log F",
     "poisoning": "Poisoned rewards",
+    "language_model_judge": "A language model as judge",
+    "judge_agreement": "Agreement of the judges",
 }
 
 

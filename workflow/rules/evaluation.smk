@@ -16,6 +16,7 @@ rule evaluate:
         references=REFERENCE_SCORES,
         config=rules.record_config.output,
         offline=rules.collect_offline.output,
+        judgements=JUDGEMENTS if CONFIG.judge else [],
     output:
         metrics=f"{RUN}/metrics.parquet",
         prompts=f"{RUN}/prompt_metrics.parquet",
@@ -25,10 +26,11 @@ rule evaluate:
         "../../envs/cpu.yaml"
     params:
         tasks=SHARED,
+        judgements=f"--judgements {JUDGEMENTS}" if CONFIG.judge else "",
         code=code_hash("scripts/evaluate.py"),
     shell:
         "python scripts/evaluate.py {input.config} --offline {input.offline} --tasks {params.tasks}"
-        " --out {output.metrics} --prompts-out {output.prompts} 2> {log}"
+        " {params.judgements} --out {output.metrics} --prompts-out {output.prompts} 2> {log}"
 
 
 rule evaluate_best_of_n:

@@ -48,6 +48,17 @@ FIGURE_TABLES = {
     },
     **({name: [table] for name, table in ESTIMATION_TABLES.items()} if CONFIG.estimation else {}),
     **({"poisoning": [POISONING_TABLES["poisoning"]]} if CONFIG.poisoning else {}),
+    **(
+        {
+            "language_model_judge": [
+                *(f"{RUN}/{name}.parquet" for name in ("metrics", "ideal")),
+                JUDGING_TABLES["verdicts"],
+            ],
+            "judge_agreement": [JUDGING_TABLES["agreement"]],
+        }
+        if CONFIG.judge
+        else {}
+    ),
 }
 FIGURES = expand(f"{RUN}/figures/{{figure}}.{{format}}", figure=FIGURE_TABLES, format=["svg", "png"])
 

@@ -14,6 +14,7 @@ rule judge_claims:
         bounds=rules.best_of_n_bounds.output,
         estimation=ESTIMATION_TABLES["estimation"] if CONFIG.estimation else [],
         poisoning=POISONING_TABLES["prompt_poisoning"] if CONFIG.poisoning else [],
+        agreement=JUDGING_TABLES["agreement"] if CONFIG.judge else [],
         training=expand(f"{SHARED}/{{at}}/training.parquet", at=POLICY_AT),
         scores=expand(f"{SHARED}/{{task}}/scores/train.parquet", task=TASKS),
     output:

@@ -21,6 +21,7 @@ from infalign.errors import InputError
 from infalign.mathematics.calibration import parse_calibrator
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.transforms import parse_transform
+from infalign.records.language_judge import LanguageJudge, judge_problems
 from infalign.records.methods import METHODS, BONDSettings, MethodSettings, PairSettings, Strength
 
 Positive = Annotated[float, Field(gt=0)]
@@ -717,6 +718,7 @@ class Config(Block):
     hedging: list[HedgedPool] = Field([], description="default: nothing is hedged")
     estimation: Estimation | None = Field(None, description="default: not measured")
     poisoning: Poisoning | None = Field(None, description="default: not run")
+    judge: LanguageJudge | None = Field(None, description="default: no language model is asked")
 
     @model_validator(mode="before")
     @classmethod
@@ -865,6 +867,13 @@ class Config(Block):
             for name in self.poisoning.phrases
             if name not in self.poisoning.tasks
         ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _responses_can_be_judged(self) -> Config:
+        problems = judge_problems(self.judge, self.tasks, self.goals) if self.judge else []
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -30,6 +30,12 @@ from infalign.presentation.measures.hedging import (
     hedge_gain,
     poisson_gap,
 )
+from infalign.presentation.measures.language_judge import (
+    JudgeKappa,
+    PromptedDifference,
+    judge_kappa,
+    prompted_difference,
+)
 from infalign.presentation.measures.poisoning import (
     PoisonedDrop,
     PoisonedLead,
@@ -92,6 +98,8 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "bound_slack": bound_slack,
     "poisoned_lead": poisoned_lead,
     "poisoned_drop": poisoned_drop,
+    "prompted_difference": prompted_difference,
+    "judge_kappa": judge_kappa,
     "not_run": not_run,
 }
 
@@ -116,6 +124,8 @@ Measure = Annotated[
     | BoundSlack
     | PoisonedLead
     | PoisonedDrop
+    | PromptedDifference
+    | JudgeKappa
     | NotRun,
     Field(discriminator="kind"),
 ]
