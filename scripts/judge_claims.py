@@ -48,6 +48,7 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
 def claim_tables(config: Config, run: Path, tasks: Path) -> Tables:
     """Read what claims are computed from; what the run does not make is left out."""
     names = ["ideal", "offline", "metrics", "prompt_metrics", "best_of_n", "bounds"]
+    names += ["multitask", "change_of_variables"]
     names += ["hedges", "prompt_hedges", "extrema", "poisson_tilt"] if config.hedging else []
     names += ["estimation"] if config.estimation else []
     names += ["prompt_poisoning"] if config.poisoning else []

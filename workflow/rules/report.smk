@@ -12,6 +12,7 @@ rule judge_claims:
         hedging=list(HEDGING_TABLES.values()) if CONFIG.hedging else [],
         best_of_n=rules.evaluate_best_of_n.output,
         bounds=rules.best_of_n_bounds.output,
+        multitask=rules.multitask.output,
         estimation=ESTIMATION_TABLES["estimation"] if CONFIG.estimation else [],
         poisoning=POISONING_TABLES["prompt_poisoning"] if CONFIG.poisoning else [],
         training=expand(f"{SHARED}/{{at}}/training.parquet", at=POLICY_AT),

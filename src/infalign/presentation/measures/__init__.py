@@ -30,6 +30,14 @@ from infalign.presentation.measures.hedging import (
     hedge_gain,
     poisson_gap,
 )
+from infalign.presentation.measures.multitask import (
+    CarriedLead,
+    MultitaskGap,
+    MultitaskReward,
+    carried_lead,
+    multitask_gap,
+    multitask_reward,
+)
 from infalign.presentation.measures.poisoning import (
     PoisonedDrop,
     PoisonedLead,
@@ -92,6 +100,9 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "bound_slack": bound_slack,
     "poisoned_lead": poisoned_lead,
     "poisoned_drop": poisoned_drop,
+    "multitask_gap": multitask_gap,
+    "multitask_reward": multitask_reward,
+    "carried_lead": carried_lead,
     "not_run": not_run,
 }
 
@@ -116,6 +127,9 @@ Measure = Annotated[
     | BoundSlack
     | PoisonedLead
     | PoisonedDrop
+    | MultitaskGap
+    | MultitaskReward
+    | CarriedLead
     | NotRun,
     Field(discriminator="kind"),
 ]

@@ -40,6 +40,7 @@ class Tables:
         those above are of each task's main one.
     best_of_n : best-of-N of the reference's own responses, by condition and prompt.
     prompt_poisoning : accuracy of reward models trained on poisoned pairs, by prompt.
+    multitask, change_of_variables : tables of that name, of the multi-task theorem and of the remark after it.
     """
 
     ideal: pl.DataFrame | None = None
@@ -58,6 +59,8 @@ class Tables:
     bounds: pl.DataFrame | None = None
     seconds: pl.DataFrame | None = None
     prompt_poisoning: pl.DataFrame | None = None
+    multitask: pl.DataFrame | None = None
+    change_of_variables: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
