@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 
@@ -22,9 +23,17 @@ from infalign.records.config import (
     task_folder,
 )
 from infalign.records.disk import check_disk
+from infalign.records.judge_sizes import (
+    OWN_JUDGE,
+    REWARD_MODEL,
+    judge_folder,
+    score_tables,
+    sized_judges,
+)
 from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash
+from infalign.records.seeds import several_seeds
 from infalign.records.sweep import (
     conditions,
     policies,
@@ -91,6 +100,8 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/hedging.smk"
 include: "workflow/rules/estimation.smk"
 include: "workflow/rules/poisoning.smk"
+include: "workflow/rules/judge_strength.smk"
+include: "workflow/rules/exponents.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

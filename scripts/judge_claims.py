@@ -52,6 +52,8 @@ def claim_tables(config: Config, run: Path, tasks: Path) -> Tables:
     names += ["hedges", "prompt_hedges", "extrema", "poisson_tilt"] if config.hedging else []
     names += ["estimation"] if config.estimation else []
     names += ["prompt_poisoning"] if config.poisoning else []
+    names += ["prompt_judges"] if config.judge_strength else []
+    names += ["best_exponents"] if config.exponents else []
     found = {name: read_table(run / f"{name}.parquet") for name in names}
     scores = {
         task: read_table(

@@ -15,6 +15,8 @@ rule judge_claims:
         multitask=rules.multitask.output,
         estimation=ESTIMATION_TABLES["estimation"] if CONFIG.estimation else [],
         poisoning=POISONING_TABLES["prompt_poisoning"] if CONFIG.poisoning else [],
+        judges=JUDGE_TABLES["prompt_judges"] if CONFIG.judge_strength else [],
+        exponents=EXPONENT_TABLES["best_exponents"] if CONFIG.exponents else [],
         training=expand(f"{SHARED}/{{at}}/training.parquet", at=POLICY_AT),
         scores=expand(f"{SHARED}/{{task}}/scores/train.parquet", task=TASKS),
     output:

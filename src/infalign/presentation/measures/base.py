@@ -40,6 +40,8 @@ class Tables:
         those above are of each task's main one.
     best_of_n : best-of-N of the reference's own responses, by condition and prompt.
     prompt_poisoning : accuracy of reward models trained on poisoned pairs, by prompt.
+    best_exponents : table of that name, the best exponential transform for each N.
+    prompt_judges : win rates of the main comparison under several judges, by prompt.
     multitask, change_of_variables : tables of that name, of the multi-task theorem and of the remark after it.
     """
 
@@ -59,6 +61,8 @@ class Tables:
     bounds: pl.DataFrame | None = None
     seconds: pl.DataFrame | None = None
     prompt_poisoning: pl.DataFrame | None = None
+    best_exponents: pl.DataFrame | None = None
+    prompt_judges: pl.DataFrame | None = None
     multitask: pl.DataFrame | None = None
     change_of_variables: pl.DataFrame | None = None
 
