@@ -26,6 +26,7 @@ from infalign.records.disk import check_disk
 from infalign.records.judge_sizes import (
     OWN_JUDGE,
     REWARD_MODEL,
+    check_judges,
     judge_folder,
     score_tables,
     sized_judges,
@@ -58,6 +59,7 @@ try:
     CONFIG = parse_config(config)
     check_data(CONFIG)
     POLICIES = policies(CONFIG)
+    check_judges(CONFIG)
     check_disk(CONFIG, POLICIES, "results")
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)

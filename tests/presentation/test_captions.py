@@ -29,6 +29,9 @@ KINDS = {
     "estimation": "How many rollouts estimate F",
     "log_distribution": "Estimates of log F",
     "poisoning": "Poisoned rewards",
+    "judge_strength": "Judges of several sizes",
+    "seeds": "Seeds of training",
+    "exponents": "Exponents",
 }
 
 

@@ -83,7 +83,7 @@ def best_exponent(procedure: str, kl: float, largest: float) -> BestExponent:
     --------
     >>> best = best_exponent("bon(4)", 0.5, 100)
     >>> round(best.t, 1), round(best.win_rate, 4), best.at_bound
-    (12.6, 0.8723, False)
+    (12.6, 0.8727, False)
     >>> best_exponent("none", 0.5, 100).t
     0.0
     """

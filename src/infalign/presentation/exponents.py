@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 from infalign.mathematics.statistics import value_at_kl
 from infalign.mathematics.transforms import parse_transform
@@ -30,6 +30,7 @@ BEST_SCHEMA = {
     **dict.fromkeys(("enough", "identity_win_rate", "t10_win_rate", "optimal_win_rate"), pl.Float64),
 }
 PAPER_T = (5, 10)
+TICKS = (-100, -40, -10, -5, 0, 5, 10, 40, 100)
 
 
 def exponent_of(transform: str) -> float | None:
@@ -133,11 +134,14 @@ def _draw_exponents(axis: Axes, rows: pl.DataFrame, chosen: dict) -> None:
     low, high = (trained[name].fill_null(np.nan) for name in ("ci_low", "ci_high"))
     axis.vlines(trained["t"], low, high, color=VERMILION, linewidth=0.9)
     axis.plot(trained["t"], trained["win_rate"], color=VERMILION, marker="s", markersize=4, linestyle="none")
-    axis.plot(chosen["t"], chosen["win_rate"], color=BLACK, marker="*", markersize=9, linestyle="none")
+    axis.plot(chosen["t"], chosen["win_rate"], color=BLACK, marker="*", markersize=9, clip_on=False)
     sign = -1 if procedure_is_worst(chosen["procedure"]) else 1
     for t in PAPER_T:
         axis.axvline(sign * t, color=GREY, linewidth=0.7, linestyle=":")
-    axis.set_xscale("symlog", linthresh=5)
+    axis.set_xscale("asinh", linear_width=5)
+    shown = [t for t in TICKS if rows["t"].min() <= t <= rows["t"].max()]  # type: ignore[operator]
+    axis.set_xticks(shown, [f"{t}" for t in shown])
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
 
 

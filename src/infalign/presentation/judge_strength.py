@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from infalign.mathematics.statistics import (
     Curve,
@@ -236,6 +237,8 @@ JUDGE_LOOKS = {
     GOLD: (GREEN, "*", "gold reward"),
 }
 
+SHIFTS = {LEAKED: 1.08, REWARD_MODEL: 0.93}  # judges of one size stand side by side
+
 
 def figure_judge_strength(
     strengths: pl.DataFrame, policies: pl.DataFrame, goals: Mapping[str, str]
@@ -274,10 +277,14 @@ def _draw_differences(axis: Axes, rows: pl.DataFrame) -> None:
             axis.axhline(100 * row["difference"], color=color, linewidth=1.0)
             axis.axhspan(*(ends or [0, 0]), color=color, alpha=0.12, linewidth=0)
             continue
-        axis.vlines(row["n_parameters"], *(ends or [np.nan, np.nan]), color=color, linewidth=0.9)
-        axis.plot(row["n_parameters"], 100 * row["difference"], color=color, marker=marker, linestyle="none")
+        place = row["n_parameters"] * SHIFTS.get(row["kind"], 1.0)
+        axis.vlines(place, *(ends or [np.nan, np.nan]), color=color, linewidth=0.9)
+        axis.plot(place, 100 * row["difference"], color=color, marker=marker, linestyle="none")
     axis.axhline(0, color=GREY, linewidth=0.9, linestyle=":")
     axis.set_xscale("log")
+    sizes = rows.filter(kind="independent")["n_parameters"].unique().sort()
+    axis.set_xticks(sizes, [f"{size:.2g}" if size >= 1e6 else f"{size / 1e3:.0f}k" for size in sizes])
+    axis.xaxis.set_minor_locator(NullLocator())
     first = rows.row(0, named=True)
     axis.set(xlabel="Parameters of the judge")
     axis.set_ylabel(f"{first['a']} less {first['b']}\nat KL {first['kl']:g} (points)")

@@ -21,6 +21,7 @@ from infalign.records.sweep import Policy, conditions, policies, policy_folder, 
 OWN_JUDGE, REWARD_MODEL, LEAKED, GOLD = "judge", "reward_model", "leaked", "gold"
 REFERENCE = "reference"
 WIDEST = 64  # steps of the width that are tried: 64 × 2 × heads
+FARTHEST = 1.5  # factor from the parameters asked for; small models have few widths
 
 
 class SizedJudge(NamedTuple):
@@ -56,7 +57,7 @@ def resized(shape: FromConfig, vocabulary_size: int, wanted: float) -> FromConfi
     Raises
     ------
     InputError
-        No width in steps of 2 × n_heads comes within a quarter of them.
+        No width in steps of 2 × n_heads comes within a factor of 1.5 of them.
 
     Examples
     --------
@@ -72,7 +73,7 @@ def resized(shape: FromConfig, vocabulary_size: int, wanted: float) -> FromConfi
     ]
     gaps = [abs(np.log(n_parameters(one, vocabulary_size) / wanted)) for one in shapes]
     nearest = int(np.argmin(gaps))
-    if gaps[nearest] > np.log(1.25):
+    if gaps[nearest] > np.log(FARTHEST):
         found = n_parameters(shapes[nearest], vocabulary_size)
         raise InputError(
             f"judge_strength.sizes: no width has about {wanted:,.0f} parameters (nearest: {found:,}); use another"
@@ -145,3 +146,10 @@ def score_tables(config: Config, task: str) -> dict[str, str]:
         policy.slug: f"{policy_folder(config, policy)}/scores/{samples}.parquet"
         for policy in judged_policies(config, task)
     }
+
+
+def check_judges(config: Config) -> None:
+    """Raise InputError if the block `judge_strength` asks for what is not there: a size, or policies to compare."""
+    for task in config.judge_strength.tasks if config.judge_strength else ():
+        sized_judges(config, task)
+        judged_policies(config, task)
