@@ -129,7 +129,7 @@ def figure_seeds(seeds: pl.DataFrame) -> Figure:
         for axis, (task, procedure) in zip(axes, panels, strict=False):
             _draw_leads(axis, leads.filter(task=task, procedure=procedure))
             axis.set_title(f"{task}, {procedure_name(procedure)}")
-            axis.set_xlabel(f"Win rate less {leads['less'][0]}, KL {leads['kl'][0]:g} (points)")
+            axis.set_xlabel(f"Win rate less {leads['less'][0]},\nat KL {leads['kl'][0]:g} (points)")
         for axis in axes[len(panels) :]:
             axis.remove()
         looks = ((GREY, "o", "one seed"), (BLUE, "s", "all seeds, bootstrap over prompts"))
@@ -146,7 +146,7 @@ def _draw_leads(axis: Axes, rows: pl.DataFrame) -> None:
     for place, name in enumerate(names):
         part = rows.filter(series=name)
         single = part.drop_nulls(["seed", "estimate"])
-        heights = place - 0.3 + 0.12 * np.arange(single.height)
+        heights = place + np.linspace(-0.34, -0.06, single.height)
         _bars(axis, heights, single, ("ci_low", "ci_high"), GREY)
         axis.plot(100 * single["estimate"], heights, color=GREY, marker="o", markersize=4, linestyle="none")
         together = part.filter(pl.col("seed").is_null()).drop_nulls("estimate")
