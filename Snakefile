@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 
@@ -24,9 +25,18 @@ from infalign.records.config import (
 from infalign.records.disk import check_disk
 from infalign.records.judgements import judged_policies
 from infalign.records.language_judge import cache_name, read_prompt
+from infalign.records.judge_sizes import (
+    OWN_JUDGE,
+    REWARD_MODEL,
+    check_judges,
+    judge_folder,
+    score_tables,
+    sized_judges,
+)
 from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash
+from infalign.records.seeds import several_seeds
 from infalign.records.sweep import (
     conditions,
     policies,
@@ -52,6 +62,7 @@ try:
     check_data(CONFIG)
     POLICIES = policies(CONFIG)
     JUDGED = judged_policies(CONFIG)
+    check_judges(CONFIG)
     check_disk(CONFIG, POLICIES, "results")
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
@@ -95,6 +106,8 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/hedging.smk"
 include: "workflow/rules/estimation.smk"
 include: "workflow/rules/poisoning.smk"
+include: "workflow/rules/judge_strength.smk"
+include: "workflow/rules/exponents.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

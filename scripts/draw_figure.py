@@ -6,8 +6,11 @@ import polars as pl
 
 from infalign.mathematics.procedures import parse_procedure
 from infalign.presentation import figures, hedging, variational
+from infalign.presentation.exponents import figure_exponents
+from infalign.presentation.judge_strength import figure_judge_strength
 from infalign.presentation.language_judge import figure_judge_agreement, figure_language_model_judge
 from infalign.presentation.poisoning import figure_poisoning
+from infalign.presentation.seeds import figure_seeds
 from infalign.presentation.temperature import figure_temperatures
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config, task_folder
@@ -32,6 +35,7 @@ OF_ONE_TABLE = {
     "poisson_tilt": (hedging.figure_poisson_tilt, "poisson_tilt"),
     "poisoning": (figure_poisoning, "poisoning"),
     "judge_agreement": (figure_judge_agreement, "agreement"),
+    "seeds": (figure_seeds, "seeds"),
 }
 
 
@@ -51,6 +55,12 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
     elif name in OF_ONE_TABLE:
         draw, table = OF_ONE_TABLE[name]
         figure = draw(read_table(run / f"{table}.parquet"))
+    elif name == "exponents":
+        tables = [read_table(run / f"{table}.parquet") for table in ("exponents", "best_exponents")]
+        figure = figure_exponents(*tables)
+    elif name == "judge_strength":
+        tables = [read_table(run / f"{table}.parquet") for table in ("judge_strength", "judge_policies")]
+        figure = figure_judge_strength(*tables, {task: goal.procedure for task, goal in config.goals.items()})
     elif name == "gold":
         figure = figures.figure_gold(pl.read_parquet(run / "gold.parquet"))
     elif name == "language_model_judge":

@@ -48,10 +48,13 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
 def claim_tables(config: Config, run: Path, tasks: Path) -> Tables:
     """Read what claims are computed from; what the run does not make is left out."""
     names = ["ideal", "offline", "metrics", "prompt_metrics", "best_of_n", "bounds"]
+    names += ["multitask", "change_of_variables"]
     names += ["hedges", "prompt_hedges", "extrema", "poisson_tilt"] if config.hedging else []
     names += ["estimation"] if config.estimation else []
     names += ["prompt_poisoning"] if config.poisoning else []
     names += ["agreement"] if config.judge else []
+    names += ["prompt_judges"] if config.judge_strength else []
+    names += ["best_exponents"] if config.exponents else []
     found = {name: read_table(run / f"{name}.parquet") for name in names}
     scores = {
         task: read_table(

@@ -31,6 +31,9 @@ KINDS = {
     "poisoning": "Poisoned rewards",
     "language_model_judge": "A language model as judge",
     "judge_agreement": "Agreement of the judges",
+    "judge_strength": "Judges of several sizes",
+    "seeds": "Seeds of training",
+    "exponents": "Exponents",
 }
 
 

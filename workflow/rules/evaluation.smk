@@ -48,3 +48,21 @@ rule evaluate_best_of_n:
         code=code_hash("scripts/evaluate_best_of_n.py"),
     shell:
         "python scripts/evaluate_best_of_n.py {input.config} --tasks {params.tasks} --out {output} 2> {log}"
+
+
+rule compare_seeds:
+    input:
+        config=rules.record_config.output,
+        metrics=rules.evaluate.output.metrics,
+        prompts=rules.evaluate.output.prompts,
+    output:
+        f"{RUN}/seeds.parquet",
+    log:
+        f"logs/{CONFIG.run}/compare_seeds.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        run=RUN,
+        code=code_hash("scripts/compare_seeds.py"),
+    shell:
+        "python scripts/compare_seeds.py {params.run} 2> {log}"

@@ -59,6 +59,17 @@ FIGURE_TABLES = {
         if CONFIG.judge
         else {}
     ),
+    **({"exponents": list(EXPONENT_TABLES.values())} if CONFIG.exponents else {}),
+    **(
+        {"seeds": [f"{RUN}/seeds.parquet"]}
+        if any(several_seeds(POLICIES, name) for name in FOLDER_OF)
+        else {}
+    ),
+    **(
+        {"judge_strength": [JUDGE_TABLES[name] for name in ("judge_strength", "judge_policies")]}
+        if CONFIG.judge_strength
+        else {}
+    ),
 }
 FIGURES = expand(f"{RUN}/figures/{{figure}}.{{format}}", figure=FIGURE_TABLES, format=["svg", "png"])
 

@@ -12,9 +12,12 @@ rule judge_claims:
         hedging=list(HEDGING_TABLES.values()) if CONFIG.hedging else [],
         best_of_n=rules.evaluate_best_of_n.output,
         bounds=rules.best_of_n_bounds.output,
+        multitask=rules.multitask.output,
         estimation=ESTIMATION_TABLES["estimation"] if CONFIG.estimation else [],
         poisoning=POISONING_TABLES["prompt_poisoning"] if CONFIG.poisoning else [],
         agreement=JUDGING_TABLES["agreement"] if CONFIG.judge else [],
+        judges=JUDGE_TABLES["prompt_judges"] if CONFIG.judge_strength else [],
+        exponents=EXPONENT_TABLES["best_exponents"] if CONFIG.exponents else [],
         training=expand(f"{SHARED}/{{at}}/training.parquet", at=POLICY_AT),
         scores=expand(f"{SHARED}/{{task}}/scores/train.parquet", task=TASKS),
     output:

@@ -23,6 +23,7 @@ from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.transforms import parse_transform
 from infalign.records.language_judge import LanguageJudge, judge_problems
 from infalign.records.methods import METHODS, BONDSettings, MethodSettings, PairSettings, Strength
+from infalign.records.studies import Exponents, JudgeStrength
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -354,6 +355,12 @@ class Task(Block):
     judge: PreferenceModel
     rollouts: Rollouts
     samples: Samples = Samples()
+
+    @property
+    def reward_shape(self) -> FromConfig | None:
+        """Shape of the reward model where it is trained from scratch or from such a reference."""
+        base = self.reward_model.base
+        return self.reference.base.from_config if base.reference else base.from_config
 
     @model_validator(mode="after")
     def _vocabulary_is_known(self) -> Task:
@@ -719,6 +726,8 @@ class Config(Block):
     estimation: Estimation | None = Field(None, description="default: not measured")
     poisoning: Poisoning | None = Field(None, description="default: not run")
     judge: LanguageJudge | None = Field(None, description="default: no language model is asked")
+    judge_strength: JudgeStrength | None = Field(None, description="default: not run")
+    exponents: Exponents | None = Field(None, description="default: not computed")
 
     @model_validator(mode="before")
     @classmethod
@@ -876,6 +885,45 @@ class Config(Block):
         problems = judge_problems(self.judge, self.tasks, self.goals) if self.judge else []
         if problems:
             raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _judges_have_sizes(self) -> Config:
+        names = self.judge_strength.tasks if self.judge_strength else []
+        problems = [problem for name in names for problem in self._judge_problems(name)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _judge_problems(self, name: str) -> list[str]:
+        """Why judges of other sizes cannot be trained for a task."""
+        if name not in self.tasks:
+            return [f"judge_strength.tasks: unknown task {name!r}; the tasks are {', '.join(self.tasks)}"]
+        task, problems = self.tasks[name], []
+        if task.corpus.teaches != "preferences":
+            problems.append(f"judge_strength.tasks: the corpus of task {name} has no pairs; remove {name}")
+        if task.judge.base.from_config is None or task.reward_shape is None:
+            problems.append(
+                f"judge_strength.tasks: judge and reward model of task {name} must be trained from scratch "
+                f"(base: from_config), so that a size can be chosen; remove {name}"
+            )
+        return problems
+
+    @model_validator(mode="after")
+    def _exponents_have_their_draws(self) -> Config:
+        if self.exponents is None:
+            return self
+        absent = [n for n in self.exponents.n if n not in self.evaluation.n]
+        if absent:
+            raise ValueError(
+                f"exponents.n: {absent[0]} is not one of evaluation.n, so that no policy is measured there; add it"
+            )
+        for name, goal in self.goals.items():
+            if parse_procedure(goal.procedure).name not in ("bon", "won"):
+                raise ValueError(
+                    f"exponents: the goal of task {name} must be bon(n) or won(n), got {goal.procedure}; change "
+                    f"goals.{name}.procedure or remove exponents"
+                )
         return self
 
     def _poisoning_problems(self, name: str) -> list[str]:

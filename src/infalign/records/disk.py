@@ -8,10 +8,12 @@ from pathlib import Path
 
 from infalign.errors import InputError
 from infalign.records.config import Base, Config, Task
+from infalign.records.judge_sizes import judged_policies, sized_judges
 from infalign.records.sweep import Policy, conditions, policy_folder, policy_sets
 
 BYTES_PER_TOKEN = 12  # text, token and share of the scores of a stored response, compressed
 BYTES_PER_WEIGHT = 4  # float32 safetensors
+BYTES_PER_SCORE = 16  # a number, and its share of the keys
 CHECKPOINT_COPIES = 4  # a policy in training: weights, two Adam moments, the value head and the reference
 FIXED_BYTES = 50_000_000  # data, figures, report, logs
 
@@ -33,6 +35,7 @@ def needed_bytes(config: Config, policies: Sequence[Policy], results: str | Path
         + _hedging_bytes(config, results)
         + _estimation_bytes(config, results)
         + _poisoning_bytes(config, results)
+        + _judge_strength_bytes(config, results)
         + sum(tasks[name] for name in {policy.task for policy in todo})
         + sum(per_policy)
     )
@@ -104,6 +107,19 @@ def _poisoning_bytes(config: Config, results: str | Path) -> int:
         n_pairs = config.poisoning.n_pairs or getattr(task.corpus, "n_pairs", 0)
         tokens += n_pairs * config.poisoning.n_rollouts * task.rollouts.max_new_tokens
     return tokens * BYTES_PER_TOKEN
+
+
+def _judge_strength_bytes(config: Config, results: str | Path) -> int:
+    """The judges themselves, and a score a response and judge."""
+    if config.judge_strength is None or (Path(results) / config.run / "judge_strength.parquet").exists():
+        return 0
+    total = 0
+    for name in config.judge_strength.tasks:
+        task, judges = config.tasks[name], sized_judges(config, name)
+        total += sum(_base_bytes(task, judge.settings.base) for judge in judges.values())
+        responses = task.rollouts.n_rollouts + len(judged_policies(config, name)) * task.samples.n_samples
+        total += BYTES_PER_SCORE * (len(judges) + 2) * task.corpus.n_evaluation_prompts * responses
+    return total
 
 
 def _policy_bytes(task: Task) -> int:

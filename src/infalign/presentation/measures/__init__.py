@@ -8,6 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from infalign.presentation.measures.base import Bootstrap, Measured, Strict, Tables
+from infalign.presentation.measures.exponents import (
+    ExponentGrowth,
+    ExponentLead,
+    exponent_growth,
+    exponent_lead,
+)
 from infalign.presentation.measures.frontiers import (
     CalibrationError,
     CurveDifference,
@@ -30,11 +36,25 @@ from infalign.presentation.measures.hedging import (
     hedge_gain,
     poisson_gap,
 )
+from infalign.presentation.measures.judges import (
+    JudgedDifference,
+    JudgeExcess,
+    judge_excess,
+    judged_difference,
+)
 from infalign.presentation.measures.language_judge import (
     JudgeKappa,
     PromptedDifference,
     judge_kappa,
     prompted_difference,
+)
+from infalign.presentation.measures.multitask import (
+    CarriedLead,
+    MultitaskGap,
+    MultitaskReward,
+    carried_lead,
+    multitask_gap,
+    multitask_reward,
 )
 from infalign.presentation.measures.poisoning import (
     PoisonedDrop,
@@ -42,6 +62,7 @@ from infalign.presentation.measures.poisoning import (
     poisoned_drop,
     poisoned_lead,
 )
+from infalign.presentation.measures.seeds import EverySeed, every_seed
 from infalign.presentation.measures.temperature import (
     TemperatureDifference,
     TemperatureDrop,
@@ -100,6 +121,14 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "poisoned_drop": poisoned_drop,
     "prompted_difference": prompted_difference,
     "judge_kappa": judge_kappa,
+    "multitask_gap": multitask_gap,
+    "multitask_reward": multitask_reward,
+    "carried_lead": carried_lead,
+    "judged_difference": judged_difference,
+    "judge_excess": judge_excess,
+    "every_seed": every_seed,
+    "exponent_lead": exponent_lead,
+    "exponent_growth": exponent_growth,
     "not_run": not_run,
 }
 
@@ -126,6 +155,14 @@ Measure = Annotated[
     | PoisonedDrop
     | PromptedDifference
     | JudgeKappa
+    | MultitaskGap
+    | MultitaskReward
+    | CarriedLead
+    | JudgedDifference
+    | JudgeExcess
+    | EverySeed
+    | ExponentLead
+    | ExponentGrowth
     | NotRun,
     Field(discriminator="kind"),
 ]

@@ -41,6 +41,9 @@ class Tables:
     best_of_n : best-of-N of the reference's own responses, by condition and prompt.
     prompt_poisoning : accuracy of reward models trained on poisoned pairs, by prompt.
     agreement : how far a language model, the trained judge and the gold reward agree.
+    best_exponents : table of that name, the best exponential transform for each N.
+    prompt_judges : win rates of the main comparison under several judges, by prompt.
+    multitask, change_of_variables : tables of that name, of the multi-task theorem and of the remark after it.
     """
 
     ideal: pl.DataFrame | None = None
@@ -60,6 +63,10 @@ class Tables:
     seconds: pl.DataFrame | None = None
     prompt_poisoning: pl.DataFrame | None = None
     agreement: pl.DataFrame | None = None
+    best_exponents: pl.DataFrame | None = None
+    prompt_judges: pl.DataFrame | None = None
+    multitask: pl.DataFrame | None = None
+    change_of_variables: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
