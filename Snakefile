@@ -100,6 +100,7 @@ localrules:
     theory,
     figures,
     claims,
+    ablations,
 
 
 rule all:
@@ -127,3 +128,13 @@ rule claims:
     input:
         rules.judge_claims.output,
         rules.collect_examples.output,
+
+
+rule ablations:
+    log:
+        "logs/ablations.log",
+    conda:
+        "envs/cpu.yaml"
+    threads: workflow.cores
+    shell:
+        "snakemake --cores {threads} --configfile config/ablations.yaml --nolock 2>&1 | tee {log}"
