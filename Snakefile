@@ -11,6 +11,7 @@ from snakemake.utils import min_version
 from infalign.errors import InputError
 from infalign.records.config import (
     GOLD_SOURCES,
+    calibration_sampling,
     check_data,
     estimation_sampling,
     parse_config,
@@ -91,6 +92,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/hedging.smk"
 include: "workflow/rules/estimation.smk"
 include: "workflow/rules/poisoning.smk"
+include: "workflow/rules/calibration.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
@@ -128,6 +130,7 @@ rule claims:
     input:
         rules.judge_claims.output,
         rules.collect_examples.output,
+        rules.calibration_costs.output if CONFIG.calibration else [],
 
 
 rule ablations:

@@ -51,6 +51,7 @@ def claim_tables(config: Config, run: Path, tasks: Path) -> Tables:
     names += ["hedges", "prompt_hedges", "extrema", "poisson_tilt"] if config.hedging else []
     names += ["estimation"] if config.estimation else []
     names += ["prompt_poisoning"] if config.poisoning else []
+    names += ["prompt_calibration_error", "prompt_calibration_frontier"] if config.calibration else []
     found = {name: read_table(run / f"{name}.parquet") for name in names}
     scores = {
         task: read_table(

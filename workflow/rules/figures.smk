@@ -48,6 +48,16 @@ FIGURE_TABLES = {
     },
     **({name: [table] for name, table in ESTIMATION_TABLES.items()} if CONFIG.estimation else {}),
     **({"poisoning": [POISONING_TABLES["poisoning"]]} if CONFIG.poisoning else {}),
+    **(
+        {
+            f"calibration_{kind}_{name}": [*CALIBRATION_TABLES.values(), f"{RUN}/metrics.parquet"]
+            for kind in ("rollouts", "anchors")
+            for name in FOLDER_OF
+        }
+        if CONFIG.calibration
+        else {}
+    ),
+    **({"kl_estimators": [KL_ESTIMATORS]} if CONFIG.kl_estimators else {}),
 }
 FIGURES = expand(f"{RUN}/figures/{{figure}}.{{format}}", figure=FIGURE_TABLES, format=["svg", "png"])
 

@@ -14,6 +14,7 @@ rule judge_claims:
         bounds=rules.best_of_n_bounds.output,
         estimation=ESTIMATION_TABLES["estimation"] if CONFIG.estimation else [],
         poisoning=POISONING_TABLES["prompt_poisoning"] if CONFIG.poisoning else [],
+        calibration=list(CALIBRATION_TABLES.values()) if CONFIG.calibration else [],
         training=expand(f"{SHARED}/{{at}}/training.parquet", at=POLICY_AT),
         scores=expand(f"{SHARED}/{{task}}/scores/train.parquet", task=TASKS),
     output:
@@ -77,6 +78,7 @@ rule collect_examples:
 rule report:
     input:
         figures=FIGURES,
+        costs=rules.calibration_costs.output if CONFIG.calibration else [],
         claims=rules.judge_claims.output,
         examples=rules.collect_examples.output,
         config=rules.record_config.output,

@@ -21,6 +21,7 @@ from infalign.errors import InputError
 from infalign.mathematics.calibration import parse_calibrator
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.transforms import parse_transform
+from infalign.records.calibration import Calibration
 from infalign.records.methods import METHODS, BONDSettings, MethodSettings, PairSettings, Strength
 
 Positive = Annotated[float, Field(gt=0)]
@@ -717,6 +718,10 @@ class Config(Block):
     hedging: list[HedgedPool] = Field([], description="default: nothing is hedged")
     estimation: Estimation | None = Field(None, description="default: not measured")
     poisoning: Poisoning | None = Field(None, description="default: not run")
+    calibration: Calibration | None = Field(
+        None, description="calibration from few rollouts and few anchors; default: not measured"
+    )
+    kl_estimators: bool = Field(False, description="whether three estimates of each policy's KL are compared")
 
     @model_validator(mode="before")
     @classmethod
@@ -856,6 +861,26 @@ class Config(Block):
         return self
 
     @model_validator(mode="after")
+    def _calibration_has_its_rollouts(self) -> Config:
+        if self.calibration is None:
+            return self
+        problems, most = [], max(self.calibration.rollouts)
+        for name, task in self.tasks.items():
+            available = task.rollouts.n_rollouts
+            if most > available:
+                problems.append(
+                    f"calibration.rollouts must be at most {available} (tasks.{name}.rollouts.n_rollouts), got {most}"
+                )
+            goal = self.goals.get(name)
+            if goal is not None and goal.transform == "raw":
+                problems.append(
+                    f"goals.{name}.transform: raw is not calibrated; give a transform or leave calibration out"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
     def _poisoned_tasks_have_pairs(self) -> Config:
         if self.poisoning is None:
             return self
@@ -985,6 +1010,13 @@ def pool_sampling(task: Task, pool: HedgedPool) -> Rollouts:
 def estimation_sampling(task: Task, estimation: Estimation) -> Rollouts:
     """How the reference is sampled for the estimation error: as for the rollouts, but oftener."""
     return task.rollouts.model_copy(update={"n_rollouts": estimation.n_rollouts})
+
+
+def calibration_sampling(task: Task, calibration: Calibration) -> Rollouts:
+    """How the reference is sampled to measure calibrations: as for the main condition, `n_measured` a prompt."""
+    return task.rollouts.model_copy(
+        update={"n_rollouts": calibration.n_measured, "temperature": task.samples.temperatures[0]}
+    )
 
 
 def poisoning_sampling(task: Task, poisoning: Poisoning) -> Rollouts:

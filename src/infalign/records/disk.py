@@ -33,6 +33,7 @@ def needed_bytes(config: Config, policies: Sequence[Policy], results: str | Path
         + _hedging_bytes(config, results)
         + _estimation_bytes(config, results)
         + _poisoning_bytes(config, results)
+        + _calibration_bytes(config, results)
         + sum(tasks[name] for name in {policy.task for policy in todo})
         + sum(per_policy)
     )
@@ -104,6 +105,16 @@ def _poisoning_bytes(config: Config, results: str | Path) -> int:
         n_pairs = config.poisoning.n_pairs or getattr(task.corpus, "n_pairs", 0)
         tokens += n_pairs * config.poisoning.n_rollouts * task.rollouts.max_new_tokens
     return tokens * BYTES_PER_TOKEN
+
+
+def _calibration_bytes(config: Config, results: str | Path) -> int:
+    """Responses on which calibrations are measured, and their scores."""
+    if config.calibration is None or (Path(results) / config.run / "calibration_error.parquet").exists():
+        return 0
+    tokens = [
+        task.corpus.n_evaluation_prompts * task.rollouts.max_new_tokens for task in config.tasks.values()
+    ]
+    return 2 * sum(tokens) * config.calibration.n_measured * BYTES_PER_TOKEN
 
 
 def _policy_bytes(task: Task) -> int:

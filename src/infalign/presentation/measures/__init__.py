@@ -8,6 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from infalign.presentation.measures.base import Bootstrap, Measured, Strict, Tables
+from infalign.presentation.measures.calibration import (
+    CalibrationDifference,
+    CalibrationSaturation,
+    calibration_difference,
+    calibration_saturation,
+)
 from infalign.presentation.measures.frontiers import (
     CalibrationError,
     CurveDifference,
@@ -92,6 +98,8 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "bound_slack": bound_slack,
     "poisoned_lead": poisoned_lead,
     "poisoned_drop": poisoned_drop,
+    "calibration_difference": calibration_difference,
+    "calibration_saturation": calibration_saturation,
     "not_run": not_run,
 }
 
@@ -116,6 +124,8 @@ Measure = Annotated[
     | BoundSlack
     | PoisonedLead
     | PoisonedDrop
+    | CalibrationDifference
+    | CalibrationSaturation
     | NotRun,
     Field(discriminator="kind"),
 ]

@@ -40,6 +40,7 @@ class Tables:
         those above are of each task's main one.
     best_of_n : best-of-N of the reference's own responses, by condition and prompt.
     prompt_poisoning : accuracy of reward models trained on poisoned pairs, by prompt.
+    prompt_calibration_error, prompt_calibration_frontier : errors and offline win rates of calibrations, by prompt.
     """
 
     ideal: pl.DataFrame | None = None
@@ -58,6 +59,8 @@ class Tables:
     bounds: pl.DataFrame | None = None
     seconds: pl.DataFrame | None = None
     prompt_poisoning: pl.DataFrame | None = None
+    prompt_calibration_error: pl.DataFrame | None = None
+    prompt_calibration_frontier: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
