@@ -29,6 +29,9 @@ KINDS = {
     "estimation": "How many rollouts estimate F",
     "log_distribution": "Estimates of log F",
     "poisoning": "Poisoned rewards",
+    "calibration_rollouts_helpful": "Calibration from few rollouts, task helpful",
+    "calibration_anchors_helpful": "Calibration with few anchors, task helpful",
+    "kl_estimators": "Three estimates of the KL",
 }
 
 
@@ -48,6 +51,9 @@ def test_captions_name_the_selector():
     assert "selects by the judge" in render("figure.rst", "scaling_by_judge")
 
 
-@pytest.mark.parametrize("name", ["claims.rst", "metrics.rst", "methods.rst", "examples.rst", "workflow.rst"])
+@pytest.mark.parametrize(
+    "name",
+    ["claims.rst", "metrics.rst", "methods.rst", "examples.rst", "calibration_costs.rst", "workflow.rst"],
+)
 def test_tables_and_workflow_have_captions(name):
     assert len(render(name)) > 200

@@ -119,5 +119,5 @@ def _of_calibration(rows: pl.DataFrame, item: CalibrationMeasure, reward: Calibr
         rows = rows.filter(transform=item.transform)
     if reward.calibrator is not None:
         most = rows["n_rollouts"].max() if reward.n_rollouts is None else reward.n_rollouts
-        rows = rows.filter(pl.col("n_rollouts") == most)
+        rows = rows.filter(pl.col("n_rollouts").eq_missing(pl.lit(most, pl.Int64)))
     return rows.sort("prompt_id")
