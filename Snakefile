@@ -138,6 +138,6 @@ rule ablations:
         "logs/ablations.log",
     conda:
         "envs/cpu.yaml"
-    threads: workflow.cores
+    threads: lambda w: workflow.cores
     shell:
         "snakemake --cores {threads} --configfile config/ablations.yaml --nolock 2>&1 | tee {log}"
