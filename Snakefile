@@ -12,6 +12,7 @@ from snakemake.utils import min_version
 from infalign.errors import InputError
 from infalign.records.config import (
     GOLD_SOURCES,
+    calibration_sampling,
     check_data,
     estimation_sampling,
     parse_config,
@@ -108,6 +109,7 @@ include: "workflow/rules/estimation.smk"
 include: "workflow/rules/poisoning.smk"
 include: "workflow/rules/judge_strength.smk"
 include: "workflow/rules/exponents.smk"
+include: "workflow/rules/calibration.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
@@ -117,6 +119,7 @@ localrules:
     theory,
     figures,
     claims,
+    ablations,
 
 
 rule all:
@@ -144,3 +147,14 @@ rule claims:
     input:
         rules.judge_claims.output,
         rules.collect_examples.output,
+        rules.calibration_costs.output if CONFIG.calibration else [],
+
+
+rule ablations:
+    log:
+        "logs/ablations.log",
+    conda:
+        "envs/cpu.yaml"
+    threads: lambda w: workflow.cores
+    shell:
+        "snakemake --cores {threads} --configfile config/ablations.yaml --nolock 2>&1 | tee {log}"

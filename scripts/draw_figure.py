@@ -6,18 +6,21 @@ import polars as pl
 
 from infalign.mathematics.procedures import parse_procedure
 from infalign.presentation import figures, hedging, variational
+from infalign.presentation.calibration import figure_calibration_quality
 from infalign.presentation.exponents import figure_exponents
 from infalign.presentation.judge_strength import figure_judge_strength
+from infalign.presentation.kl_estimators import figure_kl_estimators
 from infalign.presentation.language_judge import figure_judge_agreement, figure_language_model_judge
 from infalign.presentation.poisoning import figure_poisoning
 from infalign.presentation.seeds import figure_seeds
 from infalign.presentation.temperature import figure_temperatures
+from infalign.records.calibration_tables import calibrations
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config, task_folder
 from infalign.records.methods import VBoNSettings
 from infalign.records.metrics import main_condition
 from infalign.records.sweep import conditions, policies, with_varied_rollouts
-from infalign.records.tables import read_table
+from infalign.records.tables import measured_seconds, read_table
 
 TASK_FIGURES = (
     "calibration",
@@ -36,7 +39,9 @@ OF_ONE_TABLE = {
     "poisoning": (figure_poisoning, "poisoning"),
     "judge_agreement": (figure_judge_agreement, "agreement"),
     "seeds": (figure_seeds, "seeds"),
+    "kl_estimators": (figure_kl_estimators, "kl_estimators"),
 }
+CALIBRATION_FIGURES = ("calibration_rollouts", "calibration_anchors")  # their names go on with the task's
 
 
 def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
@@ -50,7 +55,10 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
     """
     config = read_config(run / "config.json")
     kind, _, task = name.partition("_")
-    if kind in TASK_FIGURES and task in config.tasks:
+    quality = next((start for start in CALIBRATION_FIGURES if name.startswith(f"{start}_")), None)
+    if quality is not None and config.calibration is not None:
+        figure = calibration_quality_figure(quality, name.removeprefix(f"{quality}_"), config, run)
+    elif kind in TASK_FIGURES and task in config.tasks:
         figure = task_figure(kind, task, config, run, tasks / task_folder(config, task))
     elif name in OF_ONE_TABLE:
         draw, table = OF_ONE_TABLE[name]
@@ -108,9 +116,21 @@ def task_figure(kind: str, task: str, config: Config, run: Path, folder: Path):
     return figures.figure_front(metrics, best_of_n, task, methods=forms, title=title)
 
 
-def measured_seconds(path: Path) -> float:
-    """Read the seconds that Snakemake measured of a job."""
-    return float(pl.read_csv(path, separator="\t")["s"][0])
+def calibration_quality_figure(name: str, task: str, config: Config, run: Path):
+    """Draw the calibrations of a task; `name` says what differs, calibration_rollouts or calibration_anchors."""
+    assert config.calibration is not None
+    n_rollouts = config.tasks[task].rollouts.n_rollouts
+    kind = name.removeprefix("calibration_")
+    kept = config.calibration.model_copy(update={"anchors" if kind == "rollouts" else "rollouts": []})
+    tables = ("calibration_error", "prompt_calibration_error", "calibration_frontier")
+    return figure_calibration_quality(
+        *(read_table(run / f"{table}.parquet") for table in tables),
+        main_table("metrics", config, run),
+        task=task,
+        goal=(config.goals[task].transform, config.goals[task].procedure),
+        cases=calibrations(kept, n_rollouts),
+        by_rollouts=kind == "rollouts",
+    )
 
 
 def comparison_figure(name: str, config: Config, run: Path):

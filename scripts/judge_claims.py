@@ -55,6 +55,7 @@ def claim_tables(config: Config, run: Path, tasks: Path) -> Tables:
     names += ["agreement"] if config.judge else []
     names += ["prompt_judges"] if config.judge_strength else []
     names += ["best_exponents"] if config.exponents else []
+    names += ["prompt_calibration_error", "prompt_calibration_frontier"] if config.calibration else []
     found = {name: read_table(run / f"{name}.parquet") for name in names}
     scores = {
         task: read_table(

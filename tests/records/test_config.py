@@ -10,6 +10,7 @@ import yaml
 from infalign.errors import InputError
 from infalign.records.config import (
     Config,
+    calibration_sampling,
     check_data,
     estimation_sampling,
     parse_config,
@@ -599,3 +600,55 @@ def test_poisoned_pairs_have_the_papers_phrases_and_rollouts_of_their_own(smoke,
     more = needed_bytes(config, [], tmp_path) - needed_bytes(without, [], tmp_path)
     assert more == 2 * 50 * 4 * 24 * BYTES_PER_TOKEN
     assert task_folder(config, "helpful") == task_folder(without, "helpful")
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (
+            {"rollouts": [1, 17]},
+            "calibration.rollouts must be at most 16 (tasks.helpful.rollouts.n_rollouts), got 17",
+        ),
+        (
+            {"rollouts": [1], "anchors": [0]},
+            "calibration.anchors.0: Input should be greater than or equal to 1",
+        ),
+        ({"rollouts": [3, 3]}, "calibration.rollouts: 3 is listed twice; remove one"),
+    ],
+)
+def test_a_calibration_that_cannot_be(smoke, block, message):
+    smoke["calibration"] = block
+    assert message in refused(smoke)
+
+
+def test_the_raw_reward_as_a_goal_is_not_calibrated(smoke):
+    smoke["calibration"] = {"rollouts": [1]}
+    smoke["goals"]["harmless"]["transform"] = "raw"
+    assert "goals.harmless.transform: raw is not calibrated" in refused(smoke)
+
+
+def test_calibration_is_measured_on_responses_of_the_main_condition_and_counts_their_disk(smoke, tmp_path):
+    smoke["calibration"] = {"rollouts": [1], "n_measured": 50}
+    smoke["tasks"]["helpful"]["samples"]["temperatures"] = [0.5, 1.0]
+    config = parse_config(smoke)
+    sampling = calibration_sampling(config.tasks["helpful"], config.calibration)
+    assert (sampling.n_rollouts, sampling.temperature) == (50, 0.5)
+    without = parse_config({key: value for key, value in smoke.items() if key != "calibration"})
+    more = needed_bytes(config, [], tmp_path) - needed_bytes(without, [], tmp_path)
+    assert more == 2 * (8 + 8) * 50 * 24 * BYTES_PER_TOKEN
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "smoke" / "calibration_error.parquet").touch()
+    assert needed_bytes(config, [], tmp_path) == needed_bytes(without, [], tmp_path)
+
+
+def test_the_ablations_share_all_that_the_default_makes():
+    default, run = (
+        parse_config(yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()))
+        for name in ("default", "ablations")
+    )
+    assert [task_folder(default, name) for name in default.tasks] == [
+        task_folder(run, name) for name in run.tasks
+    ]
+    assert default.goals == run.goals
+    folders = [{policy_folder(config, policy) for policy in policies(config)} for config in (default, run)]
+    assert folders[0] < folders[1]

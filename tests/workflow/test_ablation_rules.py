@@ -1,4 +1,4 @@
-"""Which jobs the blocks `judge_strength` and `exponents`, and several seeds, add to a run; dry runs alone."""
+"""Which jobs the ablations' blocks add to a run, and what the rule of them runs; dry runs alone."""
 
 import re
 
@@ -6,7 +6,10 @@ import pytest
 
 from .conftest import ROOT, copy_of
 
-JOBS = ("train_preference_model", "score_by_judge", "judge_strength", "exponents", "compare_seeds")
+BLOCK = {"rollouts": [1, 3, 16], "anchors": [1, 2], "n_measured": 20}
+FIGURES = {
+    f"calibration_{kind}_{task}" for kind in ("rollouts", "anchors") for task in ("helpful", "harmless")
+}
 
 
 @pytest.fixture
@@ -14,48 +17,27 @@ def fresh(tmp_path):
     return copy_of(ROOT, tmp_path / "project", results=False)
 
 
-def commands(project) -> dict[str, list[str]]:
-    """Planned commands by script, those of training only for judges of other sizes, and the figures."""
-    out = project.snakemake("--dry-run", "--cores", "1", "--printshellcmds").stdout
-    found = {name: re.findall(rf"python scripts/{name}\.py .*", out) for name in JOBS}
-    trained = [line for line in found["train_preference_model"] if "/judges/" in line]
-    drawn = re.findall(r"python scripts/draw_figure\.py (judge_strength|exponents|seeds) ", out)
-    return found | {"train_preference_model": trained, "figures": sorted(drawn)}
+def test_nothing_is_measured_without_the_blocks(fresh):
+    out = fresh.snakemake("--dry-run", "--cores", "1", "--printshellcmds").stdout
+    assert not re.findall(r"scripts/(calibration_\w+|compare_kl_estimators)\.py", out)
+    assert not FIGURES & set(re.findall(r"figures/(\w+)\.svg", out))
 
 
-def test_nothing_of_it_runs_without_its_block(fresh):
-    assert not any(commands(fresh).values())
+def test_each_task_is_sampled_once_more(fresh):
+    fresh.edit_config(lambda values: values.update(calibration=BLOCK, kl_estimators=True))
+    out = fresh.snakemake("--dry-run", "--cores", "1", "--printshellcmds").stdout
+    sampled = re.findall(r"python scripts/sample\.py .*calibration/(\w+)/samples", out)
+    assert sorted(sampled) == ["harmless", "helpful"]
+    lines = re.findall(r"python scripts/sample\.py .*calibration/.*", out)
+    assert all('"n_rollouts": 20' in line and "--seed 5 " in line for line in lines)
+    planned = fresh.planned()
+    assert planned["calibration_quality"] == 2 and planned["collect_calibration"] == 4
+    assert planned["calibration_costs"] == planned["compare_kl_estimators"] == 1
+    assert {*FIGURES, "kl_estimators"} <= set(re.findall(r"figures/(\w+)\.svg", out))
 
 
-def test_blocks_and_seeds_add_their_jobs(fresh):
-    def change(values):
-        values["judge_strength"] = {"tasks": ["helpful"], "sizes": [1, 2]}
-        values["exponents"] = {"n": [2, 4]}
-        seeded = {"tasks": ["harmless"], "method": "ppo", "seeds": [1, 2], "kl": [0.25, 0.75]}
-        values["policies"] += [seeded | {"reward": ["raw", "identity"]}]
-
-    fresh.edit_config(change)
-    found = commands(fresh)
-    assert {name: len(lines) for name, lines in found.items()} == {
-        "train_preference_model": 3, "score_by_judge": 5, "judge_strength": 1, "exponents": 1,
-        "compare_seeds": 1, "figures": 3,
-    }  # fmt: skip
-    splits = sorted(
-        re.search(r"--split (\w+) .*/judges/(\w+)-", line).groups()
-        for line in found["train_preference_model"]
-    )
-    assert splits == [("judge", "1x"), ("judge", "2x"), ("reward", "leaked")]
-    given = [line for line in found["score_by_judge"] if "--column" in line]
-    assert sorted(re.search(r"models/(\w+) .*--column (\w+)", line).groups() for line in given) == [
-        ("judge", "judge"), ("reward_model", "reward"),
-    ]  # fmt: skip
-    for line in found["score_by_judge"]:
-        assert "--names reference ppo-raw-kl0.50-s0 ppo-exp10-k16-kl0.50-s0 --judge" in line
-    assert found["figures"] == ["exponents", "judge_strength", "seeds"]
-
-
-def test_a_task_without_the_main_comparison_ends_with_code_2(fresh):
-    fresh.edit_config(lambda values: values.update(judge_strength={"tasks": ["harmless"]}))
-    done = fresh.snakemake("--dry-run", "--cores", "1", check=False)
-    assert done.returncode == 2
-    assert "task harmless has no ppo policies on exp(-10)" in done.stderr
+def test_the_rule_runs_its_own_configuration_and_is_no_part_of_all(fresh):
+    assert "ablations" not in fresh.planned()
+    out = fresh.snakemake("--dry-run", "--cores", "2", "--printshellcmds", "ablations").stdout
+    (command,) = re.findall(r"snakemake --cores .*", out)
+    assert command.startswith("snakemake --cores 2 --configfile config/ablations.yaml --nolock")

@@ -66,3 +66,25 @@ rule compare_seeds:
         code=code_hash("scripts/compare_seeds.py"),
     shell:
         "python scripts/compare_seeds.py {params.run} 2> {log}"
+
+
+KL_ESTIMATORS = f"{RUN}/kl_estimators.parquet"
+
+
+rule compare_kl_estimators:
+    input:
+        config=rules.record_config.output,
+        policies=[
+            f"{SHARED}/{at}/scores/{next(iter(POLICY_SETS[at.split('/')[0]]))}.parquet" for at in POLICY_AT
+        ],
+    output:
+        KL_ESTIMATORS,
+    log:
+        f"logs/{CONFIG.run}/compare_kl_estimators.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        tasks=SHARED,
+        code=code_hash("scripts/compare_kl_estimators.py"),
+    shell:
+        "python scripts/compare_kl_estimators.py {input.config} --tasks {params.tasks} --out {output} 2> {log}"

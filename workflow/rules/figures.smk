@@ -70,6 +70,16 @@ FIGURE_TABLES = {
         if CONFIG.judge_strength
         else {}
     ),
+    **(
+        {
+            f"calibration_{kind}_{name}": [*CALIBRATION_TABLES.values(), f"{RUN}/metrics.parquet"]
+            for kind in ("rollouts", "anchors")
+            for name in FOLDER_OF
+        }
+        if CONFIG.calibration
+        else {}
+    ),
+    **({"kl_estimators": [KL_ESTIMATORS]} if CONFIG.kl_estimators else {}),
 }
 FIGURES = expand(f"{RUN}/figures/{{figure}}.{{format}}", figure=FIGURE_TABLES, format=["svg", "png"])
 

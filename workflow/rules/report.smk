@@ -18,6 +18,7 @@ rule judge_claims:
         agreement=JUDGING_TABLES["agreement"] if CONFIG.judge else [],
         judges=JUDGE_TABLES["prompt_judges"] if CONFIG.judge_strength else [],
         exponents=EXPONENT_TABLES["best_exponents"] if CONFIG.exponents else [],
+        calibration=list(CALIBRATION_TABLES.values()) if CONFIG.calibration else [],
         training=expand(f"{SHARED}/{{at}}/training.parquet", at=POLICY_AT),
         scores=expand(f"{SHARED}/{{task}}/scores/train.parquet", task=TASKS),
     output:
@@ -81,6 +82,7 @@ rule collect_examples:
 rule report:
     input:
         figures=FIGURES,
+        costs=rules.calibration_costs.output if CONFIG.calibration else [],
         claims=rules.judge_claims.output,
         examples=rules.collect_examples.output,
         config=rules.record_config.output,

@@ -233,6 +233,33 @@ def methods_at_a_glance(methods: pl.DataFrame, task: str, procedure: str) -> pl.
     return rows.group_by("series", maintain_order=True).agg(columns)
 
 
+def costs_html(costs: pl.DataFrame) -> str:
+    """Write what calibration costs, a table per task, as one HTML page.
+
+    Parameters
+    ----------
+    costs : columns of `calibration_tables.COSTS_SCHEMA`.
+
+    Returns
+    -------
+    A page that needs nothing from the network.
+    """
+    tables = []
+    for (task,), part in costs.group_by("task", maintain_order=True):
+        shown = part.select(
+            pl.concat_str(
+                "part",
+                pl.format(", {} a prompt", "n_rollouts").fill_null(""),
+                pl.format(", median of {}", "n_policies").fill_null(""),
+            ).alias("what"),
+            _number("seconds", 1),
+            _number("training_share", 2).alias("of a training"),
+        )
+        table = GT(shown, id=f"costs_{task}")
+        tables.append(table.tab_header(f"Task {task}", "Seconds on this machine").as_raw_html())
+    return _page("What calibration costs", "\n".join(tables))
+
+
 def verdict_counts(claims: pl.DataFrame) -> str:
     """Count the verdicts in a sentence.
 

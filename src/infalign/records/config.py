@@ -21,6 +21,7 @@ from infalign.errors import InputError
 from infalign.mathematics.calibration import parse_calibrator
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.transforms import parse_transform
+from infalign.records.calibration import Calibration
 from infalign.records.language_judge import LanguageJudge, judge_problems
 from infalign.records.methods import METHODS, BONDSettings, MethodSettings, PairSettings, Strength
 from infalign.records.studies import Exponents, JudgeStrength
@@ -728,6 +729,10 @@ class Config(Block):
     judge: LanguageJudge | None = Field(None, description="default: no language model is asked")
     judge_strength: JudgeStrength | None = Field(None, description="default: not run")
     exponents: Exponents | None = Field(None, description="default: not computed")
+    calibration: Calibration | None = Field(
+        None, description="calibration from few rollouts and few anchors; default: not measured"
+    )
+    kl_estimators: bool = Field(False, description="whether three estimates of each policy's KL are compared")
 
     @model_validator(mode="before")
     @classmethod
@@ -864,6 +869,26 @@ class Config(Block):
                 f"estimation.n_prompts must be at most {available} (tasks.{name}.corpus.n_evaluation_prompts), "
                 f"got {wanted}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _calibration_has_its_rollouts(self) -> Config:
+        if self.calibration is None:
+            return self
+        problems, most = [], max(self.calibration.rollouts)
+        for name, task in self.tasks.items():
+            available = task.rollouts.n_rollouts
+            if most > available:
+                problems.append(
+                    f"calibration.rollouts must be at most {available} (tasks.{name}.rollouts.n_rollouts), got {most}"
+                )
+            goal = self.goals.get(name)
+            if goal is not None and goal.transform == "raw":
+                problems.append(
+                    f"goals.{name}.transform: raw is not calibrated; give a transform or leave calibration out"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")
@@ -1042,6 +1067,13 @@ def pool_sampling(task: Task, pool: HedgedPool) -> Rollouts:
 def estimation_sampling(task: Task, estimation: Estimation) -> Rollouts:
     """How the reference is sampled for the estimation error: as for the rollouts, but oftener."""
     return task.rollouts.model_copy(update={"n_rollouts": estimation.n_rollouts})
+
+
+def calibration_sampling(task: Task, calibration: Calibration) -> Rollouts:
+    """How the reference is sampled to measure calibrations: as for the main condition, `n_measured` a prompt."""
+    return task.rollouts.model_copy(
+        update={"n_rollouts": calibration.n_measured, "temperature": task.samples.temperatures[0]}
+    )
 
 
 def poisoning_sampling(task: Task, poisoning: Poisoning) -> Rollouts:

@@ -36,6 +36,7 @@ def needed_bytes(config: Config, policies: Sequence[Policy], results: str | Path
         + _estimation_bytes(config, results)
         + _poisoning_bytes(config, results)
         + _judge_strength_bytes(config, results)
+        + _calibration_bytes(config, results)
         + sum(tasks[name] for name in {policy.task for policy in todo})
         + sum(per_policy)
     )
@@ -120,6 +121,16 @@ def _judge_strength_bytes(config: Config, results: str | Path) -> int:
         responses = task.rollouts.n_rollouts + len(judged_policies(config, name)) * task.samples.n_samples
         total += BYTES_PER_SCORE * (len(judges) + 2) * task.corpus.n_evaluation_prompts * responses
     return total
+
+
+def _calibration_bytes(config: Config, results: str | Path) -> int:
+    """Responses on which calibrations are measured, and their scores."""
+    if config.calibration is None or (Path(results) / config.run / "calibration_error.parquet").exists():
+        return 0
+    tokens = [
+        task.corpus.n_evaluation_prompts * task.rollouts.max_new_tokens for task in config.tasks.values()
+    ]
+    return 2 * sum(tokens) * config.calibration.n_measured * BYTES_PER_TOKEN
 
 
 def _policy_bytes(task: Task) -> int:

@@ -8,6 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from infalign.presentation.measures.base import Bootstrap, Measured, Strict, Tables
+from infalign.presentation.measures.calibration import (
+    CalibrationDifference,
+    CalibrationSaturation,
+    calibration_difference,
+    calibration_saturation,
+)
 from infalign.presentation.measures.exponents import (
     ExponentGrowth,
     ExponentLead,
@@ -129,6 +135,8 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "every_seed": every_seed,
     "exponent_lead": exponent_lead,
     "exponent_growth": exponent_growth,
+    "calibration_difference": calibration_difference,
+    "calibration_saturation": calibration_saturation,
     "not_run": not_run,
 }
 
@@ -163,6 +171,8 @@ Measure = Annotated[
     | EverySeed
     | ExponentLead
     | ExponentGrowth
+    | CalibrationDifference
+    | CalibrationSaturation
     | NotRun,
     Field(discriminator="kind"),
 ]

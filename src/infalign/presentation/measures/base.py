@@ -44,6 +44,7 @@ class Tables:
     best_exponents : table of that name, the best exponential transform for each N.
     prompt_judges : win rates of the main comparison under several judges, by prompt.
     multitask, change_of_variables : tables of that name, of the multi-task theorem and of the remark after it.
+    prompt_calibration_error, prompt_calibration_frontier : errors and offline win rates of calibrations, by prompt.
     """
 
     ideal: pl.DataFrame | None = None
@@ -67,6 +68,8 @@ class Tables:
     prompt_judges: pl.DataFrame | None = None
     multitask: pl.DataFrame | None = None
     change_of_variables: pl.DataFrame | None = None
+    prompt_calibration_error: pl.DataFrame | None = None
+    prompt_calibration_frontier: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
