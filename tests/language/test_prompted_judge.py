@@ -220,6 +220,38 @@ def test_kill_9_loses_no_reply_that_had_come(tmp_path):
     assert len(found) == 3
 
 
+@pytest.mark.parametrize("number_sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_stop_waits_for_what_is_under_way(number_sent, tmp_path):
+    waiting, signalled = threading.Event(), threading.Event()
+
+    def answer(number, body, headers):
+        if number == 2:
+            waiting.set()
+            signalled.wait(30)
+            time.sleep(0.5)  # the answer comes after the signal
+        return completion("A")
+
+    path = tmp_path / "kept.jsonl"
+    with serving(answer) as (server, requests):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, server, str(path)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert waiting.wait(60)
+            process.send_signal(number_sent)
+            signalled.set()
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+        assert f"judge m at {server}: stopped by a signal; what was answered is kept" in said
+        found = asked(server, ["a?", "b?", "c?"], path)
+    assert [body["messages"][0]["content"] for body in requests] == ["a?", "b?", "c?"]
+    assert len(found) == 3
+
+
 def test_half_lines_are_passed_over_and_said(tmp_path, caplog):
     path = tmp_path / "kept.jsonl"
     with ReplyCache(path) as cache:

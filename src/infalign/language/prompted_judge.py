@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ Choice = Literal["first", "second", "tie", "unparsed"]
 CHOICES: dict[str, Choice] = {"A": "first", "B": "second", "TIE": "tie"}
 LAST_LINE = re.compile(r"(?:Verdict: ?)?(A|B|TIE)\.?")
 KEY_VARIABLE = "OPENAI_API_KEY"
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 LONGEST_WAIT = 120.0  # seconds between two tries, at most; a server may ask for that long
 EXCERPT = 300  # characters of a server's answer in a message
 GO_ON = "; what was answered is kept, so run it again to go on from there"
@@ -161,8 +163,8 @@ def ask(judge: LanguageJudge, questions: Iterable[str], cache: ReplyCache) -> di
     Raises
     ------
     InputError
-        The server cannot be reached, is silent, refuses, or answers with something else than a chat completion.
-        No further question is asked then; those under way are awaited and kept.
+        The server cannot be reached, is silent, refuses, or answers with something else than a chat completion, or
+        the process gets SIGINT or SIGTERM. No further question is asked then; those under way are awaited and kept.
     """
     known = cache.replies()
     wanted = {question_hash(judge, text): text for text in questions}
@@ -183,11 +185,23 @@ def ask(judge: LanguageJudge, questions: Iterable[str], cache: ReplyCache) -> di
 async def _ask_all(
     judge: LanguageJudge, missing: Mapping[str, str], keep: Callable[[str, Reply], None]
 ) -> None:
-    """Ask with as many workers as the judge allows; after a failure none begins another question."""
+    """Ask with as many workers as the judge allows; after a failure or a signal none begins another question.
+
+    What is under way is awaited and kept; a second signal does not wait.
+    """
     from openai import AsyncOpenAI  # takes a second to load
 
     pending = iter(tqdm(missing.items(), desc="questions", disable=None))
     failures: list[InputError] = []
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        failures.append(InputError(f"judge {judge.model} at {judge.server}: stopped by a signal{GO_ON}"))
+        for number in STOPPING:
+            loop.remove_signal_handler(number)
+
+    for number in STOPPING:
+        loop.add_signal_handler(number, stop)
 
     async def work(client: AsyncOpenAI) -> None:
         while not failures and (item := next(pending, None)) is not None:
