@@ -27,9 +27,9 @@ from infalign.language.models import (
     new_language_model,
     reward_model_from,
     save_model,
-    train_classifier,
 )
 from infalign.language.scoring import label_accuracy, reward_scores, sequence_rewards
+from infalign.language.supervised import train_classifier
 from infalign.records.config import PreferenceModel
 
 ROOT = Path(__file__).parents[2]

@@ -66,7 +66,7 @@ FIGURE_TABLES = {
         else {}
     ),
     **(
-        {"judge_strength": [JUDGE_TABLES[name] for name in ("judge_strength", "judge_policies")]}
+        {"judge_strength": [STRENGTH_TABLES[name] for name in ("judge_strength", "judge_policies")]}
         if CONFIG.judge_strength
         else {}
     ),

@@ -1,6 +1,6 @@
 """Judges of other sizes, and one trained on the reward model's pairs, for responses that are there already."""
 
-JUDGE_TABLES = {
+STRENGTH_TABLES = {
     name: f"{RUN}/{name}.parquet" for name in ("judge_strength", "judge_policies", "prompt_judges")
 }
 
@@ -87,7 +87,7 @@ if CONFIG.judge_strength:
             ],
             responses=[f"{SHARED}/{path}" for name in SIZED for path in score_tables(CONFIG, name).values()],
         output:
-            **JUDGE_TABLES,
+            **STRENGTH_TABLES,
         log:
             f"logs/{CONFIG.run}/judge_strength.log",
         conda:

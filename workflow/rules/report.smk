@@ -16,7 +16,7 @@ rule judge_claims:
         estimation=ESTIMATION_TABLES["estimation"] if CONFIG.estimation else [],
         poisoning=POISONING_TABLES["prompt_poisoning"] if CONFIG.poisoning else [],
         agreement=JUDGING_TABLES["agreement"] if CONFIG.judge else [],
-        judges=JUDGE_TABLES["prompt_judges"] if CONFIG.judge_strength else [],
+        judges=STRENGTH_TABLES["prompt_judges"] if CONFIG.judge_strength else [],
         exponents=EXPONENT_TABLES["best_exponents"] if CONFIG.exponents else [],
         calibration=list(CALIBRATION_TABLES.values()) if CONFIG.calibration else [],
         training=expand(f"{SHARED}/{{at}}/training.parquet", at=POLICY_AT),
