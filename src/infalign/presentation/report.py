@@ -161,14 +161,15 @@ def examples_markdown(examples: pl.DataFrame) -> str:
 
     Parameters
     ----------
-    examples : table of `temperature.examples`, with prompts.
+    examples : table of `temperature.examples`; a prompt that is null is not shown, and said so.
     """
     parts = ["# Example responses"]
-    keys = ("task", "split", "temperature", "prompt")
-    for (task, split, temperature, prompt), part in examples.group_by(keys, maintain_order=True):
+    keys = ("task", "split", "temperature", "prompt_id", "prompt")
+    for (task, split, temperature, _, prompt), part in examples.group_by(keys, maintain_order=True):
         text = pl.col("response").str.replace_all("\n", " ", literal=True)
         shown = part.select("source", text, _number("reward", 2), _number("judge", 2))
-        parts += [f"## {task}, {split}, temperature {temperature:g}", f"> {str(prompt).strip()}"]
+        said = "Prompt of a data set, not shown." if prompt is None else f"> {str(prompt).strip()}"
+        parts += [f"## {task}, {split}, temperature {temperature:g}", said]
         parts.append(_markdown_table(shown))
     return "\n\n".join(parts) + "\n"
 
