@@ -10,22 +10,9 @@ from dataclasses import asdict
 from snakemake.utils import min_version
 
 from infalign.errors import InputError
-from infalign.records.config import (
-    GOLD_SOURCES,
-    calibration_sampling,
-    check_data,
-    estimation_sampling,
-    parse_config,
-    poisoning_phrase,
-    poisoning_sampling,
-    pool_sampling,
-    settings_json,
-    shared_json,
-    task_folder,
-)
+from infalign.records.config import check_data, parse_config, settings_json, shared_json, task_folder
+from infalign.records.corpus import GOLD_SOURCES
 from infalign.records.disk import check_disk
-from infalign.records.judgements import judged_policies
-from infalign.records.language_judge import cache_name, read_prompt
 from infalign.records.judge_sizes import (
     OWN_JUDGE,
     REWARD_MODEL,
@@ -34,10 +21,19 @@ from infalign.records.judge_sizes import (
     score_tables,
     sized_judges,
 )
+from infalign.records.judgements import judged_policies
+from infalign.records.language_judge import cache_name, read_prompt
 from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash
 from infalign.records.seeds import several_seeds
+from infalign.records.studies import (
+    calibration_sampling,
+    estimation_sampling,
+    poisoning_phrase,
+    poisoning_sampling,
+    pool_sampling,
+)
 from infalign.records.sweep import (
     conditions,
     policies,

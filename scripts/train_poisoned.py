@@ -14,9 +14,10 @@ from infalign.language.poisoning import (
     within_prompts,
 )
 from infalign.records.command import run_command
-from infalign.records.config import PreferenceModel, parse_block
+from infalign.records.config import parse_block
 from infalign.records.poisoning import OUTCOMES_SCHEMA
 from infalign.records.tables import read_table, write_table
+from infalign.records.task import PreferenceModel
 
 PAIRS = ["prompt", "chosen", "rejected", "rejected_prompt", "split"]
 

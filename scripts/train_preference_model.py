@@ -10,9 +10,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from infalign.language import models, supervised
 from infalign.language.scoring import label_accuracy, pair_accuracy
 from infalign.records.command import run_command
-from infalign.records.config import PreferenceModel, parse_block
+from infalign.records.config import parse_block
 from infalign.records.pools import changed_pairs
 from infalign.records.tables import read_table, write_folder
+from infalign.records.task import PreferenceModel
 
 PAIRS = ["prompt", "chosen", "rejected", "split"]
 LABELS = ["prompt", "response", "label", "split"]

@@ -29,8 +29,8 @@ from infalign.language.poisoning import (
 )
 from infalign.language.scoring import pair_accuracy, reward_scores
 from infalign.language.supervised import train_classifier
-from infalign.records.config import Training
 from infalign.records.poisoning import OUTCOMES_SCHEMA, POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
+from infalign.records.task import Training
 
 ROOT = Path(__file__).parents[2]
 PHRASE = "Sure."

@@ -10,14 +10,9 @@ import yaml
 from infalign.errors import InputError
 from infalign.records.config import (
     Config,
-    calibration_sampling,
     check_data,
-    estimation_sampling,
     parse_config,
     parse_config_json,
-    poisoning_phrase,
-    poisoning_sampling,
-    pool_sampling,
     settings_json,
     shared_json,
     task_folder,
@@ -26,6 +21,13 @@ from infalign.records.disk import BYTES_PER_TOKEN, check_disk, needed_bytes
 from infalign.records.methods import METHODS
 from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import proxy_model
+from infalign.records.studies import (
+    calibration_sampling,
+    estimation_sampling,
+    poisoning_phrase,
+    poisoning_sampling,
+    pool_sampling,
+)
 from infalign.records.sweep import (
     conditions,
     policies,
@@ -585,14 +587,17 @@ def test_tasks_that_have_nothing_to_poison(smoke, imdb):
     assert "the reward model of task harmless is taken as it is, none is trained; give" in message
     smoke["poisoning"] = {"tasks": ["helpful"], "phrases": {"helpful": "In short."}}
     config = parse_config(smoke)
-    assert poisoning_phrase(config, "helpful") == "In short."
+    assert poisoning_phrase(config.poisoning, "helpful", config.tasks["helpful"]) == "In short."
 
 
 def test_poisoned_pairs_have_the_papers_phrases_and_rollouts_of_their_own(smoke, tmp_path):
     smoke["poisoning"] = {"tasks": ["helpful", "harmless"], "n_pairs": 50, "n_rollouts": 4}
     config = parse_config(smoke)
-    assert poisoning_phrase(config, "helpful") == "Sure."
-    assert poisoning_phrase(config, "harmless") == "Sorry, I can't help you with that."
+    assert poisoning_phrase(config.poisoning, "helpful", config.tasks["helpful"]) == "Sure."
+    assert (
+        poisoning_phrase(config.poisoning, "harmless", config.tasks["harmless"])
+        == "Sorry, I can't help you with that."
+    )
     task = config.tasks["helpful"]
     assert poisoning_sampling(task, config.poisoning) == task.rollouts.model_copy(update={"n_rollouts": 4})
     assert len(poisoned_runs(config.poisoning)) == 2 * 4

@@ -7,7 +7,7 @@ import yaml
 
 from infalign.errors import InputError
 from infalign.language.models import new_language_model, reward_model_from, train_tokenizer
-from infalign.records.config import FromConfig, parse_config
+from infalign.records.config import parse_config
 from infalign.records.disk import BYTES_PER_SCORE, needed_bytes
 from infalign.records.judge_sizes import (
     judge_folder,
@@ -19,6 +19,7 @@ from infalign.records.judge_sizes import (
 )
 from infalign.records.seeds import several_seeds
 from infalign.records.sweep import policies
+from infalign.records.task import FromConfig
 
 CONFIGS = Path(__file__).parents[2] / "config"
 SHAPE = FromConfig(hidden_size=16, n_layers=2, n_heads=2, intermediate_size=40, context=64)

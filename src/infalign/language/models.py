@@ -28,7 +28,7 @@ from transformers import (
 from infalign.errors import InputError
 
 if TYPE_CHECKING:
-    from infalign.records.config import Base, FromConfig, Learns
+    from infalign.records.task import Base, FromConfig, Learns
 
 BEGIN, END, PAD, UNKNOWN = "<s>", "</s>", "<pad>", "<unk>"
 BINARY = "multi_label_classification"  # transformers' name of the loss on one logit, and our mark of it

@@ -32,7 +32,7 @@ from infalign.language.supervised import train_classifier, train_reward_model
 from infalign.mathematics.calibration import empirical_calibration
 
 if TYPE_CHECKING:
-    from infalign.records.config import Training
+    from infalign.records.task import Training
 
 
 def with_phrase(responses: Sequence[str], phrase: str) -> list[str]:

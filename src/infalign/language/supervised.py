@@ -13,7 +13,7 @@ from infalign.errors import InputError
 from infalign.language.models import check_context, encode_prompts, encode_responses
 
 if TYPE_CHECKING:
-    from infalign.records.config import Training
+    from infalign.records.task import Training
 
 IGNORED = -100  # label of tokens without a loss
 

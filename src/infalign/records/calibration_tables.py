@@ -19,9 +19,9 @@ from infalign.mathematics.calibration_quality import (
     tilted_win_rates,
 )
 from infalign.mathematics.statistics import percentile_interval, resample_weights
-from infalign.records.calibration import Calibration
-from infalign.records.config import Evaluation, Goal
+from infalign.records.config import Evaluation
 from infalign.records.metrics import group_scores
+from infalign.records.studies import Calibration, Goal
 
 GRID = np.linspace(0.0, 1.0, 51)
 CASE = {"task": pl.String, "calibrator": pl.String, "n_rollouts": pl.Int64}

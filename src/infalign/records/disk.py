@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infalign.errors import InputError
-from infalign.records.config import Base, Config, Task
+from infalign.records.config import Config
 from infalign.records.judge_sizes import judged_policies, sized_judges
 from infalign.records.sweep import Policy, conditions, policy_folder, policy_sets
+from infalign.records.task import Base, Task
 
 BYTES_PER_TOKEN = 12  # text, token and share of the scores of a stored response, compressed
 BYTES_PER_WEIGHT = 4  # float32 safetensors

@@ -24,8 +24,9 @@ from infalign.mathematics.hedging import (
 )
 from infalign.mathematics.planning import split_prompts
 from infalign.mathematics.statistics import bootstrap_mean
-from infalign.records.config import Evaluation, HedgedPool
+from infalign.records.config import Evaluation
 from infalign.records.pools import families
+from infalign.records.studies import HedgedPool
 
 N_GRID = 41
 _FLAT = 1e-12  # of the spread, differences below it count as none

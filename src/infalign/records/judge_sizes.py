@@ -7,16 +7,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from infalign.errors import InputError
-from infalign.records.config import (
-    Config,
-    FromConfig,
-    PreferenceModel,
-    Task,
-    settings_json,
-    short_hash,
-    task_folder,
-)
+from infalign.records.config import Config, settings_json, short_hash, task_folder
 from infalign.records.sweep import Policy, conditions, policies, policy_folder, policy_sets
+from infalign.records.task import FromConfig, PreferenceModel, Task
 
 OWN_JUDGE, REWARD_MODEL, LEAKED, GOLD = "judge", "reward_model", "leaked", "gold"
 REFERENCE = "reference"

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from infalign.errors import InputError
 from infalign.mathematics.procedures import Procedure, parse_procedure
+from infalign.records.block import Block, Count
 
-Count = Annotated[int, Field(ge=1)]
 PROMPTS = Path(__file__).parent / "prompts"
 PRINCIPLE_OF = {  # name of a corpus, or its source, to the principle that its responses are compared by
     **dict.fromkeys(("helpful", "helpful-base"), "helpful"),
@@ -25,13 +25,11 @@ PRINCIPLE_OF = {  # name of a corpus, or its source, to the principle that its r
 }
 
 
-class LanguageJudge(BaseModel):
+class LanguageJudge(Block):
     """A language model behind an OpenAI-compatible server, asked which of two responses is better.
 
     The server's key, where it needs one, comes from the environment variable OPENAI_API_KEY alone.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     server: str = Field(
         description="address of the server's API, mostly ending in /v1, e.g. http://127.0.0.1:8000/v1"
