@@ -21,12 +21,14 @@ from infalign.records.config import (
     shared_json,
     task_folder,
 )
+from infalign.records.costs import parse_costs
 from infalign.records.disk import check_disk
 from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash
 from infalign.records.sweep import (
     conditions,
+    folders_pattern,
     policies,
     policy_folder,
     policy_sampling,
@@ -49,7 +51,7 @@ try:
     CONFIG = parse_config(config)
     check_data(CONFIG)
     POLICIES = policies(CONFIG)
-    check_disk(CONFIG, POLICIES, "results")
+    COSTS = parse_costs(CONFIG)
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -73,13 +75,23 @@ shell.prefix(
 )
 
 
+onstart:
+    # Not where a run is only planned or priced: that may well be done on a smaller machine.
+    if set(workflow.dag_settings.targets) != {"costs"}:
+        try:
+            check_disk(CONFIG, POLICIES, "results")
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+
+
 wildcard_constraints:
     task="|".join(TASKS),
     responses="|".join({name for sets in REFERENCE_SETS.values() for name in sets}),
     samples="|".join({name for sets in POLICY_SETS.values() for name in sets}),
     model="reward_model|judge",
     name="|".join(CONFIG.tasks),
-    at="|".join(POLICY_AT),
+    at=folders_pattern(POLICY_AT),
 
 
 include: "workflow/rules/data.smk"
@@ -87,6 +99,7 @@ include: "workflow/rules/models.smk"
 include: "workflow/rules/rollouts.smk"
 include: "workflow/rules/policies.smk"
 include: "workflow/rules/theory.smk"
+include: "workflow/rules/costs.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/hedging.smk"
 include: "workflow/rules/estimation.smk"
@@ -100,6 +113,7 @@ localrules:
     theory,
     figures,
     claims,
+    costs,
 
 
 rule all:

@@ -717,6 +717,11 @@ class Config(Block):
     hedging: list[HedgedPool] = Field([], description="default: nothing is hedged")
     estimation: Estimation | None = Field(None, description="default: not measured")
     poisoning: Poisoning | None = Field(None, description="default: not run")
+    costs: dict[str, Any] = Field(
+        {},
+        exclude=True,  # no result depends on it: what a run records of itself leaves it out, and no job reads it
+        description="what its price is estimated from: `Costs` of infalign.records.costs (docs/costs.md)",
+    )
 
     @model_validator(mode="before")
     @classmethod
