@@ -12,6 +12,7 @@ from snakemake.utils import min_version
 from infalign.errors import InputError
 from infalign.records.config import check_data, parse_config, settings_json, shared_json, task_folder
 from infalign.records.corpus import GOLD_SOURCES
+from infalign.records.costs import parse_costs
 from infalign.records.disk import check_disk
 from infalign.records.judge_sizes import (
     OWN_JUDGE,
@@ -36,6 +37,7 @@ from infalign.records.studies import (
 )
 from infalign.records.sweep import (
     conditions,
+    folders_pattern,
     policies,
     policy_folder,
     policy_sampling,
@@ -60,7 +62,7 @@ try:
     POLICIES = policies(CONFIG)
     JUDGED = judged_policies(CONFIG)
     check_judges(CONFIG)
-    check_disk(CONFIG, POLICIES, "results")
+    COSTS = parse_costs(CONFIG)
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -84,13 +86,23 @@ shell.prefix(
 )
 
 
+onstart:
+    # Not where a run is only planned or priced: that may well be done on a smaller machine.
+    if set(workflow.dag_settings.targets) != {"costs"}:
+        try:
+            check_disk(CONFIG, POLICIES, "results")
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+
+
 wildcard_constraints:
     task="|".join(TASKS),
     responses="|".join({name for sets in REFERENCE_SETS.values() for name in sets}),
     samples="|".join({name for sets in POLICY_SETS.values() for name in sets}),
     model="reward_model|judge",
     name="|".join(CONFIG.tasks),
-    at="|".join(POLICY_AT),
+    at=folders_pattern(POLICY_AT),
 
 
 include: "workflow/rules/data.smk"
@@ -99,6 +111,7 @@ include: "workflow/rules/rollouts.smk"
 include: "workflow/rules/policies.smk"
 include: "workflow/rules/theory.smk"
 include: "workflow/rules/judging.smk"
+include: "workflow/rules/costs.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/hedging.smk"
 include: "workflow/rules/estimation.smk"
@@ -116,6 +129,7 @@ localrules:
     figures,
     claims,
     ablations,
+    costs,
 
 
 rule all:

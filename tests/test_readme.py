@@ -56,7 +56,12 @@ def test_configs_of_the_commands_are_valid(line):
         parse_config(yaml.safe_load((ROOT / name).read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("line", [line for line in SNAKEMAKE if "config/hh.yaml" not in line])
+PLANNED_ELSEWHERE = ("config/hh.yaml", "snakemake --configfile config/paper.yaml")
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in SNAKEMAKE if not any(part in line for part in PLANNED_ELSEWHERE)]
+)
 def test_snakemake_plans_the_commands(line, tmp_path):
     for name in ("my_pairs", "helpful-base", "harmless-base"):
         (tmp_path / name).mkdir()

@@ -58,7 +58,8 @@ def refused(values) -> str:
 def test_every_shipped_configuration_is_valid(path):
     config = parse_config(yaml.safe_load(path.read_text()))
     assert policies(config)
-    assert parse_config_json(config.model_dump_json()) == config
+    # what a run costs is no part of what it records
+    assert parse_config_json(config.model_dump_json()) == config.model_copy(update={"costs": {}})
 
 
 def test_the_schema_is_in_step_with_the_models():

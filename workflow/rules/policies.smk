@@ -20,6 +20,8 @@ TRAINERS = {
     **dict.fromkeys(["dpo", "ipo", "bonbon", "bon_sft", "regression"], "scripts/train_offline.py"),
 }
 
+TRAINER_CODE = {script: code_hash(script) for script in set(TRAINERS.values())}
+
 
 def method_of(w):
     return CONFIG.methods[policy_of(w).method]
@@ -53,7 +55,7 @@ rule train_policy:
         rollouts=lambda w: settings_json(task_of(w).rollouts),
         scratch=lambda w: f"results/scratch/{w.at}",
         script=lambda w: TRAINERS[method_of(w).kind],
-        code=lambda w: code_hash(TRAINERS[method_of(w).kind]),
+        code=lambda w: TRAINER_CODE[TRAINERS[method_of(w).kind]],
     shell:
         "python {params.script} --policy {params.policy:q} --settings {params.settings:q}"
         " --rollouts {params.rollouts:q} --reference {input.reference} --reward-model {input.reward}"

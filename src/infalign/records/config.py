@@ -143,6 +143,11 @@ class Config(Block):
         None, description="calibration from few rollouts and few anchors; default: not measured"
     )
     kl_estimators: bool = Field(False, description="whether three estimates of each policy's KL are compared")
+    costs: dict[str, Any] = Field(
+        {},
+        exclude=True,  # no result depends on it: what a run records of itself leaves it out, and no job reads it
+        description="what its price is estimated from: `Costs` of infalign.records.costs (docs/costs.md)",
+    )
 
     @model_validator(mode="before")
     @classmethod
