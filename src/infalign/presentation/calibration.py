@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -76,7 +77,7 @@ def figure_calibration_quality(
         handles = []
         for case, (color, line, marker) in looks.items():
             wanted = "raw" if case[0] is None else transform
-            mean = _of_case(prompt_errors.filter(task=task), case)["error"].mean()
+            mean: Any = _of_case(prompt_errors.filter(task=task), case)["error"].mean()
             label = f"{case_label(case, by_rollouts=by_rollouts)} (error {mean:.3f})"
             rows = _of_case(errors.filter(task=task), case).sort("error")
             left.plot(rows["error"], rows["share"], color=color, linestyle=line)
@@ -132,7 +133,8 @@ def _finish(left: Axes, right: Axes, title: str) -> None:
         ylabel="Share of responses",
     )
     left.set_title("Distribution of the error, out of sample")
-    drawn = [kl for line in right.lines if line.get_linestyle() == "None" for kl in line.get_xdata()]
+    trained = [line for line in right.lines if line.get_linestyle() == "None"]
+    drawn = [float(kl) for line in trained for kl in np.asarray(line.get_xdata())]
     right.set(
         xlim=(0, max([1.5, *(1.05 * kl for kl in drawn)])),
         xlabel="KL divergence from the reference (nats)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ from infalign.mathematics.statistics import (
     difference_at_kl,
     paired_difference,
 )
-from infalign.mathematics.winrate import expected_win_rate
+from infalign.mathematics.winrate import win_rate_by_prompt
 from infalign.presentation.curves import reaches, strength_curve
 from infalign.presentation.pareto import Resampling
 from infalign.presentation.style import BLACK, BLUE, GREEN, GREY, VERMILION, print_style, procedure_name
@@ -29,7 +30,7 @@ EQUAL = "1x"  # the judge of the reward model's size, against which the leaked o
 MATCHED_KL = 0.5
 KINDS = {LEAKED: LEAKED, REWARD_MODEL: REWARD_MODEL, GOLD: GOLD}  # all others are independent
 
-PROMPT_SCHEMA = {
+PROMPT_SCHEMA: dict[str, Any] = {
     **dict.fromkeys(
         ("task", "judge", "kind", "procedure", "policy", "transform", "strength_kind"), pl.String
     ),
@@ -100,13 +101,16 @@ def prompt_judgements(
         for facts, procedure in product(policies.iter_rows(named=True), procedures):
             ours = sides[facts["policy"]]
             joined = ours.join(sides[REFERENCE], on="prompt_id", suffix="_reference", maintain_order="left")
-            columns = [joined[name] for name in ("reward", "score", "reward_reference", "score_reference")]
-            rates = [expected_win_rate(*row, procedure) for row in zip(*columns, strict=True)]
+            columns = [
+                joined[name].to_list() for name in ("reward", "score", "reward_reference", "score_reference")
+            ]
+            rates = win_rate_by_prompt(columns[0], columns[1], columns[2], columns[3], procedure)
             keys = {"task": task, "judge": judge, "kind": judge_kind(judge), "procedure": procedure}
             keys |= {name: facts[name] for name in ("policy", "transform", "strength_kind", "strength")}
             rows = ours.select("prompt_id", kl=pl.col("kl").list.mean(), win_rate=pl.Series(rates))
             parts.append(rows.with_columns(**{name: pl.lit(value) for name, value in keys.items()}))
-    return pl.concat([part.select(*PROMPT_SCHEMA) for part in parts]).cast(PROMPT_SCHEMA)
+    whole = pl.concat([part.select(*PROMPT_SCHEMA) for part in parts])
+    return whole.select(pl.col(name).cast(kind) for name, kind in PROMPT_SCHEMA.items())
 
 
 def _by_prompt(table: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
@@ -156,7 +160,9 @@ def strength_table(
 def _accuracies(outcomes: pl.DataFrame | None, resampling: Resampling) -> dict[str, float | None]:
     """Share of pairs ordered right: held out for all, and those that the reward model learnt from."""
     found: dict[str, float | None] = {}
-    for names, split in ((RATIO, "judge_test"), (KNOWN, "reward_train")) if outcomes is not None else ():
+    if outcomes is None:
+        return found
+    for names, split in ((RATIO, "judge_test"), (KNOWN, "reward_train")):
         totals = outcomes.filter(split=split).group_by("prompt", maintain_order=True)
         sums = totals.agg(pl.col("right").sum(), size=pl.len())
         found |= _named(names, bootstrap_ratio(sums["right"], sums["size"], *_options(resampling)))
@@ -166,16 +172,14 @@ def _accuracies(outcomes: pl.DataFrame | None, resampling: Resampling) -> dict[s
 def _differences(
     rows: pl.DataFrame, gold: pl.DataFrame, transform: str, kl: float, resampling: Resampling
 ) -> dict[str, float | None]:
-    curves = [judged_curve(rows, name) for name in (transform, "raw")]
-    if not all(reaches(curve, kl) for curve in curves):
+    meant, raw = (judged_curve(rows, name) for name in (transform, "raw"))
+    if not (reaches(meant, kl) and reaches(raw, kl)):
         return {}
-    found = _named(GAP, difference_at_kl(*curves, kl, *_options(resampling)))
+    found = _named(GAP, difference_at_kl(meant, raw, kl, *_options(resampling)))
     if gold.is_empty():
         return found
-    excess = [
-        less(curve, judged_curve(gold, name)) for curve, name in zip(curves, (transform, "raw"), strict=True)
-    ]
-    return found | _named(OVER_GOLD, difference_at_kl(*excess, kl, *_options(resampling)))
+    over_meant, over_raw = less(meant, judged_curve(gold, transform)), less(raw, judged_curve(gold, "raw"))
+    return found | _named(OVER_GOLD, difference_at_kl(over_meant, over_raw, kl, *_options(resampling)))
 
 
 def judged_curve(rows: pl.DataFrame, transform: str) -> Curve:

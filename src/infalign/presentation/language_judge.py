@@ -41,7 +41,7 @@ def figure_language_model_judge(metrics: pl.DataFrame, ideal: pl.DataFrame, verd
     """
     judged = metrics.filter(pl.col("win_rate").is_not_null(), scorer=LANGUAGE_MODEL)
     panels = judged.select("task", "procedure").unique(maintain_order=True).rows()
-    replies, unparsed = verdicts["n_replies"].sum(), verdicts["unparsed"].sum()
+    replies, unparsed = int(verdicts["n_replies"].sum()), int(verdicts["unparsed"].sum())
     said = f"{unparsed:,} of its {replies:,} replies, {unparsed / replies:.1%}, not read"
     title = f"Win rate by the language model ({said})"
     if not panels:

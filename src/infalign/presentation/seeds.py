@@ -101,10 +101,11 @@ def _measured(
 ) -> Interval | None:
     """The first side's win rate at the KL, less the second's if there is one; None where a side does not reach it."""
     curves: list[Curve] = [strength_curve(by_prompt, side, side["policy"][0]) for side in sides]
-    options = (kl, resampling.level, resampling.resamples, resampling.seed)
+    options = (resampling.level, resampling.resamples, resampling.seed)
     if not all(reaches(curve, kl) for curve in curves):
         return None
-    return value_at_kl(*curves, *options) if len(curves) == 1 else difference_at_kl(*curves, *options)
+    first, *others = curves
+    return difference_at_kl(first, others[0], kl, *options) if others else value_at_kl(first, kl, *options)
 
 
 def _named(names: Sequence[str], interval: Interval | None) -> dict[str, float | None]:

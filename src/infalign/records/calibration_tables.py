@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -35,7 +36,7 @@ POINT = {
     "scorer": pl.String,
     "kl": pl.Float64,
 }
-CALIBRATION_SCHEMAS = {
+CALIBRATION_SCHEMAS: dict[str, dict[str, Any]] = {
     "calibration_error": {**CASE, "error": pl.Float64, "share": pl.Float64, **INTERVAL},
     "prompt_calibration_error": {**CASE, "prompt_id": pl.String, "error": pl.Float64},
     "calibration_frontier": {**POINT, "win_rate": pl.Float64, **INTERVAL},
@@ -223,7 +224,7 @@ def costs_table(
     """
     median = float(np.median(training)) if len(training) else None
     parts = {"sampling": sampling, "scoring": scoring, "rollouts and scores": sampling + scoring}
-    rows = [(task, part, n_rollouts, None, seconds) for part, seconds in parts.items()]
+    rows: list[tuple] = [(task, part, n_rollouts, None, seconds) for part, seconds in parts.items()]
     rows.append((task, "training a policy", None, len(training), median))
     shares = [(*row, None if median is None or row[-1] is None else row[-1] / median) for row in rows]
     return pl.DataFrame(shares, schema=COSTS_SCHEMA, orient="row")

@@ -106,7 +106,7 @@ def _poisoning_bytes(config: Config, results: str | Path) -> int:
     tokens = 0
     for name in config.poisoning.tasks:
         task = config.tasks[name]
-        n_pairs = config.poisoning.n_pairs or getattr(task.corpus, "n_pairs", 0)
+        n_pairs = config.poisoning.n_pairs or getattr(task.corpus, "n_pairs", None) or 0
         tokens += n_pairs * config.poisoning.n_rollouts * task.rollouts.max_new_tokens
     return tokens * BYTES_PER_TOKEN
 

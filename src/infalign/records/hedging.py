@@ -229,7 +229,7 @@ def _hedge_rows(
     options = (settings.level, settings.resamples, settings.seed)
     interval = bootstrap_mean(true, *options)
     series = {**facts, "method": curve.family.method, "n": curve.family.n}
-    row = {
+    row: dict[str, object] = {
         **series, "parameter": found.parameter, "kind": found.kind, "n_extrema": found.n_extrema, "kl": found.kl,
         "expected_true": interval.estimate, "ci_low": interval.low, "ci_high": interval.high,
         "expected_proxy": float(proxy.mean()), "n_prompts": len(reporting.ids),

@@ -247,7 +247,7 @@ def _by_prompt(pairs: pl.DataFrame, scores: pl.DataFrame, reference: pl.DataFram
     return by_prompt.join(kl, on="prompt_id").sort("prompt_id")
 
 
-def _summary(prompts: pl.DataFrame, evaluation: Evaluation) -> dict[str, float | int | None]:
+def _summary(prompts: pl.DataFrame, evaluation: Evaluation) -> dict[str, Any]:
     """Means over prompts, win rate and KL with their intervals."""
     means = {name: prompts[name].mean() for name in ("mean_reward", "mean_judge", "mean_length")}
     rate, kl = (_interval(prompts[name].to_numpy(), evaluation) for name in ("win_rate", "kl"))

@@ -51,10 +51,11 @@ def judged_difference(item: JudgedDifference, tables: Tables, bootstrap: Bootstr
         return Measured((), f"no {item.judges} judges of task {item.task}")
     intervals = []
     for _, part in rows.filter(kind=item.judges).group_by("judge", maintain_order=True):
-        curves = [judged_curve(part, name) for name in (item.transform, "raw")]
-        if not all(reaches(curve, item.kl) for curve in curves):
+        meant, raw = (judged_curve(part, name) for name in (item.transform, "raw"))
+        if not (reaches(meant, item.kl) and reaches(raw, item.kl)):
             return Measured((), f"KL {item.kl:g} not well within the trained range")
-        intervals.append(difference_at_kl(*curves, item.kl, LEVEL, bootstrap.resamples, bootstrap.seed))
+        gap = difference_at_kl(meant, raw, item.kl, LEVEL, bootstrap.resamples, bootstrap.seed)
+        intervals.append(gap)
     names = rows.filter(kind=item.judges)["judge"].unique(maintain_order=True)
     found = () if any(map(undefined, intervals)) else tuple(intervals)
     return Measured(found, f"judges {', '.join(names)}")
@@ -72,9 +73,8 @@ def judge_excess(item: JudgeExcess, tables: Tables, bootstrap: Bootstrap) -> Mea
     sides = [own.filter(judge=name) for name in (item.judge, GOLD if item.over == "gold" else EQUAL)]
     if any(side.is_empty() for side in sides):
         return Measured((), f"no {item.judge} or {item.over} judge of task {item.task}")
-    gap = paired_difference(
-        *(side["win_rate"].to_numpy() for side in sides), LEVEL, bootstrap.resamples, bootstrap.seed
-    )
+    ours, theirs = (side["win_rate"].to_numpy() for side in sides)
+    gap = paired_difference(ours, theirs, LEVEL, bootstrap.resamples, bootstrap.seed)
     return Measured(() if undefined(gap) else (gap,), f"{policy} at KL {kl:.2f}")
 
 

@@ -46,8 +46,8 @@ def every_seed(item: EverySeed, tables: Tables, bootstrap: Bootstrap) -> Measure
     for seed in seeds:
         names = [f"{series} of seed {seed}" for series in (item.a, item.b)]
         own = [side.filter(pl.col("seed") == seed) for side in sides]
-        curves = [strength_curve(by_prompt, *pair) for pair in zip(own, names, strict=True)]
-        if not all(reaches(curve, item.kl) for curve in curves):
+        ours, theirs = (strength_curve(by_prompt, *pair) for pair in zip(own, names, strict=True))
+        if not (reaches(ours, item.kl) and reaches(theirs, item.kl)):
             return Measured((), f"KL {item.kl:g} not well within the trained range of seed {seed}")
-        intervals.append(paired_difference(*curves, item.kl, bootstrap))
+        intervals.append(paired_difference(ours, theirs, item.kl, bootstrap))
     return Measured(() if any(map(undefined, intervals)) else tuple(intervals), f"seeds: {len(seeds)}")
