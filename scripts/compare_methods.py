@@ -25,7 +25,7 @@ def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
     """
     config = read_config(run / "config.json")
     evaluation = config.evaluation
-    goals = {task: goal.transform for task, goal in config.goals.items()}
+    goals = {task: goal.transform for task, goal in config.trained_goals.items()}
     methods = compare_methods(
         *(
             main_condition(read_table(run / f"{name}.parquet"), config).filter(
@@ -38,7 +38,9 @@ def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
         resampling=Resampling(evaluation.level, evaluation.resamples, evaluation.seed),
     )
     write_table(methods, run / "methods.parquet", {"budget": budget, "level": evaluation.level})
-    procedures = [(task, text) for task, goal in config.goals.items() for text in ("none", goal.procedure)]
+    procedures = [
+        (task, text) for task, goal in config.trained_goals.items() for text in ("none", goal.procedure)
+    ]
     page = methods_html(methods, list(dict.fromkeys(procedures)))
     write_atomically(run / "methods.html", lambda partial: partial.write_text(page, encoding="utf-8"))
 

@@ -75,7 +75,7 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
         tables = [read_table(run / f"{table}.parquet") for table in ("ideal", "verdicts")]
         figure = figure_language_model_judge(main_table("metrics", config, run), *tables)
     elif name == "overview":
-        goals = [(task, goal.procedure) for task, goal in config.goals.items()]
+        goals = [(task, goal.procedure) for task, goal in config.trained_goals.items()]
         figure = figures.figure_overview(main_table("metrics", config, run), goals)
     elif name == "temperatures":
         several = [task for task, block in config.tasks.items() if len(conditions(block)) > 1]
@@ -135,7 +135,9 @@ def calibration_quality_figure(name: str, task: str, config: Config, run: Path):
 
 def comparison_figure(name: str, config: Config, run: Path):
     """Draw the methods against one another, without a procedure and with that of each task's goal."""
-    panels = [(task, text) for task, goal in config.goals.items() for text in ("none", goal.procedure)]
+    panels = [
+        (task, text) for task, goal in config.trained_goals.items() for text in ("none", goal.procedure)
+    ]
     panels = list(dict.fromkeys(panels))
     if name == "matched_kl":
         return figures.figure_matched_kl(read_table(run / "methods.parquet"), panels)
@@ -150,7 +152,7 @@ def win_rate_figure(name: str, config: Config, run: Path):
     select = "reward" if kind == name else "judge"
     tables = [main_table("metrics", config, run)]
     tables += [read_table(run / f"{table}.parquet") for table in ("offline", "ideal")]
-    goals = [(task, parse_procedure(goal.procedure)) for task, goal in config.goals.items()]
+    goals = [(task, parse_procedure(goal.procedure)) for task, goal in config.trained_goals.items()]
     if kind == "standard":
         return figures.figure_standard(*tables, list(config.tasks), select=select)
     if kind == "inference_time":

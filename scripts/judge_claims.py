@@ -32,7 +32,7 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
     judged = evaluate_claims(entries, tables, bootstrap=bootstrap)
     timed = pl.col("claim").is_in([entry.claim for entry in entries if entry.about == "cost"])
     gold = judge_and_gold(entries, tables, bootstrap=bootstrap)
-    goals = [(task, goal.procedure) for task, goal in config.goals.items()]
+    goals = [(task, goal.procedure) for task, goal in config.trained_goals.items()]
     write_table(judged.filter(~timed), run / "claims.parquet", {"claims_file": claims.name})
     write_table(judged.filter(timed), run / "cost_claims.parquet", {"claims_file": claims.name})
     write_table(gold, run / "gold.parquet", {"claims_file": claims.name})

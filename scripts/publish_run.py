@@ -39,7 +39,7 @@ def publish_run(
         gold=pl.read_parquet(gold) if gold.is_file() else None,
         methods={
             f"{task}, {procedure_name(text)}": methods_at_a_glance(methods, task, text)
-            for task, goal in read_config(run / "config.json").goals.items()
+            for task, goal in read_config(run / "config.json").trained_goals.items()
             for text in dict.fromkeys(("none", goal.procedure))
         },
         notes=notes.read_text(encoding="utf-8") if notes else "",

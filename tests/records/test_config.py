@@ -658,3 +658,10 @@ def test_the_ablations_share_all_that_the_default_makes():
     assert default.goals == run.goals
     folders = [{policy_folder(config, policy) for policy in policies(config)} for config in (default, run)]
     assert folders[0] < folders[1]
+
+
+def test_goals_of_tasks_without_policies_are_told_apart(smoke):
+    smoke["policies"] = [grid | {"tasks": ["harmless"]} for grid in smoke["policies"]]
+    config = parse_config(smoke)
+    assert list(config.goals) == ["helpful", "harmless"]
+    assert config.trained_goals == {"harmless": config.goals["harmless"]}

@@ -149,6 +149,12 @@ class Config(Block):
         description="what its price is estimated from: `Costs` of infalign.records.costs (docs/costs.md)",
     )
 
+    @property
+    def trained_goals(self) -> dict[str, Goal]:
+        """Goals of the tasks that policies are trained for, in the order of `goals`; others are studied only."""
+        trained = {task for grid in self.policies for task in grid.tasks}
+        return {task: goal for task, goal in self.goals.items() if task in trained}
+
     @model_validator(mode="before")
     @classmethod
     def _methods_are_complete(cls, values: Any) -> Any:
