@@ -154,7 +154,7 @@ def win_rate_figure(name: str, config: Config, run: Path):
     tables += [read_table(run / f"{table}.parquet") for table in ("offline", "ideal")]
     goals = [(task, parse_procedure(goal.procedure)) for task, goal in config.trained_goals.items()]
     if kind == "standard":
-        return figures.figure_standard(*tables, list(config.tasks), select=select)
+        return figures.figure_standard(*tables, list(config.trained_goals), select=select)
     if kind == "inference_time":
         return figures.figure_inference_time(*tables, [(t, p.text) for t, p in goals], select=select)
     sizes = min(config.evaluation.n), max(config.evaluation.n)
