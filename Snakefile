@@ -3,29 +3,38 @@
 import glob
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 
 from snakemake.utils import min_version
 
 from infalign.errors import InputError
-from infalign.records.config import (
-    GOLD_SOURCES,
-    check_data,
-    estimation_sampling,
-    parse_config,
-    poisoning_phrase,
-    poisoning_sampling,
-    pool_sampling,
-    settings_json,
-    shared_json,
-    task_folder,
-)
+from infalign.records.config import check_data, parse_config, settings_json, shared_json, task_folder
+from infalign.records.corpus import GOLD_SOURCES
 from infalign.records.costs import parse_costs
 from infalign.records.disk import check_disk
+from infalign.records.judge_sizes import (
+    OWN_JUDGE,
+    REWARD_MODEL,
+    check_judges,
+    judge_folder,
+    score_tables,
+    sized_judges,
+)
+from infalign.records.judgements import judged_policies
+from infalign.records.language_judge import cache_name, read_prompt
 from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash
+from infalign.records.seeds import several_seeds
+from infalign.records.studies import (
+    calibration_sampling,
+    estimation_sampling,
+    poisoning_phrase,
+    poisoning_sampling,
+    pool_sampling,
+)
 from infalign.records.sweep import (
     conditions,
     folders_pattern,
@@ -51,6 +60,8 @@ try:
     CONFIG = parse_config(config)
     check_data(CONFIG)
     POLICIES = policies(CONFIG)
+    JUDGED = judged_policies(CONFIG)
+    check_judges(CONFIG)
     COSTS = parse_costs(CONFIG)
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
@@ -99,11 +110,15 @@ include: "workflow/rules/models.smk"
 include: "workflow/rules/rollouts.smk"
 include: "workflow/rules/policies.smk"
 include: "workflow/rules/theory.smk"
+include: "workflow/rules/judging.smk"
 include: "workflow/rules/costs.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/hedging.smk"
 include: "workflow/rules/estimation.smk"
 include: "workflow/rules/poisoning.smk"
+include: "workflow/rules/judge_strength.smk"
+include: "workflow/rules/exponents.smk"
+include: "workflow/rules/calibration.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
@@ -113,6 +128,7 @@ localrules:
     theory,
     figures,
     claims,
+    ablations,
     costs,
 
 
@@ -141,3 +157,14 @@ rule claims:
     input:
         rules.judge_claims.output,
         rules.collect_examples.output,
+        rules.calibration_costs.output if CONFIG.calibration else [],
+
+
+rule ablations:
+    log:
+        "logs/ablations.log",
+    conda:
+        "envs/cpu.yaml"
+    threads: lambda w: workflow.cores
+    shell:
+        "snakemake --cores {threads} --configfile config/ablations.yaml --nolock 2>&1 | tee {log}"

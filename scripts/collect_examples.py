@@ -38,9 +38,11 @@ def collect_examples(run: Path, /, *, tasks: Path, n_prompts: int = 2) -> None:
 def task_examples(config: Config, name: str, tasks: Path, n_prompts: int) -> list[dict]:
     """Examples of one task under each of its conditions; of policies that differ in seed the first."""
     task, listed = config.tasks[name], [policy for policy in policies(config) if policy.task == name]
-    shown = most_seeds(pl.DataFrame([policy.row() for policy in listed], infer_schema_length=None))
-    n, rows = trained_n(shown), []
-    names = shown.filter(pl.col("seed") == pl.col("seed").min().over(ALIKE))["policy"].to_list()
+    n, names, rows = None, [], []
+    if listed:  # else the reference alone
+        shown = most_seeds(pl.DataFrame([policy.row() for policy in listed], infer_schema_length=None))
+        n = trained_n(shown)
+        names = shown.filter(pl.col("seed") == pl.col("seed").min().over(ALIKE))["policy"].to_list()
     folders = {policy_label(p.row()): tasks / policy_folder(config, p) for p in listed if p.slug in names}
     for samples, condition in policy_sets(task).items():
         path = tasks / task_folder(config, name) / "scores" / f"{condition.name}.parquet"

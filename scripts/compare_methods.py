@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
+import polars as pl
+
 from infalign.presentation.pareto import BUDGET, Resampling, compare_methods
 from infalign.presentation.report import methods_html
 from infalign.records.command import run_command
 from infalign.records.config import read_config
+from infalign.records.judgements import LANGUAGE_MODEL
 from infalign.records.metrics import main_condition
 from infalign.records.tables import read_table, write_atomically, write_table
 
 
 def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
     """Write methods.parquet and methods.html into the run's folder.
+
+    A language model's win rates are left out: it may have judged other prompts of one policy than of another.
 
     Parameters
     ----------
@@ -20,10 +25,12 @@ def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
     """
     config = read_config(run / "config.json")
     evaluation = config.evaluation
-    goals = {task: goal.transform for task, goal in config.goals.items()}
+    goals = {task: goal.transform for task, goal in config.trained_goals.items()}
     methods = compare_methods(
         *(
-            main_condition(read_table(run / f"{name}.parquet"), config)
+            main_condition(read_table(run / f"{name}.parquet"), config).filter(
+                pl.col("scorer") != LANGUAGE_MODEL
+            )
             for name in ("metrics", "prompt_metrics")
         ),
         goals,
@@ -31,7 +38,9 @@ def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
         resampling=Resampling(evaluation.level, evaluation.resamples, evaluation.seed),
     )
     write_table(methods, run / "methods.parquet", {"budget": budget, "level": evaluation.level})
-    procedures = [(task, text) for task, goal in config.goals.items() for text in ("none", goal.procedure)]
+    procedures = [
+        (task, text) for task, goal in config.trained_goals.items() for text in ("none", goal.procedure)
+    ]
     page = methods_html(methods, list(dict.fromkeys(procedures)))
     write_atomically(run / "methods.html", lambda partial: partial.write_text(page, encoding="utf-8"))
 

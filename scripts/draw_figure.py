@@ -6,14 +6,21 @@ import polars as pl
 
 from infalign.mathematics.procedures import parse_procedure
 from infalign.presentation import figures, hedging, variational
+from infalign.presentation.calibration import figure_calibration_quality
+from infalign.presentation.exponents import figure_exponents
+from infalign.presentation.judge_strength import figure_judge_strength
+from infalign.presentation.kl_estimators import figure_kl_estimators
+from infalign.presentation.language_judge import figure_judge_agreement, figure_language_model_judge
 from infalign.presentation.poisoning import figure_poisoning
+from infalign.presentation.seeds import figure_seeds
 from infalign.presentation.temperature import figure_temperatures
+from infalign.records.calibration_tables import calibrations
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config, task_folder
 from infalign.records.methods import VBoNSettings
 from infalign.records.metrics import main_condition
 from infalign.records.sweep import conditions, policies, with_varied_rollouts
-from infalign.records.tables import read_table
+from infalign.records.tables import measured_seconds, read_table
 
 TASK_FIGURES = (
     "calibration",
@@ -30,7 +37,11 @@ OF_ONE_TABLE = {
     "regimes": (hedging.figure_regimes, "regimes"),
     "poisson_tilt": (hedging.figure_poisson_tilt, "poisson_tilt"),
     "poisoning": (figure_poisoning, "poisoning"),
+    "judge_agreement": (figure_judge_agreement, "agreement"),
+    "seeds": (figure_seeds, "seeds"),
+    "kl_estimators": (figure_kl_estimators, "kl_estimators"),
 }
+CALIBRATION_FIGURES = ("calibration_rollouts", "calibration_anchors")  # their names go on with the task's
 
 
 def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
@@ -44,15 +55,27 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
     """
     config = read_config(run / "config.json")
     kind, _, task = name.partition("_")
-    if kind in TASK_FIGURES and task in config.tasks:
+    quality = next((start for start in CALIBRATION_FIGURES if name.startswith(f"{start}_")), None)
+    if quality is not None and config.calibration is not None:
+        figure = calibration_quality_figure(quality, name.removeprefix(f"{quality}_"), config, run)
+    elif kind in TASK_FIGURES and task in config.tasks:
         figure = task_figure(kind, task, config, run, tasks / task_folder(config, task))
     elif name in OF_ONE_TABLE:
         draw, table = OF_ONE_TABLE[name]
         figure = draw(read_table(run / f"{table}.parquet"))
+    elif name == "exponents":
+        tables = [read_table(run / f"{table}.parquet") for table in ("exponents", "best_exponents")]
+        figure = figure_exponents(*tables)
+    elif name == "judge_strength":
+        tables = [read_table(run / f"{table}.parquet") for table in ("judge_strength", "judge_policies")]
+        figure = figure_judge_strength(*tables, {task: goal.procedure for task, goal in config.goals.items()})
     elif name == "gold":
         figure = figures.figure_gold(pl.read_parquet(run / "gold.parquet"))
+    elif name == "language_model_judge":
+        tables = [read_table(run / f"{table}.parquet") for table in ("ideal", "verdicts")]
+        figure = figure_language_model_judge(main_table("metrics", config, run), *tables)
     elif name == "overview":
-        goals = [(task, goal.procedure) for task, goal in config.goals.items()]
+        goals = [(task, goal.procedure) for task, goal in config.trained_goals.items()]
         figure = figures.figure_overview(main_table("metrics", config, run), goals)
     elif name == "temperatures":
         several = [task for task, block in config.tasks.items() if len(conditions(block)) > 1]
@@ -93,14 +116,28 @@ def task_figure(kind: str, task: str, config: Config, run: Path, folder: Path):
     return figures.figure_front(metrics, best_of_n, task, methods=forms, title=title)
 
 
-def measured_seconds(path: Path) -> float:
-    """Read the seconds that Snakemake measured of a job."""
-    return float(pl.read_csv(path, separator="\t")["s"][0])
+def calibration_quality_figure(name: str, task: str, config: Config, run: Path):
+    """Draw the calibrations of a task; `name` says what differs, calibration_rollouts or calibration_anchors."""
+    assert config.calibration is not None
+    n_rollouts = config.tasks[task].rollouts.n_rollouts
+    kind = name.removeprefix("calibration_")
+    kept = config.calibration.model_copy(update={"anchors" if kind == "rollouts" else "rollouts": []})
+    tables = ("calibration_error", "prompt_calibration_error", "calibration_frontier")
+    return figure_calibration_quality(
+        *(read_table(run / f"{table}.parquet") for table in tables),
+        main_table("metrics", config, run),
+        task=task,
+        goal=(config.goals[task].transform, config.goals[task].procedure),
+        cases=calibrations(kept, n_rollouts),
+        by_rollouts=kind == "rollouts",
+    )
 
 
 def comparison_figure(name: str, config: Config, run: Path):
     """Draw the methods against one another, without a procedure and with that of each task's goal."""
-    panels = [(task, text) for task, goal in config.goals.items() for text in ("none", goal.procedure)]
+    panels = [
+        (task, text) for task, goal in config.trained_goals.items() for text in ("none", goal.procedure)
+    ]
     panels = list(dict.fromkeys(panels))
     if name == "matched_kl":
         return figures.figure_matched_kl(read_table(run / "methods.parquet"), panels)
@@ -115,9 +152,9 @@ def win_rate_figure(name: str, config: Config, run: Path):
     select = "reward" if kind == name else "judge"
     tables = [main_table("metrics", config, run)]
     tables += [read_table(run / f"{table}.parquet") for table in ("offline", "ideal")]
-    goals = [(task, parse_procedure(goal.procedure)) for task, goal in config.goals.items()]
+    goals = [(task, parse_procedure(goal.procedure)) for task, goal in config.trained_goals.items()]
     if kind == "standard":
-        return figures.figure_standard(*tables, list(config.tasks), select=select)
+        return figures.figure_standard(*tables, list(config.trained_goals), select=select)
     if kind == "inference_time":
         return figures.figure_inference_time(*tables, [(t, p.text) for t, p in goals], select=select)
     sizes = min(config.evaluation.n), max(config.evaluation.n)

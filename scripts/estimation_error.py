@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from infalign.records.command import run_command
-from infalign.records.config import Estimation, parse_block
+from infalign.records.config import parse_block
 from infalign.records.estimation import estimation_table, log_distribution_table, rewards_by_prompt
+from infalign.records.studies import Estimation
 from infalign.records.tables import read_table, write_table
 
 

@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from infalign.records.command import run_command
 from infalign.records.config import read_config, task_folder
+from infalign.records.judgements import JUDGEMENT_SCHEMA, READ, judged_metrics
 from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA, policy_metrics
 from infalign.records.sweep import conditions, policies, policy_folder, policy_sets
 from infalign.records.tables import read_manifest, read_table, write_table
@@ -14,7 +15,16 @@ from infalign.records.tables import read_manifest, read_table, write_table
 COLUMNS = ["prompt_id", "sample_id", "reward", "judge", "tokens", "n_tokens"]
 
 
-def evaluate(config: Path, /, *, offline: Path, tasks: Path, out: Path, prompts_out: Path) -> None:
+def evaluate(
+    config: Path,
+    /,
+    *,
+    offline: Path,
+    tasks: Path,
+    out: Path,
+    prompts_out: Path,
+    judgements: Path | None = None,
+) -> None:
     """Write the metrics of all policies under all conditions.
 
     Parameters
@@ -24,9 +34,11 @@ def evaluate(config: Path, /, *, offline: Path, tasks: Path, out: Path, prompts_
     tasks : folder of the shared results.
     out : table of metrics to write.
     prompts_out : table of win rates and KL by prompt to write.
+    judgements : verdicts of a language model on the main condition's responses; adds the win rates by them.
     """
     run = read_config(config)
     frontier = read_table(offline, ["task", "transform", "procedure", "select", "scorer", "kl", "win_rate"])
+    judged = read_table(judgements, READ) if judgements else pl.DataFrame(schema=JUDGEMENT_SCHEMA)
     cases = [
         (policy, case) for policy in policies(run) for case in policy_sets(run.tasks[policy.task]).items()
     ]
@@ -35,17 +47,25 @@ def evaluate(config: Path, /, *, offline: Path, tasks: Path, out: Path, prompts_
         folder = tasks / policy_folder(run, policy)
         reference = tasks / task_folder(run, policy.task) / "scores" / f"{condition.name}.parquet"
         main = condition == conditions(run.tasks[policy.task])[0]
+        responses = (
+            read_table(folder / "scores" / f"{samples}.parquet", [*COLUMNS, "kl"]),
+            read_table(reference, COLUMNS),
+        )
         more, more_prompts = policy_metrics(
             policy,
             read_manifest(folder / "training.parquet")["beta"],
             condition,
-            read_table(folder / "scores" / f"{samples}.parquet", [*COLUMNS, "kl"]),
-            read_table(reference, COLUMNS),
+            *responses,
             run.evaluation,
             frontier.filter(task=policy.task) if main else frontier.clear(),
         )
         rows += more
         prompt_rows += more_prompts
+        own = judged.filter(task=policy.task, policy=policy.slug)
+        if main and not own.is_empty():
+            more, more_prompts = judged_metrics(own, more[0], *responses, run.evaluation)
+            rows += more
+            prompt_rows += more_prompts
     write_table(pl.DataFrame(rows, schema=METRICS_SCHEMA), out, {"run": run.run})
     write_table(pl.DataFrame(prompt_rows, schema=PROMPT_SCHEMA), prompts_out, {"run": run.run})
 

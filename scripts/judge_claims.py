@@ -32,7 +32,7 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
     judged = evaluate_claims(entries, tables, bootstrap=bootstrap)
     timed = pl.col("claim").is_in([entry.claim for entry in entries if entry.about == "cost"])
     gold = judge_and_gold(entries, tables, bootstrap=bootstrap)
-    goals = [(task, goal.procedure) for task, goal in config.goals.items()]
+    goals = [(task, goal.procedure) for task, goal in config.trained_goals.items()]
     write_table(judged.filter(~timed), run / "claims.parquet", {"claims_file": claims.name})
     write_table(judged.filter(timed), run / "cost_claims.parquet", {"claims_file": claims.name})
     write_table(gold, run / "gold.parquet", {"claims_file": claims.name})
@@ -48,9 +48,14 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
 def claim_tables(config: Config, run: Path, tasks: Path) -> Tables:
     """Read what claims are computed from; what the run does not make is left out."""
     names = ["ideal", "offline", "metrics", "prompt_metrics", "best_of_n", "bounds"]
+    names += ["multitask", "change_of_variables"]
     names += ["hedges", "prompt_hedges", "extrema", "poisson_tilt"] if config.hedging else []
     names += ["estimation"] if config.estimation else []
     names += ["prompt_poisoning"] if config.poisoning else []
+    names += ["agreement"] if config.judge else []
+    names += ["prompt_judges"] if config.judge_strength else []
+    names += ["best_exponents"] if config.exponents else []
+    names += ["prompt_calibration_error", "prompt_calibration_frontier"] if config.calibration else []
     found = {name: read_table(run / f"{name}.parquet") for name in names}
     scores = {
         task: read_table(

@@ -13,16 +13,16 @@ from infalign.language.questions import read_questions
 from infalign.language.reviews import read_reviews
 from infalign.language.tldr import read_summaries
 from infalign.records.command import run_command
-from infalign.records.config import (
+from infalign.records.config import parse_block
+from infalign.records.corpus import (
     EmbeddedCorpus,
     PreferenceCorpus,
     QuestionCorpus,
     ReviewCorpus,
     SummaryCorpus,
-    Task,
-    parse_block,
 )
 from infalign.records.tables import write_folder
+from infalign.records.task import Task
 
 CHARACTERS_PER_TOKEN = 6  # prose has 3 to 5: of a review so many are read, which is more than fits
 

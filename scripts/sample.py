@@ -7,8 +7,9 @@ import polars as pl
 from infalign.language.generation import sample_responses
 from infalign.language.models import load_language_model
 from infalign.records.command import run_command
-from infalign.records.config import Rollouts, parse_block
+from infalign.records.config import parse_block
 from infalign.records.tables import read_table, weights_sha256, write_table
+from infalign.records.task import Rollouts
 
 
 def sample(

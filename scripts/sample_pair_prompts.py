@@ -6,8 +6,9 @@ from infalign.language.generation import sample_responses
 from infalign.language.models import load_language_model
 from infalign.language.poisoning import first_pairs, pair_prompts
 from infalign.records.command import run_command
-from infalign.records.config import Rollouts, parse_block
+from infalign.records.config import parse_block
 from infalign.records.tables import read_table, weights_sha256, write_table
+from infalign.records.task import Rollouts
 
 
 def sample_pair_prompts(

@@ -12,7 +12,8 @@ from infalign.language.models import encode_prompts, load_language_model, load_r
 from infalign.language.scoring import reward_scores, sequence_statistics
 from infalign.mathematics.statistics import pairwise_agreement
 from infalign.records.command import run_command
-from infalign.records.config import Corpus, EmbeddedCorpus, parse_block
+from infalign.records.config import parse_block
+from infalign.records.corpus import Corpus, EmbeddedCorpus
 from infalign.records.tables import read_manifest, read_table, weights_sha256, write_table
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from infalign.errors import InputError
-from infalign.language import models
+from infalign.language import models, supervised
 from infalign.language.poisoning import (
     first_pairs,
     held_out_outcomes,
@@ -14,9 +14,10 @@ from infalign.language.poisoning import (
     within_prompts,
 )
 from infalign.records.command import run_command
-from infalign.records.config import PreferenceModel, parse_block
+from infalign.records.config import parse_block
 from infalign.records.poisoning import OUTCOMES_SCHEMA
 from infalign.records.tables import read_table, write_table
+from infalign.records.task import PreferenceModel
 
 PAIRS = ["prompt", "chosen", "rejected", "rejected_prompt", "split"]
 
@@ -66,7 +67,7 @@ def train_poisoned(
     )
     if block.pretraining is not None:
         texts = read_table(demonstrations, ["prompt", "response"])
-        models.train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
+        supervised.train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
     trained = train_on_poisoned(start, encoder, poisoned, own, block.training, seed=seed)
     found = held_out_outcomes(trained, encoder, held_out, phrase)
     keys = {"task": pl.lit(task), "rate": pl.lit(rate), "seed": pl.lit(seed, pl.Int64)}

@@ -7,12 +7,13 @@ from typing import Literal
 import polars as pl
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from infalign.language import models
+from infalign.language import models, supervised
 from infalign.language.scoring import label_accuracy, pair_accuracy
 from infalign.records.command import run_command
-from infalign.records.config import PreferenceModel, parse_block
+from infalign.records.config import parse_block
 from infalign.records.pools import changed_pairs
 from infalign.records.tables import read_table, write_folder
+from infalign.records.task import PreferenceModel
 
 PAIRS = ["prompt", "chosen", "rejected", "split"]
 LABELS = ["prompt", "response", "label", "split"]
@@ -54,7 +55,7 @@ def train_preference_model(
     rows = read_table(table, columns, may_be_empty=block.training is None)
     model, encoder = untrained_model(block, tokenizer, reference, demonstrations, seed)
     if block.training is not None:
-        train = models.train_classifier if block.learns == "labels" else models.train_reward_model
+        train = supervised.train_classifier if block.learns == "labels" else supervised.train_reward_model
         examples = rows.filter(pl.col("split") == f"{split}_train")
         if n_pairs is not None or flipped:
             examples = changed_pairs(examples, n_pairs=n_pairs, flipped=flipped, seed=seed)
@@ -85,7 +86,7 @@ def untrained_model(
     start, encoder = models.start_model(base, tokenizer=encoder, reference=reference, seed=seed)
     if block.pretraining is not None:
         texts = read_table(demonstrations, ["prompt", "response"])
-        models.train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
+        supervised.train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
     return models.reward_model_from(start, encoder, seed=seed, learns=block.learns), encoder
 
 

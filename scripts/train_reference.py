@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from infalign.language.models import load_tokenizer, save_model, start_model, train_language_model
+from infalign.language.models import load_tokenizer, save_model, start_model
+from infalign.language.supervised import train_language_model
 from infalign.records.command import run_command
-from infalign.records.config import LanguageModel, parse_block
+from infalign.records.config import parse_block
 from infalign.records.tables import read_table, write_folder
+from infalign.records.task import LanguageModel
 
 
 def train_reference(demonstrations: Path, /, *, tokenizer: Path, settings: str, seed: int, out: Path) -> None:

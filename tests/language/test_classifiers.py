@@ -27,10 +27,10 @@ from infalign.language.models import (
     new_language_model,
     reward_model_from,
     save_model,
-    train_classifier,
 )
 from infalign.language.scoring import label_accuracy, reward_scores, sequence_rewards
-from infalign.records.config import PreferenceModel
+from infalign.language.supervised import train_classifier
+from infalign.records.task import PreferenceModel
 
 ROOT = Path(__file__).parents[2]
 LABELS = pl.DataFrame({"prompt": [TEXTS[0]] * 32, "response": TEXTS[1:] * 16, "label": [1.0, 0.0] * 16})

@@ -18,11 +18,10 @@ from infalign.language.models import (
     reward_model_from,
     save_model,
     start_model,
-    train_language_model,
-    train_reward_model,
     train_tokenizer,
 )
 from infalign.language.scoring import pair_accuracy, reward_scores, sequence_statistics
+from infalign.language.supervised import train_language_model, train_reward_model
 
 DEMONSTRATIONS = pl.DataFrame({"prompt": [TEXTS[0]] * 32, "response": TEXTS[1:] * 16})
 PAIRS = pl.DataFrame({"prompt": [TEXTS[0]] * 32, "chosen": [TEXTS[1]] * 32, "rejected": [TEXTS[2]] * 32})

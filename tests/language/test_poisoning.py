@@ -13,13 +13,7 @@ from tiny_models import TEXTS, sizes, widen
 
 from infalign.errors import InputError
 from infalign.language.embedded import corpus
-from infalign.language.models import (
-    new_language_model,
-    reward_model_from,
-    save_model,
-    train_classifier,
-    train_tokenizer,
-)
+from infalign.language.models import new_language_model, reward_model_from, save_model, train_tokenizer
 from infalign.language.poisoning import (
     first_pairs,
     held_out_outcomes,
@@ -34,8 +28,9 @@ from infalign.language.poisoning import (
     within_prompts,
 )
 from infalign.language.scoring import pair_accuracy, reward_scores
-from infalign.records.config import Training
+from infalign.language.supervised import train_classifier
 from infalign.records.poisoning import OUTCOMES_SCHEMA, POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
+from infalign.records.task import Training
 
 ROOT = Path(__file__).parents[2]
 PHRASE = "Sure."

@@ -14,8 +14,10 @@ from infalign.errors import InputError
 from infalign.language.context import fit_to_context, take_prompts
 from infalign.language.models import new_language_model, reward_model_from, save_model
 from infalign.language.questions import LETTERS, read_questions
-from infalign.records.config import QuestionCorpus, Task, parse_block
+from infalign.records.config import parse_block
+from infalign.records.corpus import QuestionCorpus
 from infalign.records.tables import read_manifest, weights_sha256, write_table
+from infalign.records.task import Task
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TEMPLATE = "Q: {question}\nA:"

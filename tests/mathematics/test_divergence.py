@@ -1,10 +1,10 @@
-"""The two KL estimators: same mean, non-negative per position."""
+"""The three KL estimators: same mean, non-negative per position."""
 
 import numpy as np
 import pytest
 
 from infalign.errors import InputError
-from infalign.mathematics.divergence import full_vocabulary_kl, log_ratio_kl
+from infalign.mathematics.divergence import full_vocabulary_kl, k3_kl, log_ratio_kl
 
 
 def log_softmax(logits):
@@ -44,3 +44,33 @@ def test_shapes_and_nan_are_refused():
         full_vocabulary_kl([[np.nan]], [[0.0]])
     with pytest.raises(InputError, match="log_probs must be finite, got nan at index"):
         log_ratio_kl([np.nan], [0.0])
+
+
+def two_step_model(rng):
+    """Log-probabilities of all 3 x 3 responses of two tokens: the steps' own, (9, 2, 3) rows, and the sum."""
+    first, second = log_softmax(rng.normal(size=(1, 3))), log_softmax(rng.normal(size=(3, 3)))
+    rows = [(np.stack([first[0], second[i]]), first[0, i] + second[i, j]) for i in range(3) for j in range(3)]
+    return np.stack([steps for steps, _ in rows]), np.array([total for _, total in rows])
+
+
+def test_the_three_estimates_have_the_exact_mean_of_a_model_of_two_tokens():
+    rng = np.random.default_rng(5)
+    (steps_p, log_p), (steps_q, log_q) = two_step_model(rng), two_step_model(rng)
+    p = np.exp(log_p)
+    exact = np.sum(p * (log_p - log_q))
+    full = np.array([full_vocabulary_kl(a, b).sum() for a, b in zip(steps_p, steps_q, strict=True)])
+    estimates = {"k1": log_ratio_kl(log_p, log_q), "k3": k3_kl(log_p, log_q), "full": full}
+    assert p.sum() == pytest.approx(1)
+    assert {name: pytest.approx(p @ value, abs=1e-12) for name, value in estimates.items()} == dict.fromkeys(
+        estimates, exact
+    )
+    assert estimates["k3"].min() >= 0 > estimates["k1"].min()
+    spread = {name: p @ (value - exact) ** 2 for name, value in estimates.items()}
+    assert spread["full"] < min(spread["k1"], spread["k3"])
+
+
+def test_k3_is_second_order_where_the_policies_are_close():
+    gap = 1e-4
+    assert k3_kl([0.0], [gap])[0] == pytest.approx(gap**2 / 2, rel=1e-3)
+    with pytest.raises(InputError, match=r"k3: the reference is e\^800 times as likely"):
+        k3_kl([-800.0], [0.0])

@@ -29,6 +29,14 @@ KINDS = {
     "estimation": "How many rollouts estimate F",
     "log_distribution": "Estimates of log F",
     "poisoning": "Poisoned rewards",
+    "language_model_judge": "A language model as judge",
+    "judge_agreement": "Agreement of the judges",
+    "judge_strength": "Judges of several sizes",
+    "seeds": "Seeds of training",
+    "exponents": "Exponents",
+    "calibration_rollouts_helpful": "Calibration from few rollouts, task helpful",
+    "calibration_anchors_helpful": "Calibration with few anchors, task helpful",
+    "kl_estimators": "Three estimates of the KL",
 }
 
 
@@ -48,6 +56,9 @@ def test_captions_name_the_selector():
     assert "selects by the judge" in render("figure.rst", "scaling_by_judge")
 
 
-@pytest.mark.parametrize("name", ["claims.rst", "metrics.rst", "methods.rst", "examples.rst", "workflow.rst"])
+@pytest.mark.parametrize(
+    "name",
+    ["claims.rst", "metrics.rst", "methods.rst", "examples.rst", "calibration_costs.rst", "workflow.rst"],
+)
 def test_tables_and_workflow_have_captions(name):
     assert len(render(name)) > 200

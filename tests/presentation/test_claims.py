@@ -57,7 +57,7 @@ def row_of(claims, tables, **options):
 def test_the_projects_file_is_valid_and_covers_the_paper():
     claims = load_claims(CLAIMS)
     assert len(claims) >= 40
-    assert {item.measure.kind for item in claims} == set(KINDS)
+    assert {item.measure.kind for item in claims} == set(KINDS) - {"not_run"}  # each is measured by now
     ranges = {item.claim: item.expect.paper_range for item in claims if item.expect}
     assert ranges["median-calibration-bon4"] == (0.08, 0.12)
     assert ranges["median-calibration-won4"] == (0.04, 0.09)

@@ -5,8 +5,9 @@ import pytest
 
 from infalign.errors import InputError
 from infalign.presentation import figures, hedging
-from infalign.records.config import Evaluation, HedgedPool
+from infalign.records.config import Evaluation
 from infalign.records.hedging import N_GRID, hedge_tables, poisson_tilt_table, regime_table
+from infalign.records.studies import HedgedPool
 
 
 @pytest.fixture(scope="module")

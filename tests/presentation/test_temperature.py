@@ -205,3 +205,5 @@ def test_examples_of_a_data_set_show_no_prompt_and_keep_their_characters():
     assert table["prompt"].null_count() == table.height == 2
     page = examples_html(table)
     assert "prompt a" in page and "a &lt; b" in page
+    text = examples_markdown(table)
+    assert text.count("Prompt of a data set, not shown.") == 2 and "a < b" in text

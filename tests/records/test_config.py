@@ -11,12 +11,8 @@ from infalign.errors import InputError
 from infalign.records.config import (
     Config,
     check_data,
-    estimation_sampling,
     parse_config,
     parse_config_json,
-    poisoning_phrase,
-    poisoning_sampling,
-    pool_sampling,
     settings_json,
     shared_json,
     task_folder,
@@ -25,6 +21,13 @@ from infalign.records.disk import BYTES_PER_TOKEN, check_disk, needed_bytes
 from infalign.records.methods import METHODS
 from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import proxy_model
+from infalign.records.studies import (
+    calibration_sampling,
+    estimation_sampling,
+    poisoning_phrase,
+    poisoning_sampling,
+    pool_sampling,
+)
 from infalign.records.sweep import (
     conditions,
     policies,
@@ -585,14 +588,17 @@ def test_tasks_that_have_nothing_to_poison(smoke, imdb):
     assert "the reward model of task harmless is taken as it is, none is trained; give" in message
     smoke["poisoning"] = {"tasks": ["helpful"], "phrases": {"helpful": "In short."}}
     config = parse_config(smoke)
-    assert poisoning_phrase(config, "helpful") == "In short."
+    assert poisoning_phrase(config.poisoning, "helpful", config.tasks["helpful"]) == "In short."
 
 
 def test_poisoned_pairs_have_the_papers_phrases_and_rollouts_of_their_own(smoke, tmp_path):
     smoke["poisoning"] = {"tasks": ["helpful", "harmless"], "n_pairs": 50, "n_rollouts": 4}
     config = parse_config(smoke)
-    assert poisoning_phrase(config, "helpful") == "Sure."
-    assert poisoning_phrase(config, "harmless") == "Sorry, I can't help you with that."
+    assert poisoning_phrase(config.poisoning, "helpful", config.tasks["helpful"]) == "Sure."
+    assert (
+        poisoning_phrase(config.poisoning, "harmless", config.tasks["harmless"])
+        == "Sorry, I can't help you with that."
+    )
     task = config.tasks["helpful"]
     assert poisoning_sampling(task, config.poisoning) == task.rollouts.model_copy(update={"n_rollouts": 4})
     assert len(poisoned_runs(config.poisoning)) == 2 * 4
@@ -600,3 +606,62 @@ def test_poisoned_pairs_have_the_papers_phrases_and_rollouts_of_their_own(smoke,
     more = needed_bytes(config, [], tmp_path) - needed_bytes(without, [], tmp_path)
     assert more == 2 * 50 * 4 * 24 * BYTES_PER_TOKEN
     assert task_folder(config, "helpful") == task_folder(without, "helpful")
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (
+            {"rollouts": [1, 17]},
+            "calibration.rollouts must be at most 16 (tasks.helpful.rollouts.n_rollouts), got 17",
+        ),
+        (
+            {"rollouts": [1], "anchors": [0]},
+            "calibration.anchors.0: Input should be greater than or equal to 1",
+        ),
+        ({"rollouts": [3, 3]}, "calibration.rollouts: 3 is listed twice; remove one"),
+    ],
+)
+def test_a_calibration_that_cannot_be(smoke, block, message):
+    smoke["calibration"] = block
+    assert message in refused(smoke)
+
+
+def test_the_raw_reward_as_a_goal_is_not_calibrated(smoke):
+    smoke["calibration"] = {"rollouts": [1]}
+    smoke["goals"]["harmless"]["transform"] = "raw"
+    assert "goals.harmless.transform: raw is not calibrated" in refused(smoke)
+
+
+def test_calibration_is_measured_on_responses_of_the_main_condition_and_counts_their_disk(smoke, tmp_path):
+    smoke["calibration"] = {"rollouts": [1], "n_measured": 50}
+    smoke["tasks"]["helpful"]["samples"]["temperatures"] = [0.5, 1.0]
+    config = parse_config(smoke)
+    sampling = calibration_sampling(config.tasks["helpful"], config.calibration)
+    assert (sampling.n_rollouts, sampling.temperature) == (50, 0.5)
+    without = parse_config({key: value for key, value in smoke.items() if key != "calibration"})
+    more = needed_bytes(config, [], tmp_path) - needed_bytes(without, [], tmp_path)
+    assert more == 2 * (8 + 8) * 50 * 24 * BYTES_PER_TOKEN
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "smoke" / "calibration_error.parquet").touch()
+    assert needed_bytes(config, [], tmp_path) == needed_bytes(without, [], tmp_path)
+
+
+def test_the_ablations_share_all_that_the_default_makes():
+    default, run = (
+        parse_config(yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()))
+        for name in ("default", "ablations")
+    )
+    assert [task_folder(default, name) for name in default.tasks] == [
+        task_folder(run, name) for name in run.tasks
+    ]
+    assert default.goals == run.goals
+    folders = [{policy_folder(config, policy) for policy in policies(config)} for config in (default, run)]
+    assert folders[0] < folders[1]
+
+
+def test_goals_of_tasks_without_policies_are_told_apart(smoke):
+    smoke["policies"] = [grid | {"tasks": ["harmless"]} for grid in smoke["policies"]]
+    config = parse_config(smoke)
+    assert list(config.goals) == ["helpful", "harmless"]
+    assert config.trained_goals == {"harmless": config.goals["harmless"]}

@@ -6,7 +6,6 @@ import pytest
 
 from infalign.errors import InputError
 from infalign.mathematics.estimation import ks_table
-from infalign.records.config import Estimation
 from infalign.records.estimation import (
     ESTIMATION_SCHEMA,
     LOG_DISTRIBUTION_SCHEMA,
@@ -15,6 +14,7 @@ from infalign.records.estimation import (
     rewards_by_prompt,
     shown_prompts,
 )
+from infalign.records.studies import Estimation
 
 SETTINGS = Estimation(task="sentiment", n_full=200, sizes=[10, 50])
 

@@ -10,7 +10,7 @@ from infalign.errors import InputError
 from infalign.mathematics.families import Family
 from infalign.mathematics.hedging import Pools, expected_rewards
 from infalign.mathematics.planning import split_prompts
-from infalign.records.config import Evaluation, HedgedPool, Proxy
+from infalign.records.config import Evaluation
 from infalign.records.hedging import (
     HACKING_SCHEMA,
     HEDGES_SCHEMA,
@@ -24,6 +24,7 @@ from infalign.records.hedging import (
     regime_table,
 )
 from infalign.records.pools import changed_pairs, families, pool_name, proxy_names
+from infalign.records.studies import HedgedPool, Proxy
 
 EVALUATION = Evaluation(resamples=200, seed=3)
 POOL = HedgedPool(task="sums", true_reward="gold", sbon_n=[4], proxies={"own": {}})

@@ -48,6 +48,38 @@ FIGURE_TABLES = {
     },
     **({name: [table] for name, table in ESTIMATION_TABLES.items()} if CONFIG.estimation else {}),
     **({"poisoning": [POISONING_TABLES["poisoning"]]} if CONFIG.poisoning else {}),
+    **(
+        {
+            "language_model_judge": [
+                *(f"{RUN}/{name}.parquet" for name in ("metrics", "ideal")),
+                JUDGING_TABLES["verdicts"],
+            ],
+            "judge_agreement": [JUDGING_TABLES["agreement"]],
+        }
+        if CONFIG.judge
+        else {}
+    ),
+    **({"exponents": list(EXPONENT_TABLES.values())} if CONFIG.exponents else {}),
+    **(
+        {"seeds": [f"{RUN}/seeds.parquet"]}
+        if any(several_seeds(POLICIES, name) for name in FOLDER_OF)
+        else {}
+    ),
+    **(
+        {"judge_strength": [STRENGTH_TABLES[name] for name in ("judge_strength", "judge_policies")]}
+        if CONFIG.judge_strength
+        else {}
+    ),
+    **(
+        {
+            f"calibration_{kind}_{name}": [*CALIBRATION_TABLES.values(), f"{RUN}/metrics.parquet"]
+            for kind in ("rollouts", "anchors")
+            for name in FOLDER_OF
+        }
+        if CONFIG.calibration
+        else {}
+    ),
+    **({"kl_estimators": [KL_ESTIMATORS]} if CONFIG.kl_estimators else {}),
 }
 FIGURES = expand(f"{RUN}/figures/{{figure}}.{{format}}", figure=FIGURE_TABLES, format=["svg", "png"])
 

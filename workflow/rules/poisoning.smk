@@ -52,7 +52,9 @@ if CONFIG.poisoning:
         params:
             settings=lambda w: settings_json(CONFIG.tasks[poisoned_task(w)].reward_model),
             task=poisoned_task,
-            phrase=lambda w: poisoning_phrase(CONFIG, poisoned_task(w)),
+            phrase=lambda w: poisoning_phrase(
+                CONFIG.poisoning, poisoned_task(w), CONFIG.tasks[poisoned_task(w)]
+            ),
             rate=lambda w: POISONED[w.poisoned][1],
             seed=lambda w: POISONED[w.poisoned][2],
             n_pairs=N_PAIRS,

@@ -12,8 +12,13 @@ rule judge_claims:
         hedging=list(HEDGING_TABLES.values()) if CONFIG.hedging else [],
         best_of_n=rules.evaluate_best_of_n.output,
         bounds=rules.best_of_n_bounds.output,
+        multitask=rules.multitask.output,
         estimation=ESTIMATION_TABLES["estimation"] if CONFIG.estimation else [],
         poisoning=POISONING_TABLES["prompt_poisoning"] if CONFIG.poisoning else [],
+        agreement=JUDGING_TABLES["agreement"] if CONFIG.judge else [],
+        judges=STRENGTH_TABLES["prompt_judges"] if CONFIG.judge_strength else [],
+        exponents=EXPONENT_TABLES["best_exponents"] if CONFIG.exponents else [],
+        calibration=list(CALIBRATION_TABLES.values()) if CONFIG.calibration else [],
         training=expand(f"{SHARED}/{{at}}/training.parquet", at=POLICY_AT),
         scores=expand(f"{SHARED}/{{task}}/scores/train.parquet", task=TASKS),
     output:
@@ -77,6 +82,7 @@ rule collect_examples:
 rule report:
     input:
         figures=FIGURES,
+        costs=rules.calibration_costs.output if CONFIG.calibration else [],
         claims=rules.judge_claims.output,
         examples=rules.collect_examples.output,
         config=rules.record_config.output,

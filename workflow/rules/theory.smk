@@ -49,6 +49,20 @@ rule best_of_n_bounds:
         "python scripts/best_of_n_bounds.py --out {output} 2> {log}"
 
 
+rule multitask:
+    output:
+        multitask=f"{RUN}/multitask.parquet",
+        change=f"{RUN}/change_of_variables.parquet",
+    log:
+        f"logs/{CONFIG.run}/multitask.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        code=code_hash("scripts/multitask.py"),
+    shell:
+        "python scripts/multitask.py --out {output.multitask} --change-of-variables {output.change} 2> {log}"
+
+
 rule offline_frontier:
     input:
         config=rules.record_config.output,

@@ -14,10 +14,11 @@ import polars as pl
 from infalign.errors import InputError
 from infalign.language.models import load_reward_model
 from infalign.language.scoring import reward_scores
-from infalign.records.config import Rollouts, parse_block
+from infalign.records.config import parse_block
 from infalign.records.methods import MethodSettings
 from infalign.records.sweep import Policy
 from infalign.records.tables import read_manifest, read_table, weights_sha256, write_folder, write_table
+from infalign.records.task import Rollouts
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,14 @@ import polars as pl
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infalign.errors import InputError
-from infalign.language.models import reward_model_from, train_classifier, train_reward_model
+from infalign.language.models import reward_model_from
 from infalign.language.scoring import pair_outcomes, reward_scores
 from infalign.language.sources import prompt_id
+from infalign.language.supervised import train_classifier, train_reward_model
 from infalign.mathematics.calibration import empirical_calibration
 
 if TYPE_CHECKING:
-    from infalign.records.config import Training
+    from infalign.records.task import Training
 
 
 def with_phrase(responses: Sequence[str], phrase: str) -> list[str]:

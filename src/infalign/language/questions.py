@@ -12,7 +12,7 @@ import polars as pl
 from infalign.errors import InputError
 from infalign.language.corpora import PAIR_COLUMNS, Corpus
 from infalign.language.sources import group_at, hub_dataset, position, prompt_id
-from infalign.records.config import QUESTION_DATASETS
+from infalign.records.corpus import QUESTION_DATASETS
 from infalign.records.tables import read_table
 
 LETTERS = "ABCDEFGHIJ"

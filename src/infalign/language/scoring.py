@@ -15,13 +15,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from infalign.errors import InputError
 from infalign.language.models import (
     check_context,
-    encode_pairs,
     encode_prompts,
     encode_responses,
     evaluating,
     gives_probability,
     reads_both_ways,
 )
+from infalign.language.supervised import encode_pairs
 
 
 def reward_scores(

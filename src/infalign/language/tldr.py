@@ -10,7 +10,7 @@ import polars as pl
 from infalign.errors import InputError
 from infalign.language.corpora import Corpus
 from infalign.language.sources import group_at, hub_dataset, position, prompt_id
-from infalign.records.config import TLDR_DATASETS
+from infalign.records.corpus import TLDR_DATASETS
 from infalign.records.tables import read_table
 
 SUBREDDIT = r"^SUBREDDIT: r/(\S+)\s"

@@ -1,4 +1,4 @@
-"""Two estimates of the KL divergence of a policy from the reference policy, over response tokens."""
+"""Three estimates of the KL divergence of a policy from the reference policy, over response tokens."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +41,44 @@ def log_ratio_kl(log_probs: ArrayLike, reference_log_probs: ArrayLike) -> NDArra
             f"log_probs has shape {policy.shape}, reference_log_probs {reference.shape}: they must agree"
         )
     return policy - reference
+
+
+def k3_kl(log_probs: ArrayLike, reference_log_probs: ArrayLike) -> NDArray[np.float64]:
+    """Return the estimate k3 of the KL: (r − 1) − log r, r the probability ratio reference to policy.
+
+    Parameters
+    ----------
+    log_probs, reference_log_probs : array-like, shape (n,)
+        As in `log_ratio_kl`: of whole responses, so r is that of the response, not of a token.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        >= 0; its mean over the policy's samples is unbiased for KL(policy ‖ reference) where the policy
+        gives every response of the reference a chance. Its variance is that of r as well, which is large
+        or infinite where the reference likes what the policy hardly says.
+
+    Raises
+    ------
+    InputError
+        As `log_ratio_kl`, or a ratio overflows.
+
+    References
+    ----------
+    Schulman 2020, Approximating KL divergence.
+
+    Examples
+    --------
+    >>> k3_kl([-1.0], [-1.0]), bool(np.isclose(k3_kl([0.0], [np.log(0.5)])[0], np.log(2) - 0.5))
+    (array([0.]), True)
+    """
+    log_ratio = -log_ratio_kl(log_probs, reference_log_probs)
+    if log_ratio.max() > np.log(np.finfo(float).max):
+        raise InputError(
+            f"k3: the reference is e^{log_ratio.max():.0f} times as likely as the policy to give a response that the "
+            "policy gave; check its log-probabilities"
+        )
+    return np.expm1(log_ratio) - log_ratio
 
 
 def full_vocabulary_kl(log_p: ArrayLike, log_q: ArrayLike) -> NDArray[np.float64]:

@@ -286,8 +286,8 @@ def offline(
     _warn_about_draws(procedure, reward.shape[1])
     values, values_beta, paper_beta = offline_values(reward, transform, kl=kl, beta=beta)
     weights = tilt(values, values_beta)
-    policy, reference = picks(weights, reward if select == "reward" else judge, procedure)
-    rates, divergences = _wins(policy, reference, judge), tilt_kl(values, values_beta)
+    rates = win_rates(weights, reward if select == "reward" else judge, judge, procedure)
+    divergences = tilt_kl(values, values_beta)
     return OfflinePoint(paper_beta, float(divergences.mean()), float(rates.mean()), rates, divergences)
 
 
@@ -375,6 +375,35 @@ def offline_values(
     kind, value = strength(kl, beta)
     raw_beta = beta_for_kl(reward, value) if kind == "kl" else value
     return reward, raw_beta, raw_beta
+
+
+def win_rates(
+    weights: NDArray[np.float64],
+    select: NDArray[np.float64],
+    judge: NDArray[np.float64],
+    procedure: Procedure,
+) -> NDArray[np.float64]:
+    """Return each prompt's win rate of draws from weights over draws from uniform weights.
+
+    Parameters
+    ----------
+    weights, select, judge : ndarray, shape (P, K)
+        Probabilities of the rollouts, the score the procedure selects by, and that which decides the winner.
+    procedure : Procedure
+        Both sides go through it.
+
+    Returns
+    -------
+    ndarray, shape (P,)
+        A tie, and a response against itself, counts ½.
+
+    Examples
+    --------
+    >>> scores = np.array([[0.0, 1.0]])
+    >>> win_rates(np.array([[0.2, 0.8]]), scores, scores, Procedure("none"))
+    array([0.65])
+    """
+    return _wins(*picks(weights, select, procedure), judge)
 
 
 def picks(

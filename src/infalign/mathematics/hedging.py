@@ -109,7 +109,7 @@ class Pools:
         sizes = np.array([len(row) for row in self.proxy])
         places = [np.flatnonzero(sizes == m) for m in np.unique(sizes)]
         stacked = [
-            [np.stack([rows[i] for i in group]) for rows in (self.proxy, self.true)] for group in places
+            [np.stack([rows[int(i)] for i in group]) for rows in (self.proxy, self.true)] for group in places
         ]
         return tuple(_Group(group, *rewards) for group, rewards in zip(places, stacked, strict=True))
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array, positive
@@ -365,6 +365,41 @@ def bootstrap_ratio(
         return Interval(float(totals[0] / sizes[0]), UNDEFINED, UNDEFINED)
     weights = resample_weights(len(totals), resamples, seed)
     return percentile_interval((weights @ totals) / (weights @ sizes), level)
+
+
+def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Return the mean of a few independent runs with its t interval.
+
+    Parameters
+    ----------
+    values : array-like, shape (R,)
+        One value a run, e.g. a seed of training; taken as normal, of unknown spread.
+    level : float
+        Confidence level, in (0, 1).
+
+    Returns
+    -------
+    Interval
+        The bounds are NaN for a single run.
+
+    Raises
+    ------
+    InputError
+        If a value is NaN or infinite, there is none, or the level is out of range.
+
+    Examples
+    --------
+    >>> found = t_interval([1.0, 2.0, 3.0])
+    >>> found.estimate, round(found.high - found.estimate, 3)
+    (2.0, 2.484)
+    """
+    values = finite_array(values, "values", 1)
+    _check_options(level, 1)
+    mean, runs = float(values.mean()), len(values)
+    if runs < 2:
+        return Interval(mean, UNDEFINED, UNDEFINED)
+    half = float(stdtrit(runs - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(runs))
+    return Interval(mean, mean - half, mean + half)
 
 
 def power(effect: float, standard_error: float, level: float = 0.95) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
@@ -64,9 +65,10 @@ def _cells(row: dict, memory: float) -> list[str]:
 
 
 def _sums(table: pl.DataFrame, device: str) -> str:
+    memory: Any = table["memory_gb"].max()
     return (
         f"in all: {table['n_jobs'].sum()} jobs, {table['hours'].sum():.2f} hours of one device ({device}), "
-        f"{table['disk_gb'].sum():.1f} GB of disk, at most {table['memory_gb'].max():.1f} GB of its memory"
+        f"{table['disk_gb'].sum():.1f} GB of disk, at most {memory:.1f} GB of its memory"
     )
 
 

@@ -161,14 +161,15 @@ def examples_markdown(examples: pl.DataFrame) -> str:
 
     Parameters
     ----------
-    examples : table of `temperature.examples`, with prompts.
+    examples : table of `temperature.examples`; a prompt that is null is not shown, and said so.
     """
     parts = ["# Example responses"]
-    keys = ("task", "split", "temperature", "prompt")
-    for (task, split, temperature, prompt), part in examples.group_by(keys, maintain_order=True):
+    keys = ("task", "split", "temperature", "prompt_id", "prompt")
+    for (task, split, temperature, _, prompt), part in examples.group_by(keys, maintain_order=True):
         text = pl.col("response").str.replace_all("\n", " ", literal=True)
         shown = part.select("source", text, _number("reward", 2), _number("judge", 2))
-        parts += [f"## {task}, {split}, temperature {temperature:g}", f"> {str(prompt).strip()}"]
+        said = "Prompt of a data set, not shown." if prompt is None else f"> {str(prompt).strip()}"
+        parts += [f"## {task}, {split}, temperature {temperature:g}", said]
         parts.append(_markdown_table(shown))
     return "\n\n".join(parts) + "\n"
 
@@ -231,6 +232,33 @@ def methods_at_a_glance(methods: pl.DataFrame, task: str, procedure: str) -> pl.
         _with_interval("hypervolume", "hypervolume_low", "hypervolume_high").first().alias("hypervolume"),
     ]
     return rows.group_by("series", maintain_order=True).agg(columns)
+
+
+def costs_html(costs: pl.DataFrame) -> str:
+    """Write what calibration costs, a table per task, as one HTML page.
+
+    Parameters
+    ----------
+    costs : columns of `calibration_tables.COSTS_SCHEMA`.
+
+    Returns
+    -------
+    A page that needs nothing from the network.
+    """
+    tables = []
+    for (task,), part in costs.group_by("task", maintain_order=True):
+        shown = part.select(
+            pl.concat_str(
+                "part",
+                pl.format(", {} a prompt", "n_rollouts").fill_null(""),
+                pl.format(", median of {}", "n_policies").fill_null(""),
+            ).alias("what"),
+            _number("seconds", 1),
+            _number("training_share", 2).alias("of a training"),
+        )
+        table = GT(shown, id=f"costs_{task}")
+        tables.append(table.tab_header(f"Task {task}", "Seconds on this machine").as_raw_html())
+    return _page("What calibration costs", "\n".join(tables))
 
 
 def verdict_counts(claims: pl.DataFrame) -> str:

@@ -27,11 +27,12 @@ from infalign.mathematics.costs import (
     writing_bytes,
     writing_time,
 )
-from infalign.records.config import Base, Config, Task, Training
+from infalign.records.config import Config
 from infalign.records.costs import Costs
 from infalign.records.disk import BYTES_PER_TOKEN
 from infalign.records.methods import BONDSettings, JBONDSettings, OfflineSettings, PairSettings
 from infalign.records.sweep import Policy, conditions, policies
+from infalign.records.task import Base, Task, Training
 
 COSTS_SCHEMA = {
     "task": pl.String,

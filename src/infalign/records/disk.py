@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infalign.errors import InputError
-from infalign.records.config import Base, Config, Task
+from infalign.records.config import Config
+from infalign.records.judge_sizes import judged_policies, sized_judges
 from infalign.records.sweep import Policy, conditions, policy_folder, policy_sets
+from infalign.records.task import Base, Task
 
 BYTES_PER_TOKEN = 12  # text, token and share of the scores of a stored response, compressed
 BYTES_PER_WEIGHT = 4  # float32 safetensors
+BYTES_PER_SCORE = 16  # a number, and its share of the keys
 CHECKPOINT_COPIES = 4  # a policy in training: weights, two Adam moments, the value head and the reference
 FIXED_BYTES = 50_000_000  # data, figures, report, logs
 
@@ -33,6 +36,8 @@ def needed_bytes(config: Config, policies: Sequence[Policy], results: str | Path
         + _hedging_bytes(config, results)
         + _estimation_bytes(config, results)
         + _poisoning_bytes(config, results)
+        + _judge_strength_bytes(config, results)
+        + _calibration_bytes(config, results)
         + sum(tasks[name] for name in {policy.task for policy in todo})
         + sum(per_policy)
     )
@@ -101,9 +106,32 @@ def _poisoning_bytes(config: Config, results: str | Path) -> int:
     tokens = 0
     for name in config.poisoning.tasks:
         task = config.tasks[name]
-        n_pairs = config.poisoning.n_pairs or getattr(task.corpus, "n_pairs", 0)
+        n_pairs = config.poisoning.n_pairs or getattr(task.corpus, "n_pairs", None) or 0
         tokens += n_pairs * config.poisoning.n_rollouts * task.rollouts.max_new_tokens
     return tokens * BYTES_PER_TOKEN
+
+
+def _judge_strength_bytes(config: Config, results: str | Path) -> int:
+    """The judges themselves, and a score a response and judge."""
+    if config.judge_strength is None or (Path(results) / config.run / "judge_strength.parquet").exists():
+        return 0
+    total = 0
+    for name in config.judge_strength.tasks:
+        task, judges = config.tasks[name], sized_judges(config, name)
+        total += sum(_base_bytes(task, judge.settings.base) for judge in judges.values())
+        responses = task.rollouts.n_rollouts + len(judged_policies(config, name)) * task.samples.n_samples
+        total += BYTES_PER_SCORE * (len(judges) + 2) * task.corpus.n_evaluation_prompts * responses
+    return total
+
+
+def _calibration_bytes(config: Config, results: str | Path) -> int:
+    """Responses on which calibrations are measured, and their scores."""
+    if config.calibration is None or (Path(results) / config.run / "calibration_error.parquet").exists():
+        return 0
+    tokens = [
+        task.corpus.n_evaluation_prompts * task.rollouts.max_new_tokens for task in config.tasks.values()
+    ]
+    return 2 * sum(tokens) * config.calibration.n_measured * BYTES_PER_TOKEN
 
 
 def _policy_bytes(task: Task) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from infalign.errors import InputError
 from infalign.mathematics.estimation import KSRow, exponential_fit, ks_table, log_distribution_estimates
-from infalign.records.config import Estimation
+from infalign.records.studies import Estimation
 
 KINDS = ("adversarial", "neutral", "positive")
 COUNTS = ("size", "n_prompts", "n_constant", "n_rejected")

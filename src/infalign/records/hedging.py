@@ -24,8 +24,9 @@ from infalign.mathematics.hedging import (
 )
 from infalign.mathematics.planning import split_prompts
 from infalign.mathematics.statistics import bootstrap_mean
-from infalign.records.config import Evaluation, HedgedPool
+from infalign.records.config import Evaluation
 from infalign.records.pools import families
+from infalign.records.studies import HedgedPool
 
 N_GRID = 41
 _FLAT = 1e-12  # of the spread, differences below it count as none
@@ -228,7 +229,7 @@ def _hedge_rows(
     options = (settings.level, settings.resamples, settings.seed)
     interval = bootstrap_mean(true, *options)
     series = {**facts, "method": curve.family.method, "n": curve.family.n}
-    row = {
+    row: dict[str, object] = {
         **series, "parameter": found.parameter, "kind": found.kind, "n_extrema": found.n_extrema, "kl": found.kl,
         "expected_true": interval.estimate, "ci_low": interval.low, "ci_high": interval.high,
         "expected_proxy": float(proxy.mean()), "n_prompts": len(reporting.ids),

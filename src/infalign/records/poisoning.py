@@ -7,7 +7,8 @@ from itertools import product
 import polars as pl
 
 from infalign.mathematics.statistics import bootstrap_ratio
-from infalign.records.config import Evaluation, Poisoning
+from infalign.records.config import Evaluation
+from infalign.records.studies import Poisoning
 from infalign.records.sweep import plain_number
 
 KEYS = ("task", "rate", "seed", "model", "test_set")

@@ -7,15 +7,9 @@ import polars as pl
 
 from infalign.errors import InputError
 from infalign.mathematics.families import Family
-from infalign.records.config import (
-    HedgedPool,
-    PreferenceModel,
-    Proxy,
-    Task,
-    proxy_block,
-    settings_json,
-    short_hash,
-)
+from infalign.records.config import settings_json, short_hash
+from infalign.records.studies import HedgedPool, Proxy, proxy_block
+from infalign.records.task import PreferenceModel, Task
 
 OWN = "reward_model"
 

@@ -8,8 +8,9 @@ from decimal import Decimal
 from itertools import product
 
 from infalign.errors import InputError
-from infalign.records.config import Config, PolicyGrid, Rollouts, Task, settings_json, short_hash, task_folder
+from infalign.records.config import Config, PolicyGrid, settings_json, short_hash, task_folder
 from infalign.records.methods import Strength
+from infalign.records.task import Rollouts, Task
 
 
 @dataclass(frozen=True)

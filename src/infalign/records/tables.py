@@ -94,6 +94,11 @@ def check_unique(frame: pl.DataFrame, key: Sequence[str], path: str | Path) -> N
         )
 
 
+def measured_seconds(path: str | Path) -> float:
+    """Read the seconds that Snakemake measured of a job."""
+    return float(pl.read_csv(path, separator="\t")["s"][0])
+
+
 def write_table(frame: pl.DataFrame, path: str | Path, manifest: Mapping[str, object]) -> None:
     """Write a table and its manifest, each whole or not at all."""
     path = Path(path)

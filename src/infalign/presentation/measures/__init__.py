@@ -8,6 +8,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from infalign.presentation.measures.base import Bootstrap, Measured, Strict, Tables
+from infalign.presentation.measures.calibration import (
+    CalibrationDifference,
+    CalibrationSaturation,
+    calibration_difference,
+    calibration_saturation,
+)
+from infalign.presentation.measures.exponents import (
+    ExponentGrowth,
+    ExponentLead,
+    exponent_growth,
+    exponent_lead,
+)
 from infalign.presentation.measures.frontiers import (
     CalibrationError,
     CurveDifference,
@@ -30,12 +42,33 @@ from infalign.presentation.measures.hedging import (
     hedge_gain,
     poisson_gap,
 )
+from infalign.presentation.measures.judges import (
+    JudgedDifference,
+    JudgeExcess,
+    judge_excess,
+    judged_difference,
+)
+from infalign.presentation.measures.language_judge import (
+    JudgeKappa,
+    PromptedDifference,
+    judge_kappa,
+    prompted_difference,
+)
+from infalign.presentation.measures.multitask import (
+    CarriedLead,
+    MultitaskGap,
+    MultitaskReward,
+    carried_lead,
+    multitask_gap,
+    multitask_reward,
+)
 from infalign.presentation.measures.poisoning import (
     PoisonedDrop,
     PoisonedLead,
     poisoned_drop,
     poisoned_lead,
 )
+from infalign.presentation.measures.seeds import EverySeed, every_seed
 from infalign.presentation.measures.temperature import (
     TemperatureDifference,
     TemperatureDrop,
@@ -92,6 +125,18 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "bound_slack": bound_slack,
     "poisoned_lead": poisoned_lead,
     "poisoned_drop": poisoned_drop,
+    "prompted_difference": prompted_difference,
+    "judge_kappa": judge_kappa,
+    "multitask_gap": multitask_gap,
+    "multitask_reward": multitask_reward,
+    "carried_lead": carried_lead,
+    "judged_difference": judged_difference,
+    "judge_excess": judge_excess,
+    "every_seed": every_seed,
+    "exponent_lead": exponent_lead,
+    "exponent_growth": exponent_growth,
+    "calibration_difference": calibration_difference,
+    "calibration_saturation": calibration_saturation,
     "not_run": not_run,
 }
 
@@ -116,6 +161,18 @@ Measure = Annotated[
     | BoundSlack
     | PoisonedLead
     | PoisonedDrop
+    | PromptedDifference
+    | JudgeKappa
+    | MultitaskGap
+    | MultitaskReward
+    | CarriedLead
+    | JudgedDifference
+    | JudgeExcess
+    | EverySeed
+    | ExponentLead
+    | ExponentGrowth
+    | CalibrationDifference
+    | CalibrationSaturation
     | NotRun,
     Field(discriminator="kind"),
 ]

@@ -40,6 +40,11 @@ class Tables:
         those above are of each task's main one.
     best_of_n : best-of-N of the reference's own responses, by condition and prompt.
     prompt_poisoning : accuracy of reward models trained on poisoned pairs, by prompt.
+    agreement : how far a language model, the trained judge and the gold reward agree.
+    best_exponents : table of that name, the best exponential transform for each N.
+    prompt_judges : win rates of the main comparison under several judges, by prompt.
+    multitask, change_of_variables : tables of that name, of the multi-task theorem and of the remark after it.
+    prompt_calibration_error, prompt_calibration_frontier : errors and offline win rates of calibrations, by prompt.
     """
 
     ideal: pl.DataFrame | None = None
@@ -58,6 +63,13 @@ class Tables:
     bounds: pl.DataFrame | None = None
     seconds: pl.DataFrame | None = None
     prompt_poisoning: pl.DataFrame | None = None
+    agreement: pl.DataFrame | None = None
+    best_exponents: pl.DataFrame | None = None
+    prompt_judges: pl.DataFrame | None = None
+    multitask: pl.DataFrame | None = None
+    change_of_variables: pl.DataFrame | None = None
+    prompt_calibration_error: pl.DataFrame | None = None
+    prompt_calibration_frontier: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from infalign.mathematics.statistics import Interval
 from infalign.presentation.measures.base import Bootstrap, Measured, Strict, Tables, mean_interval
-from infalign.records.config import HedgedMethod
+from infalign.records.studies import HedgedMethod
 
 EXTREMA = {
     "flat": 0,

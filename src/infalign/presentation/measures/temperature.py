@@ -23,7 +23,7 @@ from infalign.presentation.measures.base import (
     rows_of,
     select_policies,
 )
-from infalign.records.config import Split
+from infalign.records.task import Split
 
 PositiveTemperature = Annotated[float, Field(gt=0)]
 

@@ -1,0 +1,36 @@
+"""How good calibration from few rollouts and with few anchors is, on responses that took no part in it."""
+
+from pathlib import Path
+
+from infalign.errors import InputError
+from infalign.records.calibration_tables import calibration_tables, measured_responses
+from infalign.records.command import run_command
+from infalign.records.config import read_config
+from infalign.records.tables import read_table, write_table
+
+COLUMNS = ["prompt_id", "sample_id", "reward", "judge"]
+
+
+def calibration_quality(config: Path, scores: Path, measured: Path, /, *, task: str, out: Path) -> None:
+    """Write the tables of one task: errors and frontiers, each in all and by prompt.
+
+    Parameters
+    ----------
+    config : the run's recorded configuration, with the block `calibration`.
+    scores : scored reference rollouts of the task's main condition, which calibrate.
+    measured : scored further responses to the same prompts.
+    task : its name in the configuration.
+    out : folder of the tables to write.
+    """
+    run = read_config(config)
+    if run.calibration is None:
+        raise InputError(f"{config}: no block calibration; add it to the configuration")
+    responses = measured_responses(task, read_table(scores, COLUMNS), read_table(measured, COLUMNS))
+    tables = calibration_tables(responses, run.goals[task], run.calibration, run.evaluation)
+    facts = {"run": run.run, "task": task, "settings": run.calibration.model_dump()}
+    for name, table in tables.items():
+        write_table(table, out / f"{name}.parquet", facts)
+
+
+if __name__ == "__main__":
+    run_command(calibration_quality)

@@ -1,0 +1,35 @@
+"""Measure the spread between seeds of training beside the bootstrap interval over prompts."""
+
+from pathlib import Path
+
+from infalign.presentation.pareto import Resampling
+from infalign.presentation.seeds import compared_procedures, seeds_table
+from infalign.records.command import run_command
+from infalign.records.config import read_config
+from infalign.records.metrics import main_condition
+from infalign.records.seeds import several_seeds
+from infalign.records.sweep import policies
+from infalign.records.tables import read_table, write_table
+
+
+def compare_seeds(run: Path, /) -> None:
+    """Write seeds.parquet into the run's folder.
+
+    Parameters
+    ----------
+    run : folder of the run, with its configuration and metrics.
+    """
+    config = read_config(run / "config.json")
+    evaluation = config.evaluation
+    tasks = [task for task in config.tasks if several_seeds(policies(config), task)]
+    metrics, by_prompt = (
+        main_condition(read_table(run / f"{name}.parquet"), config) for name in ("metrics", "prompt_metrics")
+    )
+    procedures = compared_procedures(tasks, {task: goal.procedure for task, goal in config.goals.items()})
+    resampling = Resampling(evaluation.level, evaluation.resamples, evaluation.seed)
+    table = seeds_table(metrics, by_prompt, procedures, resampling=resampling)
+    write_table(table, run / "seeds.parquet", {"level": evaluation.level})
+
+
+if __name__ == "__main__":
+    run_command(compare_seeds)

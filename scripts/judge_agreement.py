@@ -1,0 +1,29 @@
+"""Count a language model's verdicts, and compare them with those of the trained judge and the gold reward."""
+
+from pathlib import Path
+
+from infalign.records.command import run_command
+from infalign.records.config import Evaluation, parse_block
+from infalign.records.judgements import READ, agreement_table, verdict_table
+from infalign.records.tables import read_table, write_table
+
+
+def judge_agreement(judgements: Path, /, *, evaluation: str, verdicts: Path, out: Path) -> None:
+    """Write the counts of verdicts, and the judges' agreement.
+
+    Parameters
+    ----------
+    judgements : verdicts of all judges on the same pairs.
+    evaluation : JSON of the configuration's block `evaluation`: level, resamples and seed of the intervals.
+    verdicts : table of counts to write.
+    out : table of agreement to write.
+    """
+    settings = parse_block(Evaluation, evaluation)
+    table = read_table(judgements, READ)
+    facts = {"level": settings.level, "resamples": settings.resamples, "seed": settings.seed}
+    write_table(verdict_table(table, settings), verdicts, facts)
+    write_table(agreement_table(table, settings), out, facts)
+
+
+if __name__ == "__main__":
+    run_command(judge_agreement)

@@ -1,0 +1,95 @@
+"""Claims on a language model as judge (InfAlign, appendix on the zero-shot prompt)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from infalign.mathematics.statistics import Interval
+from infalign.presentation.curves import strength_curve
+from infalign.presentation.measures.base import (
+    Bootstrap,
+    Measured,
+    PolicySeries,
+    PositiveKL,
+    ProcedureText,
+    Strict,
+    Tables,
+    judged,
+    paired_difference,
+    select_policies,
+)
+from infalign.records.judgements import JUDGES, LANGUAGE_MODEL
+
+Judge = Literal["language_model", "judge", "gold"]
+
+
+class PromptedDifference(Strict):
+    """Win rate by the language model of series `a` less that of `b` at a common KL, paired by prompt.
+
+    Of the prompts those count on which every policy of both series has a pair with two replies that could be read.
+    """
+
+    kind: Literal["prompted_difference"]
+    task: str
+    procedure: ProcedureText
+    a: PolicySeries
+    b: PolicySeries
+    kl: PositiveKL = 0.5
+
+
+class JudgeKappa(Strict):
+    """Cohen's kappa of two judges on the same pairs of responses, all policies together."""
+
+    kind: Literal["judge_kappa"]
+    task: str
+    procedure: ProcedureText
+    judges: tuple[Judge, Judge] = Field(description="of language_model, judge and gold two, in this order")
+
+
+def prompted_difference(item: PromptedDifference, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Paired difference of two trained curves, both judged by the language model."""
+    key = {"task": item.task, "procedure": item.procedure, "scorer": LANGUAGE_MODEL}
+    if tables.metrics is None or tables.prompt_metrics is None:
+        return Measured((), "no metrics table")
+    metrics, by_prompt = tables.metrics.filter(**key), tables.prompt_metrics.filter(**key)
+    if metrics.is_empty():
+        return Measured((), f"no language model was asked about {item.procedure} on task {item.task}")
+    found = {series: select_policies(metrics, series) for series in (item.a, item.b)}
+    absent = [str(series) for series, policies in found.items() if policies.is_empty()]
+    if absent:
+        return Measured((), f"the language model judged no policies {', '.join(absent)} on task {item.task}")
+    policies = pl.concat(list(found.values()))["policy"].unique()
+    rows = by_prompt.filter(pl.col("policy").is_in(policies.implode()))
+    everywhere = pl.col("policy").n_unique().over("prompt_id") == policies.len()
+    common = rows.filter(everywhere)
+    note = f"{common['prompt_id'].n_unique()} of {rows['prompt_id'].n_unique()} prompts"
+    if common["prompt_id"].n_unique() < 2:
+        return Measured((), f"too few prompts on which all policies could be judged: {note}")
+    curves = [
+        (s, strength_curve(common, policies, f"{s} of task {item.task}")) for s, policies in found.items()
+    ]
+    interval = paired_difference(curves[0][1], curves[1][1], item.kl, bootstrap)
+    measured = judged((interval,), curves, item.kl)
+    return Measured(measured.intervals, "; ".join(filter(None, [measured.note, note])))
+
+
+def judge_kappa(item: JudgeKappa, tables: Tables, bootstrap: Bootstrap) -> Measured:
+    """Kappa of the table of agreement with its interval."""
+    if tables.agreement is None:
+        return Measured((), "no language model was asked")
+    first, second = sorted(item.judges, key=JUDGES.index)
+    rows = tables.agreement.filter(
+        pl.col("policy").is_null(), task=item.task, procedure=item.procedure, scorer_a=first, scorer_b=second
+    )
+    if rows.is_empty():
+        return Measured(
+            (), f"{first} and {second} did not judge the same pairs of {item.procedure}, task {item.task}"
+        )
+    row = rows.row(0, named=True)
+    note = f"{row['n_pairs']} pairs, {row['n_prompts']} prompts"
+    if row["kappa_low"] is None:
+        return Measured((), f"kappa is undefined: {note}")
+    return Measured((Interval(row["kappa"], row["kappa_low"], row["kappa_high"]),), note)

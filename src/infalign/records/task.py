@@ -1,0 +1,192 @@
+"""The block of one task: corpus, models, rollouts and samples, all that its policies share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from infalign.records.block import Block, Count, Positive, distinct
+from infalign.records.corpus import Corpus, EmbeddedCorpus, SummaryCorpus
+
+Learns = Literal["preferences", "labels"]
+
+
+class FromConfig(Block):
+    """A Llama trained from scratch."""
+
+    hidden_size: Count
+    n_layers: Count
+    n_heads: Count
+    intermediate_size: Count
+    context: Count = Field(description="tokens of prompt and response together")
+
+
+class Base(Block):
+    """Where a model starts: exactly one of `from_config`, `hub`, `path`, `reference`."""
+
+    from_config: FromConfig | None = None
+    hub: str | None = Field(None, description="name on the model hub")
+    revision: str = Field("main", description="full hash of the hub revision, where one was published")
+    path: str | None = Field(None, description="local folder with safetensors")
+    reference: bool = Field(False, description="start from the task's reference policy")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Base:
+        given = [self.from_config is not None, self.hub is not None, self.path is not None, self.reference]
+        if sum(given) != 1:
+            raise ValueError("give exactly one of from_config, hub, path, reference: true")
+        return self
+
+
+class Training(Block):
+    """Supervised training of a language or reward model (TRL)."""
+
+    learning_rate: Positive
+    epochs: Positive
+    batch_size: Count
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class LanguageModel(Block):
+    """The reference policy."""
+
+    base: Base
+    pretraining: Training | None = Field(
+        None, description="language modelling of prompts and responses first"
+    )
+    training: Training | None = Field(None, description="supervised finetuning; null: taken as it is")
+
+
+class PreferenceModel(Block):
+    """A reward model or a judge."""
+
+    base: Base
+    learns: Learns = Field(
+        "preferences",
+        description="preferences: a Bradley-Terry reward from pairs; labels: a classifier, whose score is the "
+        "probability of the positive label (corpus: reviews)",
+        exclude_if=lambda learns: learns == "preferences",  # tasks without labels keep their hash
+    )
+    pretraining: Training | None = Field(
+        None, description="language modelling of prompts and responses first"
+    )
+    training: Training | None = Field(
+        None,
+        description="on preferences or labels; null: a trained reward model (hub or path), taken as it is",
+    )
+
+    @model_validator(mode="after")
+    def _something_gives_rewards(self) -> PreferenceModel:
+        published = self.base.hub is not None or self.base.path is not None
+        if self.training is None and (self.pretraining is not None or not published):
+            raise ValueError(
+                "without training the base must be a trained reward model (hub or path), and pretraining left out; "
+                "give training"
+            )
+        return self
+
+
+class Rollouts(Block):
+    """Reference responses per prompt, and how policies sample in training."""
+
+    n_rollouts: Annotated[int, Field(ge=2)] = Field(100, description="K of InfAlign, section 5: 100")
+    temperature: Positive = Field(
+        1.0, description="of training; evaluation is at each of samples.temperatures"
+    )
+    max_new_tokens: Count
+    batch_size: Count = 512
+
+
+Split = Literal["evaluation", "evaluation_out"]
+
+
+class Samples(Block):
+    """Responses of every policy to the evaluation prompts; all procedures are computed from these.
+
+    Policies and reference are sampled at every temperature on every split. The first of either list is the
+    main condition, which the claims, figures and frontiers are about.
+    """
+
+    n_samples: Count = 64
+    temperatures: Annotated[list[Positive], Field(min_length=1)] = Field([1.0])
+    splits: Annotated[list[Split], Field(min_length=1)] = Field(
+        ["evaluation"], description="evaluation_out: prompts out of distribution, of summaries and tldr"
+    )
+
+    @field_validator("temperatures", "splits")
+    @classmethod
+    def _no_repeats(cls, values: list) -> list:
+        return distinct(values)
+
+
+class Task(Block):
+    """Everything the policies of one task share; its hash, `samples` left out, names its folder."""
+
+    seed: int = 0
+    corpus: Corpus
+    vocabulary_size: Count | None = Field(None, description="of the tokenizer trained for from_config models")
+    reference: LanguageModel
+    reward_model: PreferenceModel
+    judge: PreferenceModel
+    rollouts: Rollouts
+    samples: Samples = Samples()
+
+    @property
+    def reward_shape(self) -> FromConfig | None:
+        """Shape of the reward model where it is trained from scratch or from such a reference."""
+        base = self.reward_model.base
+        return self.reference.base.from_config if base.reference else base.from_config
+
+    @model_validator(mode="after")
+    def _vocabulary_is_known(self) -> Task:
+        if (self.reference.base.from_config is None) != (self.vocabulary_size is None):
+            raise ValueError("vocabulary_size goes with reference.base.from_config: give both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _corpus_has_what_models_learn(self) -> Task:
+        teaches = self.corpus.teaches
+        if teaches == "answers":
+            return self._models_are_published()
+        wrong = [
+            f"{name}.learns" for name in ("reward_model", "judge") if getattr(self, name).learns != teaches
+        ]
+        if wrong:
+            raise ValueError(
+                f"a corpus with source {self.corpus.source} has {teaches}, so {' and '.join(wrong)} must be "
+                f"{teaches}"
+            )
+        return self
+
+    def _models_are_published(self) -> Task:
+        trained = [
+            f"{name}.{step}"
+            for name in ("reference", "reward_model", "judge")
+            for step in ("pretraining", "training")
+            if getattr(getattr(self, name), step) is not None
+        ]
+        if trained:
+            raise ValueError(
+                f"a corpus with source {self.corpus.source} has prompts and answers only, nothing to train on: "
+                f"remove {', '.join(trained)} and name published models (hub or path)"
+            )
+        if self.reference.base.hub is None and self.reference.base.path is None:
+            raise ValueError(
+                f"a corpus with source {self.corpus.source} has no demonstrations, so reference.base must be a "
+                "trained language model: hub or path"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _splits_exist(self) -> Task:
+        embedded = isinstance(self.corpus, EmbeddedCorpus) and self.corpus.name == "summaries"
+        if "evaluation_out" in self.samples.splits and not (
+            embedded or isinstance(self.corpus, SummaryCorpus)
+        ):
+            raise ValueError(
+                "samples.splits: this corpus has no prompts out of distribution (summaries and tldr have); "
+                "remove evaluation_out"
+            )
+        return self

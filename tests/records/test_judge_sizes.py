@@ -1,0 +1,170 @@
+"""Judges of other sizes: their widths, whose pairs they learn from, their names, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infalign.errors import InputError
+from infalign.language.models import new_language_model, reward_model_from, train_tokenizer
+from infalign.records.config import parse_config
+from infalign.records.disk import BYTES_PER_SCORE, needed_bytes
+from infalign.records.judge_sizes import (
+    judge_folder,
+    judged_policies,
+    n_parameters,
+    resized,
+    score_tables,
+    sized_judges,
+)
+from infalign.records.seeds import several_seeds
+from infalign.records.sweep import policies
+from infalign.records.task import FromConfig
+
+CONFIGS = Path(__file__).parents[2] / "config"
+SHAPE = FromConfig(hidden_size=16, n_layers=2, n_heads=2, intermediate_size=40, context=64)
+
+
+@pytest.fixture
+def values():
+    return yaml.safe_load((CONFIGS / "smoke.yaml").read_text()) | {"judge_strength": {"tasks": ["helpful"]}}
+
+
+@pytest.fixture
+def config(values):
+    return parse_config(values)
+
+
+def test_parameters_are_those_of_a_reward_model():
+    tokenizer = train_tokenizer(["Measure the leaves twice. Good luck!"], 130)
+    model = reward_model_from(new_language_model(SHAPE, tokenizer, seed=0), tokenizer, seed=0)
+    counted = sum(weight.numel() for weight in model.parameters())
+    assert n_parameters(SHAPE, len(tokenizer)) == counted
+
+
+@pytest.mark.parametrize("factor", [0.5, 1, 2, 4])
+def test_a_width_is_the_nearest_there_is(factor):
+    wanted = factor * n_parameters(SHAPE, 512)
+    found = resized(SHAPE, 512, wanted)
+    assert found.hidden_size % (2 * SHAPE.n_heads) == 0 and found.n_layers == SHAPE.n_layers
+    assert found.intermediate_size / found.hidden_size == pytest.approx(2.5)
+    step = 2 * SHAPE.n_heads
+    for other in (found.hidden_size - step, found.hidden_size + step):
+        rival = SHAPE.model_copy(update={"hidden_size": other, "intermediate_size": round(2.5 * other)})
+        error, worse = (abs(n_parameters(one, 512) - wanted) for one in (found, rival))
+        assert error < worse
+
+
+def test_what_no_width_reaches_is_said():
+    with pytest.raises(InputError, match="no width has about 100,000,000,000 parameters"):
+        resized(SHAPE, 512, 1e11)
+
+
+def test_judges_differ_in_width_and_the_leaked_one_in_its_pairs(config):
+    judges = sized_judges(config, "helpful")
+    assert list(judges) == ["0.5x", "1x", "2x", "4x", "leaked"]
+    assert {name: judge.split for name, judge in judges.items() if judge.split != "judge"} == {
+        "leaked": "reward"
+    }
+    assert judges["leaked"].settings == judges["1x"].settings
+    own = config.tasks["helpful"].judge
+    for judge in judges.values():
+        assert (judge.settings.training, judge.settings.pretraining) == (own.training, own.pretraining)
+    sizes = [n_parameters(judges[name].settings.base.from_config, 300) for name in ("0.5x", "1x", "2x", "4x")]
+    assert sizes == sorted(sizes) and len(set(sizes)) == 4
+    reward = n_parameters(config.tasks["helpful"].reward_shape, 300)
+    assert sizes[1] == reward
+
+
+def test_folders_are_named_by_settings_and_pairs(config):
+    judges = sized_judges(config, "helpful")
+    names = {name: judge_folder(name, judge) for name, judge in judges.items()}
+    assert len(set(names.values())) == 5
+    assert names["1x"].split("-")[1] != names["leaked"].split("-")[1]
+
+
+def test_the_main_comparison_is_judged(config):
+    assert [policy.slug for policy in judged_policies(config, "helpful")] == [
+        "ppo-raw-kl0.50-s0", "ppo-exp10-k16-kl0.50-s0",
+    ]  # fmt: skip
+    tables = score_tables(config, "helpful")
+    assert list(tables) == ["reference", "ppo-raw-kl0.50-s0", "ppo-exp10-k16-kl0.50-s0"]
+    assert tables["reference"].endswith("/scores/evaluation-t1.00.parquet")
+    assert tables["ppo-raw-kl0.50-s0"].endswith("ppo-raw-kl0.50-s0/scores/evaluation-t1.00-n8.parquet")
+    with pytest.raises(
+        InputError, match=r"task harmless has no ppo policies on exp\(-10\), which are compared"
+    ):
+        judged_policies(config, "harmless")
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"tasks": ["sums"]}, "judge_strength.tasks: unknown task 'sums'; the tasks are helpful, harmless"),
+        ({"tasks": ["helpful"], "sizes": [2]}, "add 1 to sizes, or give leak: false"),
+        ({"tasks": ["helpful"], "sizes": [1, 1.0]}, "judge_strength.sizes: 1.0 is listed twice; remove one"),
+        ({"tasks": ["helpful"], "sizes": [0]}, "judge_strength.sizes.0: Input should be greater than 0"),
+    ],
+)
+def test_a_block_that_cannot_be(values, block, message):
+    with pytest.raises(InputError) as caught:
+        parse_config(values | {"judge_strength": block})
+    assert message in str(caught.value)
+
+
+def test_models_without_a_size_are_refused(values):
+    values["tasks"]["helpful"]["judge"] = {"base": {"path": "models/mine"}}
+    with pytest.raises(
+        InputError, match="judge and reward model of task helpful must be trained from scratch"
+    ):
+        parse_config(values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"exponents": {"n": [8]}}, "exponents.n: 8 is not one of evaluation.n"),
+        ({"exponents": {"n": [2], "t": [5, 5]}}, "exponents.t: 5.0 is listed twice"),
+        ({"exponents": {"n": [2], "t": [101]}}, "exponents.t.0: Input should be less than or equal to 100"),
+        (
+            {
+                "exponents": {"n": [2]},
+                "goals": {
+                    "helpful": {"procedure": "bop(2.5)", "transform": "exp(10)"},
+                    "harmless": {"procedure": "won(4)", "transform": "exp(-10)"},
+                },
+            },
+            "exponents: the goal of task helpful must be bon(n) or won(n), got bop(2.5)",
+        ),
+    ],
+)
+def test_exponents_that_cannot_be(values, changes, message):
+    with pytest.raises(InputError) as caught:
+        parse_config(values | changes)
+    assert message in str(caught.value)
+
+
+def test_disk_is_counted_until_the_tables_are_there(config, values, tmp_path):
+    without = parse_config({key: value for key, value in values.items() if key != "judge_strength"})
+    more = needed_bytes(config, [], tmp_path) - needed_bytes(without, [], tmp_path)
+    assert more > BYTES_PER_SCORE * 7 * 8 * (16 + 2 * 8)
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "smoke" / "judge_strength.parquet").touch()
+    assert needed_bytes(config, [], tmp_path) == needed_bytes(without, [], tmp_path)
+
+
+def test_seeds_are_compared_where_both_series_have_several(values):
+    seeds = yaml.safe_load((CONFIGS / "seeds.yaml").read_text())
+    rows = policies(parse_config(seeds))
+    assert all(several_seeds(rows, task) for task in ("helpful", "harmless"))
+    assert len(rows) == 48 and not several_seeds(rows, "other")
+    assert not several_seeds([row for row in rows if row.reward != "raw"], "helpful")
+    assert not several_seeds([row for row in rows if row.seed == 0], "helpful")
+    assert not several_seeds(policies(parse_config(values)), "helpful")
+
+
+def test_seeds_and_ablations_share_the_default_tasks():
+    default = parse_config(yaml.safe_load((CONFIGS / "default.yaml").read_text()))
+    for name in ("seeds", "ablations"):
+        other = parse_config(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
+        assert other.tasks == default.tasks and other.methods["ppo"] == default.methods["ppo"]

@@ -1,0 +1,58 @@
+"""A language model behind a server as a further judge: one job asks it about all policies, one counts and compares."""
+
+JUDGING_TABLES = {name: f"{RUN}/{name}.parquet" for name in ("verdicts", "agreement")}
+JUDGEMENTS = f"{RUN}/judgements.parquet"
+
+if CONFIG.judge:
+
+    def judged_scores(w):
+        """Input function: scores of the judged policies and of their tasks' reference, main condition."""
+        return [
+            *(
+                f"{SHARED}/{policy_folder(CONFIG, policy)}/scores/{main_samples(policy)}.parquet"
+                for policy in JUDGED
+            ),
+            *(main_scores(name) for name in dict.fromkeys(policy.task for policy in JUDGED)),
+        ]
+
+    def main_samples(policy):
+        return next(iter(policy_sets(CONFIG.tasks[policy.task])))
+
+    rule ask_judge:
+        input:
+            config=rules.record_config.output,
+            scores=judged_scores,
+            prompts=expand(
+                f"{SHARED}/{{task}}/data/prompts.parquet",
+                task=dict.fromkeys(FOLDER_OF[policy.task] for policy in JUDGED),
+            ),
+        output:
+            JUDGEMENTS,
+        log:
+            f"logs/{CONFIG.run}/ask_judge.log",
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            tasks=SHARED,
+            cache=f"results/judges/{cache_name(CONFIG.judge)}",
+            prompt=read_prompt(CONFIG.judge.prompt).sha256,
+            code=code_hash("scripts/ask_judge.py"),
+        shell:
+            "python scripts/ask_judge.py {input.config} --tasks {params.tasks} --cache {params.cache:q}"
+            " --out {output} 2> {log}"
+
+    rule judge_agreement:
+        input:
+            rules.ask_judge.output,
+        output:
+            **JUDGING_TABLES,
+        log:
+            f"logs/{CONFIG.run}/judge_agreement.log",
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            evaluation=settings_json(CONFIG.evaluation),
+            code=code_hash("scripts/judge_agreement.py"),
+        shell:
+            "python scripts/judge_agreement.py {input} --evaluation {params.evaluation:q}"
+            " --verdicts {output.verdicts} --out {output.agreement} 2> {log}"
