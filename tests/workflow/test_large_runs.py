@@ -87,13 +87,14 @@ def tiny(values: dict) -> None:
     """The same run with models, data and sweep at a size for tests."""
     shape = {"hidden_size": 16, "n_layers": 1, "n_heads": 2, "intermediate_size": 32, "context": 256}
     values["evaluation"] = {"n": [2, 4], "resamples": 100}
+    values["theory"] = {"transforms": ["identity", "exp(10)", "exp(-10)"], "kl": [0.1, 0.5]}
     for task in values["tasks"].values():
         task["vocabulary_size"] = 400
         task["rollouts"].update(n_rollouts=12, max_new_tokens=16, batch_size=64)
         task["samples"] = {"n_samples": 8}
         task["corpus"].update(n_train_prompts=8, n_evaluation_prompts=8)
         if "n_labelled" in task["corpus"]:
-            task["corpus"].update(n_demonstrations=60, n_labelled=40, n_test_labelled=10)
+            task["corpus"].update(n_demonstrations=60, n_labelled=40, n_test_labelled=4)
         for model in (task["reference"], task["reward_model"], task["judge"]):
             if "from_config" in model["base"]:
                 model["base"]["from_config"] = shape
