@@ -275,10 +275,15 @@ def test_fit_that_fails_names_the_prompt(monkeypatch):
         build_best_of_n_objective(table([1.0, 2.0, 4.0], prompt_id="p7"), 2, smooth=True)
 
 
-@pytest.mark.parametrize("n", [0, -1, 2.5, 4])
-def test_n_that_the_rollouts_do_not_reach_is_named(n):
-    with pytest.raises(InputError, match=f"whole number from 1 to 3, the rollouts of a prompt, got {n}"):
+@pytest.mark.parametrize("n", [0, -1, 2.5])
+def test_n_that_is_no_number_of_responses_is_named(n):
+    with pytest.raises(InputError, match=f"whole number, at least 1, got {n}"):
         build_best_of_n_objective(table([1.0, 2.0, 3.0]), n)
+
+
+def test_few_rollouts_may_estimate_the_objective_of_a_larger_n():
+    bound = build_best_of_n_objective(table([1.0, 2.0, 3.0], prompt_id="a"), 10, objective="bound")
+    assert np.exp(bound.values(["a", "a"], np.array([0.0, 2.5]))) == pytest.approx([0.25**9, 0.75**9])
 
 
 def test_input_that_cannot_be_used_is_named():

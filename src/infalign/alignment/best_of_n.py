@@ -27,7 +27,6 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 
-from infalign.alignment.likelihood import check_draws
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array
 
@@ -198,7 +197,7 @@ def build_best_of_n_objective(
     Parameters
     ----------
     scores : columns prompt_id, sample_id, reward, log_prob; the same number of rollouts for every prompt.
-    n : of best-of-n, a whole number from 1 to M.
+    n : of best-of-n, a whole number of at least 1; M only estimates F, so n may be above it (section 5.3, N = 10).
     objective : exact, the log-probability under best-of-n (eq. 5), or bound, L of theorem 2.
     n_rollouts : M, the first so many rollouts of each prompt estimate F; None: all.
     smooth : log F of each prompt from its least-squares fit −a·exp(−b·reward) (section 6); equal rewards
@@ -211,7 +210,7 @@ def build_best_of_n_objective(
     Raises
     ------
     InputError
-        Unknown objective, n not a whole number from 1 to M, n_rollouts out of range, unequal numbers of
+        Unknown objective, n not a whole number of at least 1, n_rollouts out of range, unequal numbers of
         rollouts, a reward or log-probability that is not finite, or a prompt that cannot be fitted.
 
     References
@@ -230,11 +229,12 @@ def build_best_of_n_objective(
     if objective not in get_args(Form):
         raise InputError(f"objective of vBoN must be exact or bound, got {objective!r}")
     prompt_ids, rewards, log_probs = _rollouts(scores, n_rollouts)
-    n = check_draws(n, rewards.shape[1])
+    if n != int(n) or n < 1:
+        raise InputError(f"n of best-of-n must be a whole number, at least 1, got {n:g}; change the strength")
     curves = None
     if smooth:
         curves = np.array([fit_curve(*row) for row in zip(prompt_ids, rewards, strict=True)])
-    return BestOfN(n, objective, prompt_ids, rewards, log_probs, curves)
+    return BestOfN(int(n), objective, prompt_ids, rewards, log_probs, curves)
 
 
 def _rollouts(
