@@ -197,7 +197,7 @@ def build_best_of_n_objective(
     Parameters
     ----------
     scores : columns prompt_id, sample_id, reward, log_prob; the same number of rollouts for every prompt.
-    n : of best-of-n, a whole number of at least 1; M only estimates F, so n may be above it (section 5.3, N = 10).
+    n : of best-of-n, a whole number of at least 1; M only estimates F, so n may be above it (Fig. 4: N = 10, M from 5).
     objective : exact, the log-probability under best-of-n (eq. 5), or bound, L of theorem 2.
     n_rollouts : M, the first so many rollouts of each prompt estimate F; None: all.
     smooth : log F of each prompt from its least-squares fit −a·exp(−b·reward) (section 6); equal rewards
