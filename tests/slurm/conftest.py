@@ -17,16 +17,18 @@ PROFILE = (
     "--seconds-between-status-checks", "2", "--slurm-init-seconds-before-status-checks", "2",
 )  # fmt: skip
 
+MEGABYTES = {"M": 1, "G": 1024}
+
 
 @dataclass(frozen=True)
 class Job:
-    """A job as Slurm remembers it."""
+    """A job as Slurm remembers it; memory in MB."""
 
     number: int
     name: str
     state: str
     partition: str
-    memory: str
+    memory: float
     gpus: str
 
     @classmethod
@@ -37,7 +39,7 @@ class Job:
             name=values["Comment"],
             state=values["JobState"],
             partition=values["Partition"],
-            memory=values["MinMemoryNode"],
+            memory=float(values["MinMemoryNode"][:-1]) * MEGABYTES[values["MinMemoryNode"][-1]],
             gpus=values.get("TresPerJob", ""),
         )
 
