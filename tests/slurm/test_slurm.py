@@ -142,16 +142,18 @@ def test_an_interrupted_snakemake_cancels_its_jobs_and_goes_on_when_called_again
 
 
 def test_after_snakemake_was_killed_its_jobs_end_and_are_accepted(project, training, slurm):
-    before = slurm.last()
+    (samples,) = (training.folder / "samples").glob("*.parquet")
+    drawn, before = samples.read_bytes(), slurm.last()
     run, process = training.start()
     run.kill()
     run.wait()
     os.kill(process, signal.SIGCONT)
     slurm.wait_for_end(seconds=LIMIT)
-    assert states(slurm.jobs("train_policy", after=before)) == ["COMPLETED"]
     assert training.read_weights() == training.weights
-    assert "LockException" in project.snakemake(*PROFILE, training.model, check=False).stderr
+    what_follows = [*PROFILE, str(samples.relative_to(project.folder))]
+    assert "LockException" in project.snakemake(*what_follows, check=False).stderr
     project.snakemake("--unlock")
-    project.snakemake(*PROFILE, training.model)
+    project.snakemake(*what_follows)
+    assert states(slurm.jobs(after=before)) == ["COMPLETED", "COMPLETED"]
     assert len(slurm.jobs("train_policy", after=before)) == 1, "the policy was trained again"
-    assert training.read_weights() == training.weights
+    assert samples.read_bytes() == drawn
