@@ -5,12 +5,13 @@ from pathlib import Path
 import polars as pl
 
 from infalign.mathematics.procedures import parse_procedure
-from infalign.presentation import figures, hedging, variational
+from infalign.presentation import comparison, hedging, miscalibration, overview, variational, win_rates
 from infalign.presentation.calibration import figure_calibration_quality
 from infalign.presentation.exponents import figure_exponents
 from infalign.presentation.judge_strength import figure_judge_strength
 from infalign.presentation.kl_estimators import figure_kl_estimators
 from infalign.presentation.language_judge import figure_judge_agreement, figure_language_model_judge
+from infalign.presentation.panels import save_figure
 from infalign.presentation.poisoning import figure_poisoning
 from infalign.presentation.seeds import figure_seeds
 from infalign.presentation.temperature import figure_temperatures
@@ -31,7 +32,7 @@ TASK_FIGURES = (
     "tradeoff",
 )  # name goes on with the task's
 OF_ONE_TABLE = {
-    "transforms": (figures.figure_transforms, "ideal"),
+    "transforms": (win_rates.figure_transforms, "ideal"),
     "estimation": (variational.figure_estimation, "estimation"),
     "log_distribution": (variational.figure_log_distribution, "log_distribution"),
     "regimes": (hedging.figure_regimes, "regimes"),
@@ -70,13 +71,13 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
         tables = [read_table(run / f"{table}.parquet") for table in ("judge_strength", "judge_policies")]
         figure = figure_judge_strength(*tables, {task: goal.procedure for task, goal in config.goals.items()})
     elif name == "gold":
-        figure = figures.figure_gold(pl.read_parquet(run / "gold.parquet"))
+        figure = overview.figure_gold(pl.read_parquet(run / "gold.parquet"))
     elif name == "language_model_judge":
         tables = [read_table(run / f"{table}.parquet") for table in ("ideal", "verdicts")]
         figure = figure_language_model_judge(main_table("metrics", config, run), *tables)
     elif name == "overview":
         goals = [(task, goal.procedure) for task, goal in config.trained_goals.items()]
-        figure = figures.figure_overview(main_table("metrics", config, run), goals)
+        figure = overview.figure_overview(main_table("metrics", config, run), goals)
     elif name == "temperatures":
         several = [task for task, block in config.tasks.items() if len(conditions(block)) > 1]
         tables = [read_table(run / f"{table}.parquet") for table in ("metrics", "best_of_n")]
@@ -85,7 +86,7 @@ def draw_figure(name: str, /, *, run: Path, tasks: Path) -> None:
         figure = comparison_figure(name, config, run)
     else:
         figure = win_rate_figure(name, config, run)
-    figures.save_figure(figure, run / "figures" / name)
+    save_figure(figure, run / "figures" / name)
 
 
 def main_table(name: str, config: Config, run: Path) -> pl.DataFrame:
@@ -97,7 +98,7 @@ def task_figure(kind: str, task: str, config: Config, run: Path, folder: Path):
     """Draw a figure of one task; `folder` holds its shared results."""
     if kind == "calibration":
         scores = read_table(folder / "scores" / "train.parquet", ["prompt_id", "reward"])
-        return figures.figure_calibration(scores, task=task)
+        return miscalibration.figure_calibration(scores, task=task)
     if kind in ("hacking", "tradeoff"):
         draw = hedging.figure_hacking if kind == "hacking" else hedging.figure_tradeoff
         return draw(*(read_table(run / f"{table}.parquet") for table in ("hacking", "hedges")), task)
@@ -110,10 +111,10 @@ def task_figure(kind: str, task: str, config: Config, run: Path, folder: Path):
         return variational.figure_cost(metrics, names, task, seconds / config.tasks[task].rollouts.n_rollouts)
     best_of_n = main_table("best_of_n", config, run)
     if kind == "front":
-        return figures.figure_front(metrics, best_of_n, task)
+        return comparison.figure_front(metrics, best_of_n, task)
     forms = [name for name, settings in config.methods.items() if isinstance(settings, VBoNSettings)]
     title = "vBoN's objective and its lower bound"
-    return figures.figure_front(metrics, best_of_n, task, methods=forms, title=title)
+    return comparison.figure_front(metrics, best_of_n, task, methods=forms, title=title)
 
 
 def calibration_quality_figure(name: str, task: str, config: Config, run: Path):
@@ -140,8 +141,8 @@ def comparison_figure(name: str, config: Config, run: Path):
     ]
     panels = list(dict.fromkeys(panels))
     if name == "matched_kl":
-        return figures.figure_matched_kl(read_table(run / "methods.parquet"), panels)
-    return figures.figure_methods(
+        return comparison.figure_matched_kl(read_table(run / "methods.parquet"), panels)
+    return comparison.figure_methods(
         main_table("metrics", config, run), read_table(run / "ideal.parquet"), panels
     )
 
@@ -154,12 +155,12 @@ def win_rate_figure(name: str, config: Config, run: Path):
     tables += [read_table(run / f"{table}.parquet") for table in ("offline", "ideal")]
     goals = [(task, parse_procedure(goal.procedure)) for task, goal in config.trained_goals.items()]
     if kind == "standard":
-        return figures.figure_standard(*tables, list(config.trained_goals), select=select)
+        return win_rates.figure_standard(*tables, list(config.trained_goals), select=select)
     if kind == "inference_time":
-        return figures.figure_inference_time(*tables, [(t, p.text) for t, p in goals], select=select)
+        return win_rates.figure_inference_time(*tables, [(t, p.text) for t, p in goals], select=select)
     sizes = min(config.evaluation.n), max(config.evaluation.n)
     panels = [(task, f"{procedure.name}({n})") for task, procedure in goals for n in sizes]
-    return figures.figure_scaling(*tables, panels, select=select)
+    return win_rates.figure_scaling(*tables, panels, select=select)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import pytest
 from infalign.errors import InputError
 from infalign.presentation.calibration import figure_calibration_quality
 from infalign.presentation.claims import evaluate_claims, judge_and_gold, parse_claims
-from infalign.presentation.figures import save_figure
 from infalign.presentation.kl_estimators import figure_kl_estimators
 from infalign.presentation.measures import Bootstrap, Tables
+from infalign.presentation.panels import save_figure
 from infalign.presentation.report import costs_html
 from infalign.records.calibration_tables import CALIBRATION_SCHEMAS, costs_table
 from infalign.records.kl_estimators import ESTIMATOR_SCHEMA

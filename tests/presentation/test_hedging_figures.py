@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from infalign.errors import InputError
-from infalign.presentation import figures, hedging
+from infalign.presentation import hedging
+from infalign.presentation.panels import save_figure
 from infalign.records.config import Evaluation
 from infalign.records.hedging import N_GRID, hedge_tables, poisson_tilt_table, regime_table
 from infalign.records.studies import HedgedPool
@@ -97,9 +98,7 @@ def test_bytes_are_the_same_every_time(tables, tmp_path):
     first, second = (
         [
             path.read_bytes()
-            for path in figures.save_figure(
-                hedging.figure_hacking(*tables, "sums"), tmp_path / name / "hacking"
-            )
+            for path in save_figure(hedging.figure_hacking(*tables, "sums"), tmp_path / name / "hacking")
         ]
         for name in ("a", "b")
     )

@@ -8,8 +8,9 @@ from result_tables import REFERENCE_REWARD
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, on_front
 from infalign.mathematics.procedures import kl
-from infalign.presentation import figures, variational
+from infalign.presentation import comparison, variational
 from infalign.presentation.curves import without_reference
+from infalign.presentation.panels import save_figure
 from infalign.records.estimation import ESTIMATION_SCHEMA, LOG_DISTRIBUTION_SCHEMA
 
 
@@ -84,7 +85,7 @@ def test_front_draws_win_rate_and_reward_and_fades_within_each_series(all_metric
         win_rate=pl.when(low).then(0.51).otherwise("win_rate"),
         mean_reward=pl.when(low).then(REFERENCE_REWARD - 0.1).otherwise("mean_reward"),
     )
-    figure = figures.figure_front(changed, best_of_n, "helpful")
+    figure = comparison.figure_front(changed, best_of_n, "helpful")
     rows = without_reference(
         changed.filter(task="helpful", procedure="none", select="reward", scorer="judge")
     )
@@ -101,7 +102,7 @@ def test_front_draws_win_rate_and_reward_and_fades_within_each_series(all_metric
 
 
 def test_front_draws_best_of_n_at_its_formula(all_metrics, best_of_n):
-    figure = figures.figure_front(all_metrics, best_of_n, "helpful")
+    figure = comparison.figure_front(all_metrics, best_of_n, "helpful")
     for axis, value in zip(figure.axes, ("win_rate", "mean_reward"), strict=True):
         line = axis.lines[0]
         sizes = [n for n in (1, 2, 4, 8) if kl(f"bon({n})") <= axis.get_xlim()[1]]
@@ -112,7 +113,7 @@ def test_front_draws_best_of_n_at_its_formula(all_metrics, best_of_n):
 
 
 def test_front_says_the_shares_of_the_pooled_fronts(all_metrics, best_of_n):
-    texts = legend_texts(figures.figure_front(all_metrics, best_of_n, "helpful"))
+    texts = legend_texts(comparison.figure_front(all_metrics, best_of_n, "helpful"))
     rows = without_reference(
         all_metrics.filter(task="helpful", procedure="none", select="reward", scorer="judge")
     )
@@ -124,7 +125,7 @@ def test_front_says_the_shares_of_the_pooled_fronts(all_metrics, best_of_n):
 
 
 def test_front_of_two_forms_shows_just_these(all_metrics, best_of_n):
-    figure = figures.figure_front(all_metrics, best_of_n, "helpful", methods=["vbon", "vbon_bound"])
+    figure = comparison.figure_front(all_metrics, best_of_n, "helpful", methods=["vbon", "vbon_bound"])
     texts = legend_texts(figure)
     assert [text.split(":")[0] for text in texts] == ["vBoN", "vBoN bound", "best-of-n of the reference"]
     assert sum(int(text.split(": ")[1].split(" %")[0].split("%")[0]) for text in texts[:2]) == 100
@@ -136,8 +137,8 @@ def test_front_leaves_out_those_of_fewer_rollouts(all_metrics, best_of_n):
     )
     most = pl.when(pl.col("method") == "vbon").then(32).otherwise("n_rollouts").cast(pl.Int64)
     both = pl.concat([all_metrics.with_columns(n_rollouts=most), few])
-    assert legend_texts(figures.figure_front(both, best_of_n, "helpful")) == legend_texts(
-        figures.figure_front(all_metrics, best_of_n, "helpful")
+    assert legend_texts(comparison.figure_front(both, best_of_n, "helpful")) == legend_texts(
+        comparison.figure_front(all_metrics, best_of_n, "helpful")
     )
 
 
@@ -178,11 +179,11 @@ def test_bytes_are_the_same_every_time(estimation, grid, all_metrics, best_of_n,
     draws = {
         "estimation": lambda: variational.figure_estimation(estimation),
         "cost": lambda: variational.figure_cost(grid, grid["policy"].to_list(), "helpful", 2.5),
-        "front": lambda: figures.figure_front(all_metrics, best_of_n, "helpful"),
+        "front": lambda: comparison.figure_front(all_metrics, best_of_n, "helpful"),
     }
     for name, draw in draws.items():
         first, second = (
-            [path.read_bytes() for path in figures.save_figure(draw(), tmp_path / folder / name)]
+            [path.read_bytes() for path in save_figure(draw(), tmp_path / folder / name)]
             for folder in ("a", "b")
         )
         assert first == second

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from infalign.presentation.figures import figure_win_rates
 from infalign.presentation.style import BLACK, BLUE, GREEN, GREY, VERMILION, print_style, procedure_name
+from infalign.presentation.win_rates import figure_win_rates
 from infalign.records.judgements import LANGUAGE_MODEL
 
 NAMES = {"language_model": "language model", "judge": "trained judge", "gold": "gold reward"}

@@ -1,0 +1,163 @@
+"""What the figures of win rates share: which rows a panel shows, and how curves, points and axes look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MultipleLocator, PercentFormatter
+from scipy.interpolate import PchipInterpolator
+
+from infalign.errors import InputError
+from infalign.presentation.style import SERIES_KEY, Look, Series, print_style, procedure_name, series_order
+
+LIMIT_LINE = (0, (1.2, 1.2))
+LIMIT = "limit (exact reward, optimal transform)"
+
+
+def save_figure(figure: Figure, path_stem: str | Path) -> list[Path]:
+    """Write a figure as SVG and PNG whose bytes depend on the figure alone.
+
+    Parameters
+    ----------
+    figure : matplotlib figure.
+    path_stem : path without ending; `.svg` and `.png` are added.
+
+    Returns
+    -------
+    The two paths.
+    """
+    stem = Path(path_stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    svg, png = stem.with_name(stem.name + ".svg"), stem.with_name(stem.name + ".png")
+    with print_style():
+        figure.savefig(svg, metadata={"Date": None, "Creator": None})
+        figure.savefig(png, metadata={"Software": None})
+    return [svg, png]
+
+
+def trained_policies(metrics, task, procedure, select, scorer) -> pl.DataFrame:
+    """Policies of a panel; `n_rollouts` is kept only where it is less than the most of the panel."""
+    rows = panel_rows(metrics, task, procedure, select, scorer)
+    if rows.is_empty():
+        raise InputError(
+            f"metrics: no policy of task {task} with {procedure}, select {select}, scorer {scorer}; "
+            f"tasks are {', '.join(metrics['task'].unique().sort())}, "
+            f"procedures {', '.join(metrics['procedure'].unique().sort())}"
+        )
+    fewer = pl.col("n_rollouts") < pl.col("n_rollouts").max()
+    return rows.with_columns(n_rollouts=pl.when(fewer).then("n_rollouts"))
+
+
+def panel_rows(frame: pl.DataFrame, task: str, procedure: str, select: str, scorer: str) -> pl.DataFrame:
+    return frame.filter(
+        (pl.col("task") == task)
+        & (pl.col("procedure") == procedure)
+        & (pl.col("select") == select)
+        & (pl.col("scorer") == scorer)
+    )
+
+
+def series_present(trained: pl.DataFrame, wanted: Sequence[Series] | None) -> list[Series]:
+    """Series that have policies here: those wanted, in that order, or all, uncalibrated first."""
+    found = {Series(*key) for key in trained.select(SERIES_KEY).unique().rows()}
+    if wanted is not None:
+        return [series for series in wanted if series in found]
+    return sorted(found, key=series_order)
+
+
+def series_rows(frame: pl.DataFrame, series: Series) -> pl.DataFrame:
+    key = (series.method, series.transform, series.calibrator, series.n_rollouts)
+    return frame.filter(*(pl.col(n).eq_missing(pl.lit(v)) for n, v in zip(SERIES_KEY, key, strict=True)))
+
+
+def kl_edge(trained: pl.DataFrame) -> float:
+    """Where the axis of KL ends: past the last policy, but not beyond four times the median policy."""
+    furthest = float(trained.select(pl.max_horizontal("kl", "kl_high").max()).item())
+    return 1.08 * min(furthest, 4 * float(trained.select(pl.median("kl")).item()))
+
+
+def smooth_curve(frame: pl.DataFrame, edge: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
+    """A frontier from the reference policy's (0, 1/2) up to `edge`; monotone cubic in the root of KL."""
+    ordered = frame.sort("kl")
+    roots = np.r_[0.0, np.sqrt(ordered["kl"].to_numpy())]
+    curve = PchipInterpolator(roots, np.r_[0.5, ordered["win_rate"].to_numpy()])
+    grid = np.linspace(0.0, min(roots[-1], np.sqrt(edge)), 200)
+    return grid**2, curve(grid)
+
+
+def draw_curve(axis: Axes, frame: pl.DataFrame, look: Look, edge: float, *, width: float) -> Line2D:
+    """Draw a frontier up to `edge`, so that the axis limits follow what is seen."""
+    kl, win_rate = smooth_curve(frame, edge)
+    return axis.plot(kl, win_rate, color=look.color, linestyle=look.line, linewidth=width, zorder=2)[0]
+
+
+def draw_points(axis: Axes, rows: pl.DataFrame, look: Look, alpha: float = 1.0) -> Line2D:
+    kl, win_rate = rows["kl"].to_numpy(), rows["win_rate"].to_numpy()
+    drawn = axis.errorbar(
+        kl,
+        win_rate,
+        xerr=_bars(kl, rows["kl_low"], rows["kl_high"]),
+        yerr=_bars(win_rate, rows["ci_low"], rows["ci_high"]),
+        fmt=look.marker,
+        color=look.color,
+        markerfacecolor=look.color if look.filled else "white",
+        markersize=5.5,
+        elinewidth=0.9,
+        markeredgewidth=1.1,
+        alpha=alpha,
+        zorder=5,
+    )
+    return drawn.lines[0]
+
+
+def _bars(values: np.ndarray, low: pl.Series, high: pl.Series) -> np.ndarray:
+    """Lengths of error bars, (2, n), never negative; NaN, not drawn, where the interval is undefined."""
+    ends = np.array([low.cast(pl.Float64).to_numpy(), high.cast(pl.Float64).to_numpy()])
+    return np.maximum(np.array([[-1.0], [1.0]]) * (ends - values), 0.0)
+
+
+def legend_marker(look: Look) -> Line2D:
+    face = look.color if look.filled else "white"
+    return Line2D(
+        [], [], color=look.color, marker=look.marker, markerfacecolor=face, linestyle="none", markersize=5.5
+    )
+
+
+def say_beyond(axis: Axes, trained: pl.DataFrame, edge: float) -> None:
+    beyond = trained.filter(pl.col("kl") > edge)
+    if not beyond.is_empty():
+        said = f"{beyond.height} policies beyond, up to KL {beyond['kl'].to_numpy().max():.1f} →"
+        axis.text(0.99, 0.01, said, transform=axis.transAxes, ha="right", va="bottom", fontsize=7.5)
+
+
+def say_empty(axis: Axes, text: str) -> None:
+    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color="#595959")
+
+
+def panel_title(task: str, procedure: str, select: str, scorer: str) -> str:
+    chosen = "" if procedure == "none" else f"selected by {select}, "
+    return f"{task}, {procedure_name(procedure)}\n({chosen}scored by {scorer})"
+
+
+def format_axes(axis: Axes) -> None:
+    low, high = axis.get_ylim()
+    steps = (0.01, 0.02, 0.05, 0.1)
+    axis.yaxis.set_major_locator(MultipleLocator(next((s for s in steps if (high - low) / s <= 8), 0.1)))
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
+    axis.set_xlabel("KL divergence from the reference (nats)")
+    axis.set_ylabel("Win rate (%)")
+
+
+def share_legend(figure: Figure, handles: dict[str, Line2D]) -> None:
+    """Put one legend below all panels, policies first, curves last, and make room for it."""
+    curves = [label for label in handles if label.startswith(("limit", "offline", "Pareto", "best-of-n"))]
+    labels = [label for label in handles if label not in curves] + curves
+    columns = 3 if figure.get_figwidth() > 7.5 or len(labels) > 8 else 2
+    figure.set_figheight(figure.get_figheight() + 0.25 + 0.18 * -(-len(labels) // columns))
+    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=columns)
