@@ -88,6 +88,16 @@ class PreferenceModel(Block):
         return self
 
 
+Shards = Annotated[
+    int,
+    Field(
+        ge=1,
+        exclude=True,  # no result depends on it: it is in no hash, and what a run records of itself leaves it out
+        description="jobs that sample, and that score, a set of responses, each its share of the prompts",
+    ),
+]
+
+
 class Rollouts(Block):
     """Reference responses per prompt, and how policies sample in training."""
 
@@ -97,6 +107,7 @@ class Rollouts(Block):
     )
     max_new_tokens: Count
     batch_size: Count = 512
+    shards: Shards = 1
 
 
 Split = Literal["evaluation", "evaluation_out"]
@@ -114,6 +125,7 @@ class Samples(Block):
     splits: Annotated[list[Split], Field(min_length=1)] = Field(
         ["evaluation"], description="evaluation_out: prompts out of distribution, of summaries and tldr"
     )
+    shards: Shards = 1
 
     @field_validator("temperatures", "splits")
     @classmethod
@@ -176,6 +188,21 @@ class Task(Block):
             raise ValueError(
                 f"a corpus with source {self.corpus.source} has no demonstrations, so reference.base must be a "
                 "trained language model: hub or path"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shards_have_prompts(self) -> Task:
+        fewest = min(self.corpus.n_train_prompts, self.corpus.n_evaluation_prompts)
+        most = {"rollouts": fewest, "samples": self.corpus.n_evaluation_prompts}
+        wrong = [name for name, prompts in most.items() if getattr(self, name).shards > prompts]
+        if wrong:
+            raise ValueError(
+                "; ".join(
+                    f"{name}.shards must be at most {most[name]}, the prompts of the smallest split, got "
+                    f"{getattr(self, name).shards}"
+                    for name in wrong
+                )
             )
         return self
 
