@@ -83,7 +83,7 @@ report: "workflow/report/workflow.rst"
 
 shell.prefix(
     "set -euo pipefail; export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "
-    f"TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_TELEMETRY=1 PATH={os.path.dirname(sys.executable)}:$PATH; "
+    f"POLARS_MAX_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_TELEMETRY=1 PATH={os.path.dirname(sys.executable)}:$PATH; "
 )
 
 

@@ -19,7 +19,7 @@ import polars as pl
 
 from infalign.records.command import run_command
 from infalign.records.config import Config, parse_config, settings_json, task_folder
-from infalign.records.shards import shard_names
+from infalign.records.shards import prompts_at_once, shard_names
 from infalign.records.sweep import policies, policy_folder
 from infalign.records.tables import read_table, write_atomically, write_table
 
@@ -63,7 +63,7 @@ def memory(
 
 def measured(command: list[str]) -> tuple[float, int]:
     """Run a command; its CPU seconds, and the bytes that it held at most."""
-    process = subprocess.Popen(command, env={**os.environ, "POLARS_MAX_THREADS": "2"})
+    process = subprocess.Popen(command, env={**os.environ, "POLARS_MAX_THREADS": "1"})
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"failed: {' '.join(command)}")
@@ -148,7 +148,10 @@ def generate(folder: Path, *sizes: int) -> None:
         shard_names("responses", N_SHARDS), np.array_split(prompt_ids, N_SHARDS), strict=True
     ):
         frame = random_responses(own.tolist(), text, sizes[1], sizes[2], rng)
-        facts = {"seed": 0, "settings": {}, "model_sha256": "stand-in", "truncated_responses": frame.height}
+        facts = {"seed": 0, "model_sha256": "stand-in", "truncated_responses": frame.height}
+        sampling = config.tasks["helpful"].rollouts
+        facts |= {"prompts_at_once": prompts_at_once(*sizes[:2], sampling.batch_size)}
+        facts |= {"settings": sampling.model_dump()}
         write_table(frame, folder / f"{name}.parquet", facts)
 
 

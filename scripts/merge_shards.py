@@ -16,7 +16,7 @@ from infalign.records.tables import (
     write_table,
 )
 
-ALIKE = ("seed", "settings", "model_sha256", "reward_model_sha256", "judge_sha256")
+ALIKE = ("seed", "settings", "prompts_at_once", "model_sha256", "reward_model_sha256", "judge_sha256")
 
 
 def merge_shards(

@@ -8,7 +8,7 @@ from infalign.language.generation import sample_responses
 from infalign.language.models import load_language_model
 from infalign.records.command import run_command
 from infalign.records.config import parse_block
-from infalign.records.shards import parse_shard
+from infalign.records.shards import parse_shard, prompts_at_once
 from infalign.records.tables import read_table, weights_sha256, write_table
 from infalign.records.task import Rollouts
 
@@ -41,7 +41,8 @@ def sample(
     rollouts = parse_block(Rollouts, settings)
     rows = read_table(prompts, ["prompt_id", "prompt", "split"]).filter(pl.col("split") == split)
     rows = rows.head(rows.height if n_prompts is None else n_prompts)
-    rows = rows if shard is None else parse_shard(shard).of(rows)
+    at_once = prompts_at_once(rows.height, rollouts.n_rollouts, rollouts.batch_size)
+    rows = rows if shard is None else parse_shard(shard).of(rows, at_once)
     policy, tokenizer = load_language_model(model)
     frame = sample_responses(
         policy,
@@ -52,9 +53,11 @@ def sample(
         temperature=rollouts.temperature,
         seed=seed,
         batch_size=rollouts.batch_size,
+        at_once=at_once,
     )
     truncated = int((~frame["finished"]).sum())
     facts = {"seed": seed, "settings": rollouts.model_dump(), "truncated_responses": truncated}
+    facts |= {"prompts_at_once": at_once}
     write_table(frame, out, {**facts, "model_sha256": weights_sha256(model)})
 
 

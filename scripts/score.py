@@ -59,8 +59,11 @@ def score(
     column_names(responses, READ)
     texts = read_table(prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt", "^answer$")
 
+    made = read_manifest(responses)
+    at_once = made["prompts_at_once"] * made["settings"]["n_rollouts"]
+
     def blocks(*columns: str) -> Iterator[pl.DataFrame]:
-        for block in read_blocks(responses, ["prompt_id", *columns]):
+        for block in read_blocks(responses, ["prompt_id", *columns], at_once):
             yield block.join(texts, on="prompt_id", how="left", maintain_order="left")
 
     models = {"reward": reward_model, "judge": judge}
@@ -69,7 +72,7 @@ def score(
     if policy is not None and reference is not None:
         scores = scores.hstack(divergence(policy, reference, temperature, blocks))
     facts: dict[str, object] = {"agreement": agreements(keys.hstack(scores.select(SCORERS)))}
-    facts |= {"model_sha256": read_manifest(responses)["model_sha256"]}
+    facts |= {"model_sha256": made["model_sha256"]}
     facts |= {"reward_model_sha256": weights_sha256(reward_model), "judge_sha256": weights_sha256(judge)}
     if "answer" in texts.columns:
         letters = (answer_letter(text) for block in blocks("response") for text in block["response"])

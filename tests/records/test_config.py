@@ -201,8 +201,13 @@ def test_more_shards_than_prompts_are_refused(smoke):
     smoke["tasks"]["helpful"]["rollouts"]["shards"] = 9
     smoke["tasks"]["helpful"]["samples"]["shards"] = 10
     message = refused(smoke)
-    assert "rollouts.shards must be at most 8, the prompts of the smallest split, got 9" in message
-    assert "samples.shards must be at most 8, the prompts of the smallest split, got 10" in message
+    assert "rollouts.shards must be at most 8, got 9: the smallest split has 8 prompts, which are" in message
+    assert "samples.shards must be at most 8, got 10" in message
+    smoke["tasks"]["helpful"]["corpus"].update(n_train_prompts=64, n_evaluation_prompts=64)
+    smoke["tasks"]["helpful"]["rollouts"]["shards"] = 17
+    assert "at most 16, got 17: the smallest split has 64 prompts, which are sampled 4 at a time" in refused(
+        smoke
+    )
 
 
 def test_other_settings_of_a_method_never_overwrite(smoke):

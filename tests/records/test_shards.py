@@ -1,6 +1,7 @@
 """Shards are all prompts once, and make the table that one job would have written."""
 
 import importlib.util
+import math
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from infalign.records.shards import (
     Shard,
     agreements,
     parse_shard,
+    prompts_at_once,
     shard_names,
     split_name,
     split_option,
@@ -33,18 +35,32 @@ def merge_shards():
     return module.merge_shards
 
 
-@pytest.mark.parametrize(("n_prompts", "count"), [(7, 1), (7, 3), (7, 7), (100, 8)])
-def test_shards_are_all_prompts_once_in_order(n_prompts, count):
+@pytest.mark.parametrize(
+    ("n_prompts", "count", "at_once"), [(7, 1, 1), (7, 3, 1), (7, 7, 1), (100, 8, 6), (100, 17, 6)]
+)
+def test_shards_are_all_prompts_once_in_whole_groups(n_prompts, count, at_once):
     prompts = pl.DataFrame({"prompt_id": [f"p{i}" for i in range(n_prompts)]})
-    parts = [Shard(number, count).of(prompts) for number in range(1, count + 1)]
+    parts = [Shard(number, count).of(prompts, at_once) for number in range(1, count + 1)]
     assert pl.concat(parts).equals(prompts)
-    sizes = {part.height for part in parts}
-    assert max(sizes) - min(sizes) <= 1
+    sizes = [part.height for part in parts]
+    assert max(sizes[:-1], default=0) - min(sizes[:-1], default=0) <= at_once
+    assert all(size % at_once == 0 for size in sizes[:-1]) and min(sizes) > 0
+
+
+def test_groups_of_prompts_fill_batches_where_there_are_many():
+    assert prompts_at_once(10_000, 100, 512) * 100 >= 3 * 512
+    for n_prompts in (1, 15, 16, 40, 1000):
+        assert math.ceil(n_prompts / prompts_at_once(n_prompts, 4, 512)) >= min(n_prompts, 16)
 
 
 def test_more_shards_than_prompts_are_refused():
-    with pytest.raises(InputError, match="8 shards of 7 prompts: there must be one for each"):
-        Shard(1, 8).of(pl.DataFrame({"prompt_id": ["p"] * 7}))
+    prompts = pl.DataFrame({"prompt_id": ["p"] * 7})
+    with pytest.raises(
+        InputError, match="7 prompts, sampled 1 at a time, make at most 7 shards, got 8; lower shards"
+    ):
+        Shard(1, 8).of(prompts)
+    with pytest.raises(InputError, match="sampled 2 at a time, make at most 4 shards, got 5"):
+        Shard(1, 5).of(prompts, 2)
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "2", "a/b", "1/2/3", "-1/2"])

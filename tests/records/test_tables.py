@@ -101,9 +101,12 @@ def test_blocks_are_the_table_in_order(tmp_path, monkeypatch, rows):
         {"prompt_id": [f"p{i}" for i in range(14)], "tokens": [list(range(i)) for i in range(14)]}
     )
     write_table(whole, tmp_path / "responses.parquet", {})
-    blocks = list(read_blocks(tmp_path / "responses.parquet", ["tokens"]))
+    blocks = list(read_blocks(tmp_path / "responses.parquet", ["tokens"], rows))
     assert [block.height for block in blocks[:-1]] == [rows] * (len(blocks) - 1)
     assert pl.concat(blocks).equals(whole.select("tokens"))
+    groups = list(read_blocks(tmp_path / "responses.parquet", ["tokens"], rows=4))
+    assert [group.height for group in groups] == [4, 4, 4, 2]
+    assert pl.concat(groups).equals(whole.select("tokens"))
     with pytest.raises(InputError, match="missing column reward"):
         next(read_blocks(tmp_path / "responses.parquet", ["reward"]))
 

@@ -229,6 +229,7 @@ def sample_responses(
     temperature: float = 1.0,
     seed: int,
     batch_size: int = 1024,
+    at_once: int | None = None,
 ) -> pl.DataFrame:
     """Sample responses to every prompt.
 
@@ -244,6 +245,9 @@ def sample_responses(
         As in `sample_tokens`.
     seed : int
         A prompt's draws depend on the seed and its `prompt_id` only.
+    at_once : int, optional
+        Prompts, in the order given, that share no batch with others: the rounding of a response then depends
+        on these alone, and only their draws are in memory. Default: all.
 
     Returns
     -------
@@ -261,6 +265,16 @@ def sample_responses(
             f"sampling needs at least one prompt and one sample each, got {prompts.height} prompts and "
             f"n_samples {n_samples}; check the split and the config"
         )
+    options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "batch_size": batch_size}
+    groups = prompts.iter_slices(at_once or prompts.height)
+    return pl.concat(
+        [_sample_at_once(model, tokenizer, group, n_samples, seed=seed, **options) for group in groups]
+    )
+
+
+def _sample_at_once(
+    model, tokenizer, prompts: pl.DataFrame, n_samples: int, *, seed: int, max_new_tokens: int, **options
+) -> pl.DataFrame:
     ids = prompts["prompt_id"].to_list()
     encoded = encode_prompts(tokenizer, prompts["prompt"].to_list())
     samples = sample_tokens(
@@ -269,8 +283,7 @@ def sample_responses(
         np.concatenate([prompt_uniforms(seed, prompt_id, n_samples, max_new_tokens) for prompt_id in ids]),
         eos_id=tokenizer.eos_token_id,
         max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        batch_size=batch_size,
+        **options,
     )
     return _samples_frame(tokenizer, ids, n_samples, samples)
 

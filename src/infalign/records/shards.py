@@ -1,11 +1,14 @@
 """Sets of responses made in shards: the prompts of each, the names of their files, and the table they make together.
 
 A set named `train` that is made in two shards is at `train.shards/1-of-2` and `train.shards/2-of-2`, and put together
-at `train`. A response depends on its prompt alone, so that is the table which one job for all prompts writes.
+at `train`: bit for bit the table that one job for all prompts writes. A response is drawn for its prompt alone, but
+models round differently in other batches; so prompts are sampled and scored in groups that do not depend on the shards,
+and a shard has whole groups.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +24,32 @@ from infalign.mathematics.statistics import pairwise_agreement
 
 SUFFIX = r"(?:\.shards/\d+-of-\d+)?"
 """Regular expression of what may follow the name of a set."""
+BATCHES_AT_ONCE = 4  # at most, of prompts that are sampled in batches of their own
+FEWEST_GROUPS = 16  # of a split's prompts, where it has as many
 COUNTS = ("truncated_responses", "responses_without_answer")
 SCORERS = ("reward", "judge", "gold")
 
 
+def prompts_at_once(n_prompts: int, n_samples: int, batch_size: int) -> int:
+    """How many prompts, in the order of their split, are sampled and scored in batches of their own.
+
+    Parameters
+    ----------
+    n_prompts : of the split.
+    n_samples : responses to each.
+    batch_size : responses sampled at once.
+
+    Examples
+    --------
+    >>> prompts_at_once(10_000, 100, 512), prompts_at_once(128, 64, 512), prompts_at_once(8, 16, 512)
+    (20, 8, 1)
+    """
+    return max(1, min(BATCHES_AT_ONCE * batch_size // n_samples, n_prompts // FEWEST_GROUPS))
+
+
 @dataclass(frozen=True)
 class Shard:
-    """One of `count` slices of a split's prompts, in the order of the split and of almost the same size.
+    """One of `count` slices of a split's prompts, in the order of the split.
 
     Parameters
     ----------
@@ -38,25 +60,33 @@ class Shard:
     number: int
     count: int
 
-    def of(self, prompts: pl.DataFrame) -> pl.DataFrame:
-        """Take the shard's prompts.
+    def of(self, prompts: pl.DataFrame, at_once: int = 1) -> pl.DataFrame:
+        """Take the shard's prompts: whole groups, as many as any other shard has or one more or less.
+
+        Parameters
+        ----------
+        prompts : all of the split.
+        at_once : prompts of a group, see `prompts_at_once`.
 
         Raises
         ------
         InputError
-            There are fewer prompts than shards.
+            There are fewer groups than shards.
 
         Examples
         --------
         >>> Shard(2, 2).of(pl.DataFrame({"prompt_id": ["a", "b", "c"]}))["prompt_id"].to_list()
         ['b', 'c']
+        >>> Shard(1, 2).of(pl.DataFrame({"prompt_id": ["a", "b", "c"]}), at_once=2)["prompt_id"].to_list()
+        ['a', 'b']
         """
-        if self.count > prompts.height:
+        groups = math.ceil(prompts.height / at_once)
+        if self.count > groups:
             raise InputError(
-                f"{self.count} shards of {prompts.height} prompts: there must be one for each; lower shards in the "
-                "configuration"
+                f"{prompts.height} prompts, sampled {at_once} at a time, make at most {groups} shards, got "
+                f"{self.count}; lower shards in the configuration"
             )
-        start, stop = (place * prompts.height // self.count for place in (self.number - 1, self.number))
+        start, stop = (place * groups // self.count * at_once for place in (self.number - 1, self.number))
         return prompts.slice(start, stop - start)
 
 
@@ -116,13 +146,17 @@ def agreements(scores: pl.DataFrame) -> dict[str, float]:
     ----------
     scores : prompt_id, reward, judge and gold (null where there is none); the same number of responses to each prompt.
 
+    Returns
+    -------
+    Shares in [0, 1]; nothing without responses.
+
     Examples
     --------
     >>> one = {"prompt_id": ["a", "a"], "reward": [0.0, 1.0], "judge": [1.0, 2.0], "gold": [None, None]}
     >>> agreements(pl.DataFrame(one))
     {'reward_judge': 1.0}
     """
-    scorers = [name for name in SCORERS if scores[name].null_count() == 0]
+    scorers = [name for name in SCORERS if not scores.is_empty() and scores[name].null_count() == 0]
     groups = scores.group_by("prompt_id", maintain_order=True).agg(scorers)
     arrays = {name: np.array(groups[name].to_list()) for name in scorers}
     return {f"{a}_{b}": pairwise_agreement(arrays[a], arrays[b]) for a, b in combinations(scorers, 2)}

@@ -21,7 +21,7 @@ R = TypeVar("R")
 KEY = ("prompt_id", "sample_id")
 SCORE_COLUMNS = ("reward", "judge", "gold", "log_prob", "reference_log_prob", "kl")
 MANIFEST_PACKAGES = ("numpy", "scipy", "polars", "torch", "transformers", "trl")
-BLOCK_ROWS = 8192  # of a row group, and so what is read and scored at once of a table too large for memory
+BLOCK_ROWS = 8192  # of a row group, and so what is read at once of a table too large for memory
 
 
 def read_table(
@@ -79,8 +79,14 @@ def column_names(path: Path, needed: Sequence[str] = ()) -> list[str]:
     return names
 
 
-def read_blocks(path: str | Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """Read columns of a Parquet table in blocks of BLOCK_ROWS rows, so that only one of them is in memory.
+def read_blocks(path: str | Path, columns: Sequence[str], rows: int = BLOCK_ROWS) -> Iterator[pl.DataFrame]:
+    """Read columns of a Parquet table in blocks, so that little of it is in memory.
+
+    Parameters
+    ----------
+    path : path of a Parquet file.
+    columns : names that must be there.
+    rows : of a block; the last one may have fewer.
 
     Raises
     ------
@@ -89,9 +95,15 @@ def read_blocks(path: str | Path, columns: Sequence[str]) -> Iterator[pl.DataFra
     """
     path = Path(path)
     column_names(path, columns)
-    rows = pl.scan_parquet(path).select(columns)
-    for start in range(0, n_rows(path), BLOCK_ROWS):
-        yield _readable(path, rows.slice(start, BLOCK_ROWS).collect)
+    table, rest = pl.scan_parquet(path).select(columns), pl.DataFrame()
+    for start in range(0, n_rows(path), BLOCK_ROWS):  # a row group at a time, each once
+        read = _readable(path, table.slice(start, BLOCK_ROWS).collect)
+        rest = pl.concat([rest, read]) if rest.height else read
+        whole = rest.height // rows * rows
+        yield from rest[:whole].iter_slices(rows)
+        rest = rest[whole:]
+    if rest.height:
+        yield rest
 
 
 def n_rows(path: str | Path) -> int:

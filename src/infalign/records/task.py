@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from infalign.records.block import Block, Count, Positive, distinct
 from infalign.records.corpus import Corpus, EmbeddedCorpus, SummaryCorpus
+from infalign.records.shards import prompts_at_once
 
 Learns = Literal["preferences", "labels"]
 
@@ -193,17 +195,20 @@ class Task(Block):
 
     @model_validator(mode="after")
     def _shards_have_prompts(self) -> Task:
-        fewest = min(self.corpus.n_train_prompts, self.corpus.n_evaluation_prompts)
-        most = {"rollouts": fewest, "samples": self.corpus.n_evaluation_prompts}
-        wrong = [name for name, prompts in most.items() if getattr(self, name).shards > prompts]
-        if wrong:
-            raise ValueError(
-                "; ".join(
-                    f"{name}.shards must be at most {most[name]}, the prompts of the smallest split, got "
-                    f"{getattr(self, name).shards}"
-                    for name in wrong
+        problems, sizes = [], (self.corpus.n_train_prompts, self.corpus.n_evaluation_prompts)
+        for name, block, n_samples, n_prompts in (
+            ("rollouts", self.rollouts, self.rollouts.n_rollouts, min(sizes)),
+            ("samples", self.samples, self.samples.n_samples, sizes[1]),
+        ):
+            at_once = prompts_at_once(n_prompts, n_samples, self.rollouts.batch_size)
+            most = math.ceil(n_prompts / at_once)
+            if block.shards > most:
+                problems.append(
+                    f"{name}.shards must be at most {most}, got {block.shards}: the smallest split has {n_prompts} "
+                    f"prompts, which are sampled {at_once} at a time"
                 )
-            )
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")

@@ -10,16 +10,14 @@ from tiny_models import TEXTS
 
 from infalign.errors import InputError
 from infalign.language.models import reward_model_from, save_model
-from infalign.records import tables
+from infalign.records import shards, tables
 from infalign.records.shards import shard_names
 from infalign.records.tables import read_manifest, write_table
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SETTINGS = json.dumps({"n_rollouts": 5, "max_new_tokens": 12})
-CORPUS = {
-    "source": "embedded", "name": "helpful", "n_demonstrations": 1, "n_train_prompts": 1, "n_evaluation_prompts": 1,
-    "n_pairs": 1, "n_test_pairs": 1,
-}  # fmt: skip
+CORPUS = {"source": "questions", "name": "mmlu_pro", "max_prompt_tokens": 64}
+CORPUS |= {"n_train_prompts": 1, "n_evaluation_prompts": 6}
 
 
 def script(name: str):
@@ -38,6 +36,7 @@ def folder(tmp_path, language_model, reference, tokenizer):
         save_model(reward_model_from(language_model, tokenizer, seed=seed), tokenizer, tmp_path / name)
     texts = [*TEXTS, "Tea?\n", "Please, the leaves?\n", "Cup\n", "Or not tea, or the cup?\n"]
     prompts = {"prompt_id": list("abcdefg"), "prompt": texts, "split": ["evaluation"] * 6 + ["train"]}
+    prompts["answer"] = ["A"] * 7
     write_table(pl.DataFrame(prompts), tmp_path / "prompts.parquet", {})
     return tmp_path
 
@@ -57,8 +56,10 @@ def sampled_and_scored(folder: Path, name: str, shard: str | None = None) -> pl.
     return pl.read_parquet(scores)
 
 
-@pytest.mark.parametrize("count", [2, 6])
-def test_shards_make_the_table_of_one_job(folder, count):
+@pytest.mark.parametrize(("count", "groups"), [(2, 3), (6, 6)])
+def test_shards_make_the_table_of_one_job(folder, monkeypatch, count, groups):
+    """Bit for bit, though prompts of several lengths share batches."""
+    monkeypatch.setattr(shards, "FEWEST_GROUPS", groups)
     whole = sampled_and_scored(folder, "whole")
     assert whole["prompt_id"].to_list() == [name for name in "abcdef" for _ in range(5)]
     for number, name in enumerate(shard_names("train", count), start=1):
@@ -76,15 +77,8 @@ def test_blocks_of_any_size_give_the_same_scores(folder, monkeypatch):
     assert (whole["kl"] > 0).all() and whole["gold"].null_count() == 0
     monkeypatch.setattr(tables, "BLOCK_ROWS", 7)
     assert sampled_and_scored(folder, "blocks").equals(whole)
-    again = folder / "again.parquet"
-    models = {kind: folder / kind for kind in ("reward_model", "judge", "policy", "reference")}
-    corpus = json.dumps(CORPUS)
-    script("score").score(
-        folder / "blocks.parquet", folder / "prompts.parquet", corpus=corpus, out=again, **models
-    )
-    assert pl.read_parquet(again).equals(whole)
 
 
 def test_more_shards_than_prompts_are_refused(folder):
-    with pytest.raises(InputError, match="7 shards of 6 prompts"):
+    with pytest.raises(InputError, match="6 prompts, sampled 1 at a time, make at most 6 shards, got 7"):
         sampled_and_scored(folder, "train", "1/7")
