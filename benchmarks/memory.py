@@ -95,7 +95,7 @@ def run_config(n_prompts: int, n_responses: int, n_tokens: int) -> Config:
             "tasks": {"helpful": task},
             "goals": {"helpful": {"procedure": "bon(4)", "transform": "exp(10)"}},
             "policies": [grid],
-            "evaluation": {"n": [n for n in (2, 4, 32) if n < n_responses]},
+            "evaluation": {"n": [4]},
             "theory": {"transforms": ["identity"], "kl": [0.5]},
             "calibration": {
                 "rollouts": [1, n_responses],
@@ -254,12 +254,12 @@ STAGES: dict[str, Callable[..., None]] = {
     "generate": generate,
     "merge": merge,
     "score": score,
-    "calibrate": calibrate,
     "objective": objective,
     "offline_frontier": offline_frontier,
-    "calibration_quality": calibration_quality,
     "evaluate": evaluate,
     "best_of_n": best_of_n,
+    "calibrate": calibrate,
+    "calibration_quality": calibration_quality,
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Sets of responses in shards: which jobs make them, and that their tables are those of one job each."""
 
 import re
+import shutil
 
 import pytest
 
@@ -57,6 +58,8 @@ def test_shards_make_the_same_tables_and_nothing_that_follows_runs(project):
     after = project.tables()
     assert {path: after[path] for path in before} == before
     assert len(list(task.glob("scores/train.shards/*.parquet"))) == 2
+    for folder in task.rglob("*.shards"):
+        shutil.rmtree(folder)  # nothing needs them any more
     planned = project.planned()
     assert planned["train_policy"] == planned["evaluate"] == 0
     assert set(planned) <= {"sample_policy", "score_policy", "merge_samples"}, (
