@@ -265,27 +265,22 @@ def sample_responses(
             f"sampling needs at least one prompt and one sample each, got {prompts.height} prompts and "
             f"n_samples {n_samples}; check the split and the config"
         )
-    options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "batch_size": batch_size}
-    groups = prompts.iter_slices(at_once or prompts.height)
-    return pl.concat(
-        [_sample_at_once(model, tokenizer, group, n_samples, seed=seed, **options) for group in groups]
-    )
-
-
-def _sample_at_once(
-    model, tokenizer, prompts: pl.DataFrame, n_samples: int, *, seed: int, max_new_tokens: int, **options
-) -> pl.DataFrame:
-    ids = prompts["prompt_id"].to_list()
-    encoded = encode_prompts(tokenizer, prompts["prompt"].to_list())
-    samples = sample_tokens(
-        model,
-        [tokens for tokens in encoded for _ in range(n_samples)],
-        np.concatenate([prompt_uniforms(seed, prompt_id, n_samples, max_new_tokens) for prompt_id in ids]),
-        eos_id=tokenizer.eos_token_id,
-        max_new_tokens=max_new_tokens,
-        **options,
-    )
-    return _samples_frame(tokenizer, ids, n_samples, samples)
+    parts = []
+    for group in prompts.iter_slices(at_once or prompts.height):
+        ids = group["prompt_id"].to_list()
+        encoded = encode_prompts(tokenizer, group["prompt"].to_list())
+        uniforms = [prompt_uniforms(seed, prompt_id, n_samples, max_new_tokens) for prompt_id in ids]
+        samples = sample_tokens(
+            model,
+            [tokens for tokens in encoded for _ in range(n_samples)],
+            np.concatenate(uniforms),
+            eos_id=tokenizer.eos_token_id,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            batch_size=batch_size,
+        )
+        parts.append(_samples_frame(tokenizer, ids, n_samples, samples))
+    return pl.concat(parts)
 
 
 def _samples_frame(tokenizer, ids: list[str], n_samples: int, samples: TokenSamples) -> pl.DataFrame:

@@ -41,10 +41,12 @@ def prompts_at_once(n_prompts: int, n_samples: int, batch_size: int) -> int:
 
     Examples
     --------
-    >>> prompts_at_once(10_000, 100, 512), prompts_at_once(128, 64, 512), prompts_at_once(8, 16, 512)
-    (20, 8, 1)
+    >>> prompts_at_once(10_000, 100, 512), prompts_at_once(256, 100, 512), prompts_at_once(8, 16, 512)
+    (20, 15, 1)
     """
-    return max(1, min(BATCHES_AT_ONCE * batch_size // n_samples, n_prompts // FEWEST_GROUPS))
+    of_batch, most = max(1, batch_size // n_samples), n_prompts // FEWEST_GROUPS
+    of_whole_batches = of_batch * min(BATCHES_AT_ONCE, most // of_batch)
+    return of_whole_batches or max(1, most)
 
 
 @dataclass(frozen=True)
