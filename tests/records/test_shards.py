@@ -23,16 +23,20 @@ from infalign.records.shards import (
 )
 from infalign.records.tables import measured_seconds, read_manifest, write_table
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "merge_shards.py"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 FACTS = {"seed": 0, "settings": {"n_rollouts": 4}, "model_sha256": "abc"}
+
+
+def script(name: str):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, name)
 
 
 @pytest.fixture(scope="module")
 def merge_shards():
-    spec = importlib.util.spec_from_file_location("merge_shards", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.merge_shards
+    return script("merge_shards")
 
 
 @pytest.mark.parametrize(
@@ -116,14 +120,11 @@ def test_shards_make_the_same_bytes_as_one_job(merge_shards, tmp_path, monkeypat
     assert made["agreement"] == agreements(whole)
 
 
-def test_the_seconds_are_those_of_all_jobs(merge_shards, tmp_path):
-    paths = written(tmp_path, scores(), 2)
-    times = [tmp_path / f"{number}.tsv" for number in (1, 2)]
+def test_the_seconds_are_those_of_all_jobs(tmp_path):
+    times = tuple(tmp_path / f"{number}.tsv" for number in (1, 2))
     for path, seconds in zip(times, (1.5, 2.25), strict=True):
         path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t3.0\n")
-    merge_shards(
-        paths, out=tmp_path / "train.parquet", seconds=tuple(times), seconds_out=tmp_path / "all.tsv"
-    )
+    script("sum_seconds")(times, out=tmp_path / "all.tsv")
     assert measured_seconds(tmp_path / "all.tsv") == 3.75
 
 

@@ -55,31 +55,52 @@ ROLLOUT_SHARDS = {folder: shards for folder, shards in ROLLOUT_SHARDS.items() if
 
 if ROLLOUT_SHARDS:
 
-    def shards_of(w):
-        """Input function: the shards of a table of rollouts or of their scores, without what files end with."""
-        names = shard_names(w.responses, ROLLOUT_SHARDS[w.task])
-        return [f"{SHARED}/{w.task}/{w.part}/{name}" for name in names]
+    def shards_of(end):
+        """Input function: the files of a set's shards, rollouts or their scores, that end so."""
+        return lambda w: [
+            f"{SHARED}/{w.task}/{w.part}/{name}.{end}"
+            for name in shard_names(w.responses, ROLLOUT_SHARDS[w.task])
+        ]
+
+    WHOLE_SETS = "|".join({name for sets in REFERENCE_SETS.values() for name in sets})
 
     ruleorder: merge_rollouts > sample_rollouts
     ruleorder: merge_rollouts > score_rollouts
+    ruleorder: sum_seconds > sample_rollouts
+    ruleorder: sum_seconds > score_rollouts
 
     rule merge_rollouts:
         input:
-            tables=lambda w: [f"{shard}.parquet" for shard in shards_of(w)],
-            seconds=lambda w: [f"{shard}.seconds.tsv" for shard in shards_of(w)],
+            shards_of("parquet"),
         output:
-            table=f"{SHARED}/{{task}}/{{part}}/{{responses}}.parquet",
-            seconds=f"{SHARED}/{{task}}/{{part}}/{{responses}}.seconds.tsv",
+            f"{SHARED}/{{task}}/{{part}}/{{responses}}.parquet",
         log:
             "logs/{task}/merge_{part}_{responses}.log",
         wildcard_constraints:
             task="|".join(ROLLOUT_SHARDS),
             part="rollouts|scores",
-            responses="|".join({name for sets in REFERENCE_SETS.values() for name in sets}),
+            responses=WHOLE_SETS,
         conda:
             "../../envs/cpu.yaml"
         params:
             code=code_hash("scripts/merge_shards.py"),
         shell:
-            "python scripts/merge_shards.py {input.tables} --seconds {input.seconds} --out {output.table}"
-            " --seconds-out {output.seconds} 2> {log}"
+            "python scripts/merge_shards.py {input} --out {output} 2> {log}"
+
+    rule sum_seconds:
+        input:
+            shards_of("seconds.tsv"),
+        output:
+            f"{SHARED}/{{task}}/{{part}}/{{responses}}.seconds.tsv",
+        log:
+            "logs/{task}/sum_seconds_{part}_{responses}.log",
+        wildcard_constraints:
+            task="|".join(ROLLOUT_SHARDS),
+            part="rollouts|scores",
+            responses=WHOLE_SETS,
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            code=code_hash("scripts/sum_seconds.py"),
+        shell:
+            "python scripts/sum_seconds.py {input} --out {output} 2> {log}"
