@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from infalign.records.tables import measured_seconds
+
 from .conftest import ROOT, copy_of
 
 pytestmark = pytest.mark.xdist_group("workflow")
@@ -47,21 +49,18 @@ def test_each_shard_is_a_job_that_is_scored_by_itself(fresh):
     assert "train" not in found and "evaluation" not in found
 
 
-def test_shards_make_the_same_tables_and_nothing_that_follows_runs(project):
-    before = project.tables()
-    project.edit_config(in_shards)
+def test_shards_make_the_same_table_and_may_be_removed(project):
     (task,) = (project.folder / "results" / "tasks").glob("helpful-*")
-    policy = next(task.glob("policies/*/ppo-exp10-*"))
-    targets = [task / "scores" / f"{name}.parquet" for name in ("train", "evaluation-t1.00")]
-    targets.append(policy / "scores" / "evaluation-t1.00-n8.parquet")
-    project.snakemake("--cores", "1", *(str(path.relative_to(project.folder)) for path in targets))
-    after = project.tables()
-    assert {path: after[path] for path in before} == before
-    assert len(list(task.glob("scores/train.shards/*.parquet"))) == 2
+    table, seconds = task / "scores" / "train.parquet", task / "scores" / "train.seconds.tsv"
+    before = table.read_bytes()
+    table.unlink()
+    seconds.unlink()
+    project.edit_config(in_shards)
+    targets = [str(path.relative_to(project.folder)) for path in (table, seconds)]
+    project.snakemake("--cores", "1", *targets)
+    assert table.read_bytes() == before
+    shards = [measured_seconds(path) for path in task.glob("scores/train.shards/*.seconds.tsv")]
+    assert len(shards) == 2 and measured_seconds(seconds) == pytest.approx(sum(shards))
     for folder in task.rglob("*.shards"):
-        shutil.rmtree(folder)  # nothing needs them any more
-    planned = project.planned()
-    assert planned["train_policy"] == planned["evaluate"] == 0
-    assert set(planned) <= {"sample_policy", "score_policy", "merge_samples"}, (
-        "the other policies' samples alone"
-    )
+        shutil.rmtree(folder)
+    assert not project.planned(*targets)
