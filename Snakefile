@@ -28,6 +28,7 @@ from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash
 from infalign.records.seeds import several_seeds
+from infalign.records.shards import SUFFIX, shard_names, split_name, split_option
 from infalign.records.studies import (
     calibration_sampling,
     estimation_sampling,
@@ -82,7 +83,7 @@ report: "workflow/report/workflow.rst"
 
 shell.prefix(
     "set -euo pipefail; export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "
-    f"TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_TELEMETRY=1 PATH={os.path.dirname(sys.executable)}:$PATH; "
+    f"POLARS_MAX_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_TELEMETRY=1 PATH={os.path.dirname(sys.executable)}:$PATH; "
 )
 
 
@@ -98,8 +99,8 @@ onstart:
 
 wildcard_constraints:
     task="|".join(TASKS),
-    responses="|".join({name for sets in REFERENCE_SETS.values() for name in sets}),
-    samples="|".join({name for sets in POLICY_SETS.values() for name in sets}),
+    responses=f"(?:{'|'.join({name for sets in REFERENCE_SETS.values() for name in sets})}){SUFFIX}",
+    samples=f"(?:{'|'.join({name for sets in POLICY_SETS.values() for name in sets})}){SUFFIX}",
     model="reward_model|judge",
     name="|".join(CONFIG.tasks),
     at=folders_pattern(POLICY_AT),

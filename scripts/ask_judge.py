@@ -52,7 +52,7 @@ def pairs_of(run: Config, judge: LanguageJudge, policy: Policy, procedure: str, 
         tasks / policy_folder(run, policy) / "scores" / f"{next(iter(policy_sets(task)))}.parquet",
         folder / "scores" / f"{conditions(task)[0].name}.parquet",
     ]
-    scores = [read_table(path, COLUMNS) for path in paths]
+    scores = [read_table(path, COLUMNS, also=["gold"]) for path in paths]
     pairs = response_pairs(*scores, procedure, judge.n_pairs, judge.n_prompts)
     texts = read_table(folder / "data" / "prompts.parquet", ["prompt_id", "prompt"]).select(
         "prompt_id", "prompt"

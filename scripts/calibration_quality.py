@@ -25,10 +25,11 @@ def calibration_quality(config: Path, scores: Path, measured: Path, /, *, task: 
     run = read_config(config)
     if run.calibration is None:
         raise InputError(f"{config}: no block calibration; add it to the configuration")
-    responses = measured_responses(task, read_table(scores, COLUMNS), read_table(measured, COLUMNS))
-    tables = calibration_tables(responses, run.goals[task], run.calibration, run.evaluation)
+    tables = (read_table(path, COLUMNS, also=["gold"]) for path in (scores, measured))
+    responses = measured_responses(task, *tables)
+    found = calibration_tables(responses, run.goals[task], run.calibration, run.evaluation)
     facts = {"run": run.run, "task": task, "settings": run.calibration.model_dump()}
-    for name, table in tables.items():
+    for name, table in found.items():
         write_table(table, out / f"{name}.parquet", facts)
 
 

@@ -46,14 +46,21 @@ def task_examples(config: Config, name: str, tasks: Path, n_prompts: int) -> lis
     folders = {policy_label(p.row()): tasks / policy_folder(config, p) for p in listed if p.slug in names}
     for samples, condition in policy_sets(task).items():
         path = tasks / task_folder(config, name) / "scores" / f"{condition.name}.parquet"
+        prompt_ids = read_table(path, ["prompt_id"], also=())["prompt_id"].unique().sort().head(n_prompts)
         texts = prompts_of(config, name, tasks)
-        reference = read_table(path, COLUMNS).join(texts, on="prompt_id", how="left")
+        reference = responses_to(prompt_ids, path).join(texts, on="prompt_id", how="left")
         scored = [
-            (label, read_table(folder / "scores" / f"{samples}.parquet", COLUMNS))
+            (label, responses_to(prompt_ids, folder / "scores" / f"{samples}.parquet"))
             for label, folder in folders.items()
         ]
         rows += examples(name, asdict(condition), reference, scored, n=n, n_prompts=n_prompts)
     return rows
+
+
+def responses_to(prompt_ids: pl.Series, path: Path) -> pl.DataFrame:
+    """Scored responses to some prompts; the texts of all of them need not fit into memory."""
+    rows = pl.scan_parquet(path).filter(pl.col("prompt_id").is_in(prompt_ids.implode()))
+    return rows.select(COLUMNS).collect(engine="streaming")
 
 
 def prompts_of(config: Config, name: str, tasks: Path) -> pl.DataFrame:

@@ -24,8 +24,8 @@ def compare_kl_estimators(config: Path, /, *, tasks: Path, out: Path) -> None:
     rows = []
     for policy in policies(run):
         main = next(iter(policy_sets(run.tasks[policy.task])))
-        scores = read_table(tasks / policy_folder(run, policy) / "scores" / f"{main}.parquet", COLUMNS)
-        rows += estimator_rows(policy.task, policy.slug, scores, run.evaluation)
+        path = tasks / policy_folder(run, policy) / "scores" / f"{main}.parquet"
+        rows += estimator_rows(policy.task, policy.slug, read_table(path, COLUMNS, also=()), run.evaluation)
     write_table(estimator_table(rows), out, {"run": run.run})
 
 

@@ -97,7 +97,8 @@ def main_table(name: str, config: Config, run: Path) -> pl.DataFrame:
 def task_figure(kind: str, task: str, config: Config, run: Path, folder: Path):
     """Draw a figure of one task; `folder` holds its shared results."""
     if kind == "calibration":
-        scores = read_table(folder / "scores" / "train.parquet", ["prompt_id", "reward"])
+        path = folder / "scores" / "train.parquet"
+        scores = read_table(path, ["prompt_id", "reward"], also=["sample_id"])
         return miscalibration.figure_calibration(scores, task=task)
     if kind in ("hacking", "tradeoff"):
         draw = hedging.figure_hacking if kind == "hacking" else hedging.figure_tradeoff

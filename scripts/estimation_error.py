@@ -23,7 +23,8 @@ def estimation_error(
     log_distribution : table of log F to write.
     """
     block = parse_block(Estimation, settings)
-    prompt_ids, rewards = rewards_by_prompt(read_table(scores, ["prompt_id", "sample_id", "reward"]))
+    rows = read_table(scores, ["prompt_id", "sample_id", "reward"], also=())
+    prompt_ids, rewards = rewards_by_prompt(rows)
     facts = {"seed": seed, "settings": block.model_dump()}
     write_table(estimation_table(rewards, block, seed), out, facts)
     write_table(log_distribution_table(prompt_ids, rewards, block), log_distribution, facts)

@@ -8,11 +8,11 @@ from tqdm import tqdm
 from infalign.records.command import run_command
 from infalign.records.config import read_config, task_folder
 from infalign.records.judgements import JUDGEMENT_SCHEMA, READ, judged_metrics
-from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA, policy_metrics
+from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA, distinct_bigrams, policy_metrics
 from infalign.records.sweep import conditions, policies, policy_folder, policy_sets
-from infalign.records.tables import read_manifest, read_table, write_table
+from infalign.records.tables import read_blocks, read_manifest, read_table, write_table
 
-COLUMNS = ["prompt_id", "sample_id", "reward", "judge", "tokens", "n_tokens"]
+COLUMNS = ["prompt_id", "sample_id", "reward", "judge", "n_tokens"]
 
 
 def evaluate(
@@ -42,14 +42,15 @@ def evaluate(
     cases = [
         (policy, case) for policy in policies(run) for case in policy_sets(run.tasks[policy.task]).items()
     ]
-    rows, prompt_rows = [], []
+    rows, prompt_rows = [], [pl.DataFrame(schema=PROMPT_SCHEMA)]
     for policy, (samples, condition) in tqdm(cases, desc="policies", disable=None):
         folder = tasks / policy_folder(run, policy)
+        scores = folder / "scores" / f"{samples}.parquet"
         reference = tasks / task_folder(run, policy.task) / "scores" / f"{condition.name}.parquet"
         main = condition == conditions(run.tasks[policy.task])[0]
         responses = (
-            read_table(folder / "scores" / f"{samples}.parquet", [*COLUMNS, "kl"]),
-            read_table(reference, COLUMNS),
+            read_table(scores, [*COLUMNS, "kl"], also=["gold"]),
+            read_table(reference, COLUMNS, also=["gold"]),
         )
         more, more_prompts = policy_metrics(
             policy,
@@ -58,16 +59,17 @@ def evaluate(
             *responses,
             run.evaluation,
             frontier.filter(task=policy.task) if main else frontier.clear(),
+            distinct_bigrams(block["tokens"] for block in read_blocks(scores, ["tokens"])),
         )
         rows += more
-        prompt_rows += more_prompts
+        prompt_rows.append(pl.DataFrame(more_prompts, schema=PROMPT_SCHEMA))
         own = judged.filter(task=policy.task, policy=policy.slug)
         if main and not own.is_empty():
             more, more_prompts = judged_metrics(own, more[0], *responses, run.evaluation)
             rows += more
-            prompt_rows += more_prompts
+            prompt_rows.append(pl.DataFrame(more_prompts, schema=PROMPT_SCHEMA))
     write_table(pl.DataFrame(rows, schema=METRICS_SCHEMA), out, {"run": run.run})
-    write_table(pl.DataFrame(prompt_rows, schema=PROMPT_SCHEMA), prompts_out, {"run": run.run})
+    write_table(pl.concat(prompt_rows), prompts_out, {"run": run.run})
 
 
 if __name__ == "__main__":

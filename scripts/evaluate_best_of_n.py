@@ -28,7 +28,8 @@ def evaluate_best_of_n(config: Path, /, *, tasks: Path, out: Path) -> None:
     rows = []
     for name, condition in tqdm(cases, desc="conditions", disable=None):
         path = tasks / task_folder(run, name) / "scores" / f"{condition.name}.parquet"
-        rows += best_of_n_rows(name, condition, read_table(path, COLUMNS), sizes(run, name))
+        scores = read_table(path, COLUMNS, also=["gold"])
+        rows += best_of_n_rows(name, condition, scores, sizes(run, name))
     write_table(pl.DataFrame(rows, schema=BEST_OF_SCHEMA), out, {"run": run.run})
 
 

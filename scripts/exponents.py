@@ -78,7 +78,7 @@ def offline_rows(
     task, kl = cases[0][0], config.exponents.kl
     main = conditions(config.tasks[task])[0]
     path = tasks / task_folder(config, task) / "scores" / f"{main.name}.parquet"
-    prompts = group_scores(read_table(path, ["prompt_id", "sample_id", "reward", "judge"]))
+    prompts = group_scores(read_table(path, ["prompt_id", "sample_id", "reward", "judge"], also=()))
     reward, judge = (np.stack([prompt[name] for prompt in prompts]) for name in ("reward", "judge"))
     chosen = {row["procedure"]: row["t"] for row in best if row["task"] == task}
     for _, procedure, n in cases:

@@ -30,7 +30,7 @@ def hedge_pools(config: Path, /, *, tasks: Path, hacking: Path, hedges: Path, by
         for proxy, name in proxy_names(pool).items():
             path = folder / f"{name}.parquet"
             rewards = pooled_scores(path, pool.true_reward)
-            ids = read_table(path, ["prompt_id"])["prompt_id"].unique().sort().to_list()
+            ids = read_table(path, ["prompt_id"], also=())["prompt_id"].unique().sort().to_list()
             tables.append(hedge_tables(pool, proxy, ids, rewards, run.evaluation))
     facts = {"run": run.run, "seed": run.evaluation.seed}
     for out, parts in zip((hacking, hedges, by_prompt), zip(*tables, strict=True), strict=True):

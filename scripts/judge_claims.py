@@ -59,7 +59,9 @@ def claim_tables(config: Config, run: Path, tasks: Path) -> Tables:
     found = {name: read_table(run / f"{name}.parquet") for name in names}
     scores = {
         task: read_table(
-            tasks / task_folder(config, task) / "scores" / "train.parquet", ["prompt_id", "reward"]
+            tasks / task_folder(config, task) / "scores" / "train.parquet",
+            ["prompt_id", "reward"],
+            also=["sample_id"],
         )
         for task in config.tasks
     }

@@ -31,7 +31,10 @@ def judge_strength(run: Path, /, *, tasks: Path) -> None:
     config = read_config(run / "config.json")
     by_prompt, outcomes, sizes = [], {}, {}
     for task in config.judge_strength.tasks:
-        tables = {name: read_table(tasks / path) for name, path in score_tables(config, task).items()}
+        tables = {
+            name: read_table(tasks / path, ["prompt_id", "sample_id", "reward"], also=["gold", "kl"])
+            for name, path in score_tables(config, task).items()
+        }
         judged = {GOLD: gold_scores(tables)}
         for judge, path in judge_files(config, task, run):
             judged[judge] = read_table(path)

@@ -30,7 +30,7 @@ def offline_frontier(config: Path, scores: Path, /, *, task: str, out: Path) -> 
     out : table to write.
     """
     run = read_config(config)
-    prompts = group_scores(read_table(scores, ["prompt_id", "sample_id", "reward", "judge"]))
+    prompts = group_scores(read_table(scores, ["prompt_id", "sample_id", "reward", "judge"], also=["gold"]))
     arrays = {name: np.stack([prompt[name] for prompt in prompts]) for name in prompts[0].columns}
     rows = []
     for case in tqdm(cases(run, arrays), desc=task, disable=None):

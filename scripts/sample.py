@@ -8,6 +8,7 @@ from infalign.language.generation import sample_responses
 from infalign.language.models import load_language_model
 from infalign.records.command import run_command
 from infalign.records.config import parse_block
+from infalign.records.shards import parse_shard, prompts_at_once
 from infalign.records.tables import read_table, weights_sha256, write_table
 from infalign.records.task import Rollouts
 
@@ -22,6 +23,7 @@ def sample(
     seed: int,
     out: Path,
     n_prompts: int | None = None,
+    shard: str | None = None,
 ) -> None:
     """Sample responses.
 
@@ -34,10 +36,13 @@ def sample(
     seed : of the draws.
     out : table to write.
     n_prompts : how many of the split's prompts, the first ones; default: all.
+    shard : which slice of these prompts, e.g. 2/8 for the second of eight; default: all.
     """
     rollouts = parse_block(Rollouts, settings)
     rows = read_table(prompts, ["prompt_id", "prompt", "split"]).filter(pl.col("split") == split)
     rows = rows.head(rows.height if n_prompts is None else n_prompts)
+    at_once = prompts_at_once(rows.height, rollouts.n_rollouts, rollouts.batch_size)
+    rows = rows if shard is None else parse_shard(shard).of(rows, at_once)
     policy, tokenizer = load_language_model(model)
     frame = sample_responses(
         policy,
@@ -48,9 +53,11 @@ def sample(
         temperature=rollouts.temperature,
         seed=seed,
         batch_size=rollouts.batch_size,
+        at_once=at_once,
     )
     truncated = int((~frame["finished"]).sum())
     facts = {"seed": seed, "settings": rollouts.model_dump(), "truncated_responses": truncated}
+    facts |= {"prompts_at_once": at_once}
     write_table(frame, out, {**facts, "model_sha256": weights_sha256(model)})
 
 

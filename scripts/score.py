@@ -1,6 +1,6 @@
 """Score responses with the reward model, the judge and, where it exists, the gold reward."""
 
-from itertools import combinations
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,22 @@ from infalign.language.answers import answer_letter
 from infalign.language.embedded import gold_reward
 from infalign.language.models import encode_prompts, load_language_model, load_reward_model
 from infalign.language.scoring import reward_scores, sequence_statistics
-from infalign.mathematics.statistics import pairwise_agreement
 from infalign.records.command import run_command
 from infalign.records.config import parse_block
 from infalign.records.corpus import Corpus, EmbeddedCorpus
-from infalign.records.tables import read_manifest, read_table, weights_sha256, write_table
+from infalign.records.shards import SCORERS, agreements
+from infalign.records.tables import (
+    KEY,
+    column_names,
+    read_blocks,
+    read_manifest,
+    read_table,
+    weights_sha256,
+    write_table,
+)
+
+READ = ("response", "tokens", "finished")
+Blocks = Callable[..., Iterator[pl.DataFrame]]  # responses with their prompts, and the further columns named
 
 
 def score(
@@ -44,57 +55,76 @@ def score(
     reference : folder of the reference policy.
     temperature : at which the policy was sampled.
     """
-    columns = ["prompt_id", "sample_id", "response", "tokens", "finished"]
-    frame = read_table(responses, columns)
+    keys = read_table(responses, KEY, also=())
+    column_names(responses, READ)
     texts = read_table(prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt", "^answer$")
-    frame = frame.join(texts, on="prompt_id", how="left", maintain_order="left")
-    asked, answered = frame["prompt"].to_list(), frame["response"].to_list()
-    for name, folder in (("reward", reward_model), ("judge", judge)):
-        model, tokenizer = load_reward_model(folder)
-        scores = reward_scores(model, tokenizer, asked, answered, finished=frame["finished"].to_list())
-        frame = frame.with_columns(pl.Series(name, scores))
-    frame = frame.with_columns(pl.Series("gold", gold_scores(parse_block(Corpus, corpus), frame), pl.Float64))
+
+    made = read_manifest(responses)
+    at_once = made["prompts_at_once"] * made["settings"]["n_rollouts"]
+
+    def blocks(*columns: str) -> Iterator[pl.DataFrame]:
+        for block in read_blocks(responses, ["prompt_id", *columns], at_once):
+            yield block.join(texts, on="prompt_id", how="left", maintain_order="left")
+
+    models = {"reward": reward_model, "judge": judge}
+    scores = pl.DataFrame({name: model_scores(folder, blocks) for name, folder in models.items()})
+    scores = scores.with_columns(gold_scores(parse_block(Corpus, corpus), blocks))
     if policy is not None and reference is not None:
-        frame = frame.with_columns(divergence(frame, policy, reference, temperature))
-    facts: dict[str, object] = {"agreement": agreements(frame)}
-    facts |= {"model_sha256": read_manifest(responses)["model_sha256"]}
+        scores = scores.hstack(divergence(policy, reference, temperature, blocks))
+    facts: dict[str, object] = {"agreement": agreements(keys.hstack(scores.select(SCORERS)))}
+    facts |= {"model_sha256": made["model_sha256"]}
     facts |= {"reward_model_sha256": weights_sha256(reward_model), "judge_sha256": weights_sha256(judge)}
-    if "answer" in frame.columns:
-        facts |= {"responses_without_answer": [answer_letter(text) for text in answered].count(None)}
-    write_table(frame.drop("prompt", "^answer$"), out, facts)
+    if "answer" in texts.columns:
+        letters = (answer_letter(text) for block in blocks("response") for text in block["response"])
+        facts |= {"responses_without_answer": sum(letter is None for letter in letters)}
+    scored = [pl.scan_parquet(responses).drop(scores.columns, strict=False), scores.lazy()]
+    write_table(pl.concat(scored, how="horizontal"), out, facts)
 
 
-def gold_scores(corpus: Corpus, frame: pl.DataFrame) -> list[float | None]:
+def model_scores(folder: Path, blocks: Blocks) -> np.ndarray:
+    """Score of each response by a reward model, which is in memory for as long as this takes."""
+    model, tokenizer = load_reward_model(folder)
+    parts = [
+        reward_scores(
+            model,
+            tokenizer,
+            block["prompt"].to_list(),
+            block["response"].to_list(),
+            finished=block["finished"].to_list(),
+        )
+        for block in blocks("response", "finished")
+    ]
+    return np.concatenate(parts)
+
+
+def gold_scores(corpus: Corpus, blocks: Blocks) -> pl.Series:
     """Gold reward of each response; null where the corpus has none."""
-    if "answer" in frame.columns:
-        answers = frame.select("answer", "response").iter_rows()
+    parts = [gold_of_block(corpus, block) for block in blocks("response")]
+    return pl.Series("gold", [score for part in parts for score in part], pl.Float64)
+
+
+def gold_of_block(corpus: Corpus, block: pl.DataFrame) -> list[float | None]:
+    """Gold reward of each response of a block."""
+    if "answer" in block.columns:
+        answers = block.select("answer", "response").iter_rows()
         return [None if right is None else float(answer_letter(text) == right) for right, text in answers]
     if not isinstance(corpus, EmbeddedCorpus):
-        return [None] * frame.height
+        return [None] * block.height
     null = corpus.variant == "null"
-    texts = frame.select("prompt", "response").iter_rows()
+    texts = block.select("prompt", "response").iter_rows()
     return [gold_reward(corpus.name, *pair, null=null) for pair in texts]
 
 
-def agreements(frame: pl.DataFrame) -> dict[str, float]:
-    """How often two scorers order two responses to a prompt alike, for every pair of scorers."""
-    scorers = [name for name in ("reward", "judge", "gold") if frame[name].null_count() == 0]
-    groups = frame.group_by("prompt_id", maintain_order=True).agg(scorers)
-    arrays = {name: np.array(groups[name].to_list()) for name in scorers}
-    return {f"{a}_{b}": pairwise_agreement(arrays[a], arrays[b]) for a, b in combinations(scorers, 2)}
-
-
-def divergence(frame: pl.DataFrame, policy: Path, reference: Path, temperature: float) -> list[pl.Series]:
+def divergence(policy: Path, reference: Path, temperature: float, blocks: Blocks) -> pl.DataFrame:
     """Log-probability under the reference and full-vocabulary KL of each response, in nats."""
     model, tokenizer = load_language_model(policy)
-    prompts = encode_prompts(tokenizer, frame["prompt"].to_list())
-    statistics = sequence_statistics(
-        model, load_language_model(reference)[0], prompts, frame["tokens"].to_list(), temperature=temperature
-    )
-    return [
-        pl.Series("reference_log_prob", statistics.reference_log_prob),
-        pl.Series("kl", statistics.kl),
-    ]
+    other, _ = load_language_model(reference)
+    parts = []
+    for block in blocks("tokens"):
+        prompts = encode_prompts(tokenizer, block["prompt"].to_list())
+        found = sequence_statistics(model, other, prompts, block["tokens"].to_list(), temperature=temperature)
+        parts.append(pl.DataFrame({"reference_log_prob": found.reference_log_prob, "kl": found.kl}))
+    return pl.concat(parts)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tyro.conf import Positional
 
 from infalign.errors import InputError
 from infalign.language.models import load_reward_model
 from infalign.language.scoring import pair_outcomes, reward_scores
 from infalign.records.command import run_command
-from infalign.records.tables import read_table, weights_sha256, write_table
-
-KEYS = ["prompt_id", "sample_id"]
+from infalign.records.tables import KEY, read_blocks, read_table, weights_sha256, write_table
 
 
 def score_by_judge(
@@ -47,15 +47,13 @@ def score_by_judge(
     texts = dict(read_table(prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt").iter_rows())
     parts = []
     for name, path in zip(names, responses, strict=True):
-        wanted = [*KEYS, "response", "finished"] if column is None else [*KEYS, column]
-        frame = read_table(path, wanted)
+        frame = read_table(path, KEY if column is None else [*KEY, column], also=())
         if column is None:
-            asked = [texts[key] for key in frame["prompt_id"]]
-            finished = frame["finished"].to_list()
-            scores = reward_scores(model, tokenizer, asked, frame["response"].to_list(), finished=finished)
+            blocks = read_blocks(path, ["prompt_id", "response", "finished"])
+            scores = np.concatenate([block_scores(model, tokenizer, texts, block) for block in blocks])
         else:
             scores = frame[column].to_numpy()
-        parts.append(frame.select(pl.lit(name).alias("policy"), *KEYS, score=pl.Series(scores)))
+        parts.append(frame.select(pl.lit(name).alias("policy"), *KEY, score=pl.Series(scores)))
     rows = read_table(pairs, ["prompt", "chosen", "rejected", "split"])
     held_out = rows.filter(split="judge_test")
     known = rows.filter(split="reward_train").head(held_out.height)
@@ -67,6 +65,15 @@ def score_by_judge(
     facts |= {"judge_sha256": weights_sha256(judge)}
     write_table(pl.concat(parts), out, facts)
     write_table(pl.concat(outcomes), pairs_out, facts)
+
+
+def block_scores(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: dict[str, str], block: pl.DataFrame
+) -> np.ndarray:
+    """Score some responses to prompts of these texts."""
+    asked = [texts[prompt_id] for prompt_id in block["prompt_id"]]
+    finished = block["finished"].to_list()
+    return reward_scores(model, tokenizer, asked, block["response"].to_list(), finished=finished)
 
 
 if __name__ == "__main__":

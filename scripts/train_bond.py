@@ -26,7 +26,7 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
             model,
             tokenizer,
             job.training_prompts(),
-            job.reference_scores(),
+            job.reference_scores("tokens"),
             job.scorer(),
             method,
             n=n,

@@ -19,7 +19,8 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
     model, tokenizer = load_language_model(job.reference)
     pairs = read_table(job.pairs, ["prompt", "chosen", "rejected", "split"], may_be_empty=True)
     temperature = job.sampling.temperature
-    material = Material(model, tokenizer, job.reference_scores(), job.training_prompts(), pairs, temperature)
+    scores = job.reference_scores("tokens", "log_prob")
+    material = Material(model, tokenizer, scores, job.training_prompts(), pairs, temperature)
     lesson = make_lesson(job.wanted, job.method, material)
     job.write(
         lambda folder: train_offline(

@@ -20,7 +20,7 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
     wanted, method = job.wanted, job.method
     if method.kind == "vbon":
         options = {"objective": method.objective, "smooth": method.smooth, "n_rollouts": wanted.n_rollouts}
-        objective = build_best_of_n_objective(job.reference_scores(), wanted.strength, **options)
+        objective = build_best_of_n_objective(job.reference_scores("log_prob"), wanted.strength, **options)
         facts = {"beta": None}
     else:
         objective = build_objective(

@@ -29,6 +29,7 @@ from infalign.records.studies import (
     pool_sampling,
 )
 from infalign.records.sweep import (
+    Condition,
     conditions,
     policies,
     policy_folder,
@@ -40,6 +41,7 @@ from infalign.records.sweep import (
 )
 
 ROOT = Path(__file__).parents[2]
+MAIN_CONDITION = Condition("evaluation", 1.0)
 CONFIGS = sorted((ROOT / "config").glob("*.yaml")) + sorted((ROOT / "config" / "examples").glob("*.yaml"))
 
 
@@ -178,6 +180,34 @@ def test_more_conditions_need_more_disk(smoke, tmp_path):
     sizes = [needed_bytes(config, policies(config), tmp_path) for config in (few, many)]
     responses = 8 * (16 + 3 * 8)  # prompts, rollouts, three policies of helpful
     assert sizes[1] - sizes[0] == 2 * responses * 24 * BYTES_PER_TOKEN
+
+
+def test_shards_are_in_no_hash_and_no_record_and_need_disk(smoke, tmp_path):
+    whole = parse_config(smoke)
+    smoke["tasks"]["helpful"]["rollouts"]["shards"] = 4
+    smoke["tasks"]["helpful"]["samples"]["shards"] = 2
+    cut = parse_config(smoke)
+    assert (cut.tasks["helpful"].rollouts.shards, cut.tasks["helpful"].samples.shards) == (4, 2)
+    assert cut.model_dump_json() == whole.model_dump_json()
+    assert task_folder(cut, "helpful") == task_folder(whole, "helpful")
+    assert "shards" not in settings_json(policy_sampling(cut.tasks["helpful"], MAIN_CONDITION))
+    sizes = [needed_bytes(config, policies(config), tmp_path) for config in (whole, cut)]
+    responses = 2 * 8 * 16 + 3 * 8 * 8  # two splits of 8 prompts with 16 rollouts, three policies
+    assert sizes[1] - sizes[0] == 2 * responses * 24 * BYTES_PER_TOKEN
+
+
+def test_more_shards_than_prompts_are_refused(smoke):
+    smoke["tasks"]["helpful"]["corpus"]["n_train_prompts"] = 20
+    smoke["tasks"]["helpful"]["rollouts"]["shards"] = 9
+    smoke["tasks"]["helpful"]["samples"]["shards"] = 10
+    message = refused(smoke)
+    assert "rollouts.shards must be at most 8, got 9: the smallest split has 8 prompts, which are" in message
+    assert "samples.shards must be at most 8, got 10" in message
+    smoke["tasks"]["helpful"]["corpus"].update(n_train_prompts=64, n_evaluation_prompts=64)
+    smoke["tasks"]["helpful"]["rollouts"]["shards"] = 17
+    assert "at most 16, got 17: the smallest split has 64 prompts, which are sampled 4 at a time" in refused(
+        smoke
+    )
 
 
 def test_other_settings_of_a_method_never_overwrite(smoke):

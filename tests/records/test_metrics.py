@@ -1,5 +1,6 @@
 """Metrics of policies whose win rates and shares are known without the code under test."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,9 @@ def scores(values: np.ndarray, kl: float = 0.5) -> pl.DataFrame:
 
 
 def measured(policy: np.ndarray, reference: np.ndarray, kl: float = 0.5) -> pl.DataFrame:
-    rows, _ = policy_metrics(POLICY, 0.1, MAIN, scores(policy, kl), scores(reference), EVALUATION, OFFLINE)
+    rows, _ = policy_metrics(
+        POLICY, 0.1, MAIN, scores(policy, kl), scores(reference), EVALUATION, OFFLINE, 0.5
+    )
     return pl.DataFrame(rows, schema=METRICS_SCHEMA)
 
 
@@ -119,18 +122,30 @@ def test_different_prompts_are_refused():
     values = np.zeros((2, 8))
     reference = scores(values).with_columns(pl.col("prompt_id").str.replace("p1", "other"))
     with pytest.raises(InputError, match="its samples and the reference rollouts have different prompts"):
-        policy_metrics(POLICY, 0.1, MAIN, scores(values), reference, EVALUATION, OFFLINE)
+        policy_metrics(POLICY, 0.1, MAIN, scores(values), reference, EVALUATION, OFFLINE, 0.5)
 
 
 def test_distinct_bigrams_are_a_share_of_all():
-    assert distinct_bigrams([[1, 2, 3], [1, 2, 4]]) == 3 / 4
+    assert distinct_bigrams([pl.Series([[1, 2, 3], [1, 2, 4]])]) == 3 / 4
+
+
+def test_distinct_bigrams_are_those_of_a_set_however_the_responses_are_cut():
+    rng = np.random.default_rng(0)
+    responses = [rng.integers(70_000, size=n).tolist() for n in (5, 0, 1, 30, 2)] * 2
+    responses += [rng.integers(6, size=n).tolist() for n in rng.integers(9, size=40)]
+    pairs = [pair for tokens in responses for pair in pairwise(tokens)]
+    assert len(set(pairs)) < len(pairs)
+    for size in (1, 7, 50):
+        blocks = (pl.Series(responses[i : i + size], dtype=pl.List(pl.Int32)) for i in range(0, 50, size))
+        assert distinct_bigrams(blocks) == len(set(pairs)) / len(pairs)
+    assert distinct_bigrams([pl.Series([[3], []], dtype=pl.List(pl.Int32))]) == 0
 
 
 def test_rows_say_their_condition_and_have_no_offline_share_elsewhere():
     reference = np.random.default_rng(4).normal(size=(3, 8))
     there = Condition("evaluation_out", 0.25)
     rows, by_prompt = policy_metrics(
-        POLICY, 0.1, there, scores(reference + 1), scores(reference), EVALUATION, OFFLINE.clear()
+        POLICY, 0.1, there, scores(reference + 1), scores(reference), EVALUATION, OFFLINE.clear(), 0.5
     )
     assert {(row["split"], row["temperature"]) for row in [*rows, *by_prompt]} == {("evaluation_out", 0.25)}
     assert all(row["share_of_offline"] is None for row in rows)
@@ -158,7 +173,7 @@ def test_best_of_n_of_the_reference_is_that_of_independent_draws():
 def test_the_reward_gain_is_over_the_reference_through_the_same_procedure():
     """Two points above the reference response by response: so is the best or the worst of any n."""
     reference = np.random.default_rng(1).normal(size=(3, 8))
-    arguments = (scores(reference + 2), scores(reference), EVALUATION, OFFLINE)
+    arguments = (scores(reference + 2), scores(reference), EVALUATION, OFFLINE, 0.5)
     rows, prompt_rows = policy_metrics(POLICY, 0.1, MAIN, *arguments)
     table, means = pl.DataFrame(prompt_rows, schema=PROMPT_SCHEMA), pl.DataFrame(rows, schema=METRICS_SCHEMA)
     assert set(table["procedure"]) == {"none", "bon(2)", "bon(4)", "won(2)", "won(4)"}

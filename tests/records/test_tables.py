@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
-from infalign.records.tables import read_table, write_folder, write_table
+from infalign.records import tables
+from infalign.records.tables import read_blocks, read_table, write_folder, write_table
 
 COLUMNS = ["prompt_id", "sample_id", "reward"]
 
@@ -79,6 +80,53 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_a_text_column_is_not_a_score(tmp_path):
     frame(reward=["good", "bad"]).write_parquet(tmp_path / "scores.parquet")
     assert "column reward must hold numbers" in refused(tmp_path / "scores.parquet")
+
+
+def test_only_the_columns_that_are_asked_for_are_read(tmp_path):
+    path = tmp_path / "scores.parquet"
+    frame(tokens=[[1], [2, 3]], gold=[None, None]).write_parquet(path)
+    assert read_table(path, COLUMNS, also=["gold", "kl"]).columns == [*COLUMNS, "gold"]
+    assert read_table(path, ["reward"], also=()).columns == ["reward"]
+    assert read_table(path, ["reward"]).columns == [*COLUMNS, "tokens", "gold"]
+    with pytest.raises(
+        InputError, match="missing column kl; it has prompt_id, sample_id, reward, tokens, gold"
+    ):
+        read_table(path, ["kl"], also=())
+
+
+@pytest.mark.parametrize("rows", [1, 3, 7, 20])
+def test_blocks_are_the_table_in_order(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(tables, "BLOCK_ROWS", rows)
+    whole = pl.DataFrame(
+        {"prompt_id": [f"p{i}" for i in range(14)], "tokens": [list(range(i)) for i in range(14)]}
+    )
+    write_table(whole, tmp_path / "responses.parquet", {})
+    blocks = list(read_blocks(tmp_path / "responses.parquet", ["tokens"], rows))
+    assert [block.height for block in blocks[:-1]] == [rows] * (len(blocks) - 1)
+    assert pl.concat(blocks).equals(whole.select("tokens"))
+    groups = list(read_blocks(tmp_path / "responses.parquet", ["tokens"], rows=4))
+    assert [group.height for group in groups] == [4, 4, 4, 2]
+    assert pl.concat(groups).equals(whole.select("tokens"))
+    with pytest.raises(InputError, match="missing column reward"):
+        next(read_blocks(tmp_path / "responses.parquet", ["reward"]))
+
+
+def test_a_lazy_table_is_written_as_if_it_were_whole(tmp_path, monkeypatch):
+    """The parts lie across the row groups of the table that is written."""
+    monkeypatch.setattr(tables, "BLOCK_ROWS", 4)
+    whole = pl.DataFrame(
+        {"prompt_id": [f"p{i // 3}" for i in range(15)], "tokens": [[i, i + 1] for i in range(15)]}
+    )
+    write_table(whole, tmp_path / "whole.parquet", {})
+    for start in (0, 7):
+        write_table(whole[start : start + 7 + start], tmp_path / f"{start}.parquet", {})
+    parts = pl.scan_parquet([tmp_path / "0.parquet", tmp_path / "7.parquet"])
+    write_table(parts, tmp_path / "parts.parquet", {})
+    beside = [whole.lazy().select("prompt_id"), whole.lazy().select("tokens")]
+    write_table(pl.concat(beside, how="horizontal"), tmp_path / "beside.parquet", {})
+    for name in ("parts", "beside"):
+        assert (tmp_path / f"{name}.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+        assert tables.read_manifest(tmp_path / f"{name}.parquet")["rows"] == 15
 
 
 def test_a_full_disk_leaves_nothing_and_says_so(tmp_path, monkeypatch):

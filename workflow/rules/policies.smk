@@ -32,7 +32,7 @@ def task_of(w):
 
 
 def sampled_at(w):
-    return POLICY_SETS[w.at.split("/")[0]][w.samples]
+    return POLICY_SETS[w.at.split("/")[0]][split_name(w.samples)[0]]
 
 
 rule train_policy:
@@ -74,7 +74,7 @@ rule sample_policy:
     conda:
         "../../envs/gpu.yaml"
     params:
-        split=lambda w: sampled_at(w).split,
+        split=lambda w: split_option(sampled_at(w).split, w.samples),
         settings=lambda w: settings_json(policy_sampling(task_of(w), sampled_at(w))),
         seed=lambda w: task_of(w).seed + 1,  # shared by all policies, never by the reference's own rollouts
         code=code_hash("scripts/sample.py"),
@@ -105,3 +105,33 @@ rule score_policy:
         "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"
         " --judge {input.judge} --corpus {params.corpus:q} --policy {input.model}"
         " --reference {input.reference} --temperature {params.temperature} --out {output} 2> {log}"
+
+
+SAMPLE_SHARDS = {at: CONFIG.tasks[policy.task].samples.shards for at, policy in POLICY_AT.items()}
+SAMPLE_SHARDS = {at: shards for at, shards in SAMPLE_SHARDS.items() if shards > 1}
+
+if SAMPLE_SHARDS:
+
+    ruleorder: merge_samples > sample_policy
+    ruleorder: merge_samples > score_policy
+
+    rule merge_samples:
+        input:
+            lambda w: [
+                f"{SHARED}/{w.at}/{w.part}/{name}.parquet"
+                for name in shard_names(w.samples, SAMPLE_SHARDS[w.at])
+            ],
+        output:
+            f"{SHARED}/{{at}}/{{part}}/{{samples}}.parquet",
+        log:
+            "logs/{at}/merge_{part}_{samples}.log",
+        wildcard_constraints:
+            at=folders_pattern(SAMPLE_SHARDS),
+            part="samples|scores",
+            samples="|".join({name for sets in POLICY_SETS.values() for name in sets}),
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            code=code_hash("scripts/merge_shards.py"),
+        shell:
+            "python scripts/merge_shards.py {input} --out {output} 2> {log}"

@@ -71,8 +71,12 @@ class PolicyJob:
         """Read the prompts of the split train."""
         return read_table(self.prompts, ["prompt_id", "prompt", "split"]).filter(pl.col("split") == "train")
 
-    def reference_scores(self) -> pl.DataFrame:
+    def reference_scores(self, *columns: str) -> pl.DataFrame:
         """Read the scored reference rollouts.
+
+        Parameters
+        ----------
+        columns : further ones than prompt_id, sample_id and reward: tokens, log_prob.
 
         Raises
         ------
@@ -87,7 +91,7 @@ class PolicyJob:
                     f"{str(made.get(name))[:12]} against {weights_sha256(folder)[:12]}): the model was changed "
                     "after its rollouts were made; remove the scores and their rollouts and run again"
                 )
-        return read_table(self.scores, ["prompt_id", "sample_id", "reward", "tokens", "log_prob"])
+        return read_table(self.scores, ["prompt_id", "sample_id", "reward", *columns], also=())
 
     def scorer(self) -> Callable[[Sequence[str], Sequence[str], Sequence[bool]], np.ndarray]:
         """Load the reward model as a function of prompts, responses (texts) and finished (bools)."""

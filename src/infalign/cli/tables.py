@@ -57,7 +57,7 @@ def calibrate(
     """
     from infalign.mathematics.calibration import parse_calibrator
     from infalign.records.scores import calibrated_table
-    from infalign.records.tables import sha256, write_table
+    from infalign.records.tables import n_rows, sha256, write_table
 
     parsed = parse_calibrator(calibrator)
     table = calibrated_table(reference, scores, parsed, ties=ties, leave_one_out=leave_one_out)
@@ -68,7 +68,7 @@ def calibrate(
         "inputs": {str(path): sha256(path) for path in (reference, scores)},
     }
     write_table(table, out, manifest)
-    print(f"{out}: {table.height} calibrated rewards", file=sys.stderr)
+    print(f"{out}: {n_rows(out)} calibrated rewards", file=sys.stderr)
     return 0
 
 

@@ -229,6 +229,7 @@ def sample_responses(
     temperature: float = 1.0,
     seed: int,
     batch_size: int = 1024,
+    at_once: int | None = None,
 ) -> pl.DataFrame:
     """Sample responses to every prompt.
 
@@ -244,6 +245,9 @@ def sample_responses(
         As in `sample_tokens`.
     seed : int
         A prompt's draws depend on the seed and its `prompt_id` only.
+    at_once : int, optional
+        Prompts, in the order given, that share no batch with others: the rounding of a response then depends
+        on these alone, and only their draws are in memory. Default: all.
 
     Returns
     -------
@@ -261,18 +265,22 @@ def sample_responses(
             f"sampling needs at least one prompt and one sample each, got {prompts.height} prompts and "
             f"n_samples {n_samples}; check the split and the config"
         )
-    ids = prompts["prompt_id"].to_list()
-    encoded = encode_prompts(tokenizer, prompts["prompt"].to_list())
-    samples = sample_tokens(
-        model,
-        [tokens for tokens in encoded for _ in range(n_samples)],
-        np.concatenate([prompt_uniforms(seed, prompt_id, n_samples, max_new_tokens) for prompt_id in ids]),
-        eos_id=tokenizer.eos_token_id,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        batch_size=batch_size,
-    )
-    return _samples_frame(tokenizer, ids, n_samples, samples)
+    parts = []
+    for group in prompts.iter_slices(at_once or prompts.height):
+        ids = group["prompt_id"].to_list()
+        encoded = encode_prompts(tokenizer, group["prompt"].to_list())
+        uniforms = [prompt_uniforms(seed, prompt_id, n_samples, max_new_tokens) for prompt_id in ids]
+        samples = sample_tokens(
+            model,
+            [tokens for tokens in encoded for _ in range(n_samples)],
+            np.concatenate(uniforms),
+            eos_id=tokenizer.eos_token_id,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            batch_size=batch_size,
+        )
+        parts.append(_samples_frame(tokenizer, ids, n_samples, samples))
+    return pl.concat(parts)
 
 
 def _samples_frame(tokenizer, ids: list[str], n_samples: int, samples: TokenSamples) -> pl.DataFrame:

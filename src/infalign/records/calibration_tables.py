@@ -134,23 +134,24 @@ def calibration_tables(
     ----------
     Balashankar et al. 2025, InfAlign, section 6.2 and the appendix on anchor points.
     """
-    rows: dict[str, list[tuple]] = {name: [] for name in CALIBRATION_SCHEMAS}
+    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in CALIBRATION_SCHEMAS}
+
+    def add(name: str, rows: list[tuple]) -> None:  # as tuples the rows of all prompts would fill the memory
+        parts[name].append(pl.DataFrame(rows, schema=CALIBRATION_SCHEMAS[name], orient="row"))
+
     for calibrator, n in calibrations(settings, responses.table.shape[1]):
         calibrated = _calibrated(responses, calibrator, n, settings.draws)
         case = (responses.task, calibrator, n)
         scores = sigmoid_scores(calibrated, responses.offset) if calibrator is None else calibrated
         errors = rank_errors(scores, responses.scores["reward"])
-        rows["calibration_error"] += [(*case, *point) for point in _distribution(errors, evaluation)]
+        add("calibration_error", [(*case, *point) for point in _distribution(errors, evaluation)])
         pairs = zip(responses.prompt_ids, errors.mean(axis=(0, 2)), strict=True)
-        rows["prompt_calibration_error"] += [(*case, *pair) for pair in pairs]
+        add("prompt_calibration_error", [(*case, *pair) for pair in pairs])
         for key, rates in _frontier(responses, calibrator, n, calibrated, goal, settings):
-            rows["calibration_frontier"].append((*key, *_mean(rates, evaluation)))
+            add("calibration_frontier", [(*key, *_mean(rates, evaluation))])
             pairs = zip(responses.prompt_ids, rates, strict=True)
-            rows["prompt_calibration_frontier"] += [(*key, *pair) for pair in pairs]
-    return {
-        name: pl.DataFrame(rows[name], schema=schema, orient="row")
-        for name, schema in CALIBRATION_SCHEMAS.items()
-    }
+            add("prompt_calibration_frontier", [(*key, *pair) for pair in pairs])
+    return {name: pl.concat(tables) for name, tables in parts.items()}
 
 
 def _calibrated(

@@ -61,16 +61,22 @@ def _is_done(config: Config, policy: Policy, results: Path) -> bool:
     return all((scores / f"{name}.parquet").exists() for name in policy_sets(config.tasks[policy.task]))
 
 
+def _copies(shards: int) -> int:
+    """How often a response is stored: with and without its scores, and so in a shard too."""
+    return 2 if shards == 1 else 4
+
+
 def _task_bytes(task: Task) -> int:
     prompts = task.corpus.n_train_prompts + len(conditions(task)) * task.corpus.n_evaluation_prompts
-    rollouts = 2 * prompts * task.rollouts.n_rollouts * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
+    tokens = prompts * task.rollouts.n_rollouts * task.rollouts.max_new_tokens
+    rollouts = _copies(task.rollouts.shards) * tokens * BYTES_PER_TOKEN
     bases = [model.base for model in (task.reference, task.reward_model, task.judge)]
     return rollouts + sum(_base_bytes(task, base) for base in bases)
 
 
 def _samples_bytes(task: Task) -> int:
     count = len(conditions(task)) * task.corpus.n_evaluation_prompts * task.samples.n_samples
-    return 2 * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
+    return _copies(task.samples.shards) * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
 
 
 def _hedging_bytes(config: Config, results: str | Path) -> int:

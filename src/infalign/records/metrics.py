@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -123,6 +123,7 @@ def policy_metrics(
     reference: pl.DataFrame,
     evaluation: Evaluation,
     offline: pl.DataFrame,
+    bigrams: float,
 ) -> tuple[list[dict], list[dict]]:
     """Measure one policy against the reference under one condition.
 
@@ -136,6 +137,7 @@ def policy_metrics(
     evaluation : procedures, selectors, interval level, resamples and seed.
     offline : offline frontier of the task under this condition (transform, procedure, select, scorer, kl,
         win_rate); without rows no share of it is given.
+    bigrams : share of distinct bigrams in the policy's responses.
 
     Returns
     -------
@@ -158,7 +160,7 @@ def policy_metrics(
         **_divergence(kl, evaluation),
         "n_prompts": len(ours),
         "n_samples": len(ours[0]["reward"]),
-        "distinct_bigrams": distinct_bigrams(scores["tokens"].to_list()),
+        "distinct_bigrams": bigrams,
     }
     limits = {
         p.text: share_of_limit(policy.reward, p, ours, theirs, float(kl.mean()))
@@ -302,14 +304,35 @@ def reference_quantiles(values: np.ndarray, reference: np.ndarray) -> np.ndarray
     return empirical_calibration(values, reference, "half")
 
 
-def distinct_bigrams(responses: Sequence[Sequence[int]]) -> float:
-    """Share of distinct token pairs among all pairs of neighbours, in (0, 1].
+def distinct_bigrams(blocks: Iterable[pl.Series]) -> float:
+    """Share of distinct token pairs among all pairs of neighbours, in [0, 1]; 0 where there is no pair.
 
-    >>> distinct_bigrams([[1, 2, 1, 2]])
+    Parameters
+    ----------
+    blocks : lists of tokens of the responses, some responses at a time. Only the distinct pairs stay in memory.
+
+    Examples
+    --------
+    >>> distinct_bigrams([pl.Series([[1, 2, 1, 2]])])
     0.6666666666666666
     """
-    pairs = [pair for tokens in responses for pair in pairwise(tokens)]
-    return len(set(pairs)) / max(len(pairs), 1)
+    known, new, n_pairs = np.empty(0, dtype=np.int64), [], 0
+    for tokens in blocks:
+        pairs = _bigrams(tokens)
+        n_pairs += len(pairs)
+        new.append(np.unique(pairs))
+        if sum(map(len, new)) > len(known):  # the known pairs double before they are sorted again
+            known, new = np.unique(np.concatenate([known, *new])), []
+    return len(np.unique(np.concatenate([known, *new]))) / max(n_pairs, 1)
+
+
+def _bigrams(tokens: pl.Series) -> np.ndarray:
+    """Pairs of neighbours within each list of tokens, each as one number."""
+    lengths = tokens.list.len().to_numpy()
+    flat = tokens.filter(lengths > 0).explode().to_numpy().astype(np.int64)
+    inside = np.ones(len(flat), dtype=bool)
+    inside[np.cumsum(lengths[lengths > 0]) - 1] = False  # the last token of a response begins no pair
+    return (flat[:-1] * 2**32 + flat[1:])[inside[:-1]]
 
 
 def _interval(values: np.ndarray, evaluation: Evaluation) -> Interval:

@@ -31,14 +31,15 @@ def read_scores(path: str | Path, columns: Sequence[str], *, samples: bool = Fal
 
     Returns
     -------
-    The table in file order.
+    prompt_id, sample_id where it exists, and these columns, in file order.
 
     Raises
     ------
     InputError
         As `read_table`; a null prompt_id; a repeated (prompt_id, sample_id).
     """
-    frame = read_table(path, ["prompt_id", *(["sample_id"] if samples else []), *columns])
+    needed = ["prompt_id", *(["sample_id"] if samples else []), *columns]
+    frame = read_table(path, needed, also=["sample_id"])
     for name in {"prompt_id", "sample_id"} & set(frame.columns):
         if frame[name].null_count():
             raise InputError(
@@ -220,7 +221,7 @@ def calibrated_table(
     *,
     ties: str = "half",
     leave_one_out: bool = False,
-) -> pl.DataFrame:
+) -> pl.LazyFrame:
     """Calibrate a table of rewards against reference rollouts.
 
     Parameters
@@ -233,7 +234,7 @@ def calibrated_table(
 
     Returns
     -------
-    The table of `scores` with the column `calibrated`, in [0, 1].
+    The table of `scores` with the column `calibrated`, in [0, 1]; the other columns are not in memory.
 
     Raises
     ------
@@ -261,7 +262,8 @@ def calibrated_table(
             calibrated[rows] = empirical_calibration(data[0], data[1], ties=ties, own=data[2] >= 0)
         else:
             calibrated[rows] = _anchored(*data, offset, calibrator.p)
-    return frame.with_columns(calibrated=pl.Series(calibrated))
+    others = pl.scan_parquet(scores).drop("calibrated", strict=False)
+    return pl.concat([others, pl.LazyFrame({"calibrated": calibrated})], how="horizontal")
 
 
 def _anchored(

@@ -8,21 +8,29 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from infalign.errors import InputError
 
+R = TypeVar("R")
 KEY = ("prompt_id", "sample_id")
 SCORE_COLUMNS = ("reward", "judge", "gold", "log_prob", "reference_log_prob", "kl")
 MANIFEST_PACKAGES = ("numpy", "scipy", "polars", "torch", "transformers", "trl")
+BLOCK_ROWS = 8192  # of a row group, and so what is read at once of a table too large for memory
 
 
-def read_table(path: str | Path, columns: Sequence[str] = (), *, may_be_empty: bool = False) -> pl.DataFrame:
+def read_table(
+    path: str | Path,
+    columns: Sequence[str] = (),
+    *,
+    also: Sequence[str] | None = None,
+    may_be_empty: bool = False,
+) -> pl.DataFrame:
     """Read a Parquet table and check it.
 
     Parameters
@@ -30,11 +38,13 @@ def read_table(path: str | Path, columns: Sequence[str] = (), *, may_be_empty: b
     path : path of a Parquet file.
     columns : names that must be there. Score columns among them must be finite, and the pair
         (prompt_id, sample_id) must be unique when both are asked for.
+    also : names that are read where they are there, and nothing further; None: the whole table. Texts and
+        tokens of a million responses fill the memory, their scores do not.
     may_be_empty : whether a table without rows is as good as another.
 
     Returns
     -------
-    The whole table, in file order.
+    The table in file order.
 
     Raises
     ------
@@ -42,13 +52,9 @@ def read_table(path: str | Path, columns: Sequence[str] = (), *, may_be_empty: b
         File missing or unreadable, no rows, column missing, score null, NaN or infinite, duplicate key.
     """
     path = Path(path)
-    frame = _load(path)
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise InputError(
-            f"{path}: missing column {', '.join(missing)}; it has {', '.join(frame.columns)}; "
-            f"needed are {', '.join(columns)}"
-        )
+    names = column_names(path, columns)
+    wanted = None if also is None else [name for name in names if name in {*columns, *also}]
+    frame = _readable(path, lambda: pl.read_parquet(path, columns=wanted))
     if frame.is_empty() and not may_be_empty:
         raise InputError(f"{path}: the table has no rows; at least one response is needed")
     for name in columns:
@@ -59,11 +65,56 @@ def read_table(path: str | Path, columns: Sequence[str] = (), *, may_be_empty: b
     return frame
 
 
-def _load(path: Path) -> pl.DataFrame:
+def column_names(path: Path, needed: Sequence[str] = ()) -> list[str]:
+    """List a table's columns; InputError if it cannot be read or one that is needed is missing."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the path of a Parquet table")
+    names = list(_readable(path, lambda: pl.read_parquet_schema(path)))
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise InputError(
+            f"{path}: missing column {', '.join(missing)}; it has {', '.join(names)}; "
+            f"needed are {', '.join(needed)}"
+        )
+    return names
+
+
+def read_blocks(path: str | Path, columns: Sequence[str], rows: int = BLOCK_ROWS) -> Iterator[pl.DataFrame]:
+    """Read columns of a Parquet table in blocks, so that little of it is in memory.
+
+    Parameters
+    ----------
+    path : path of a Parquet file.
+    columns : names that must be there.
+    rows : of a block; the last one may have fewer.
+
+    Raises
+    ------
+    InputError
+        File missing or unreadable, column missing.
+    """
+    path = Path(path)
+    column_names(path, columns)
+    table, rest = pl.scan_parquet(path).select(columns), pl.DataFrame()
+    for start in range(0, n_rows(path), BLOCK_ROWS):  # a row group at a time, each once
+        read = _readable(path, table.slice(start, BLOCK_ROWS).collect)
+        rest = pl.concat([rest, read]) if rest.height else read
+        whole = rest.height // rows * rows
+        yield from rest[:whole].iter_slices(rows)
+        rest = rest[whole:]
+    if rest.height:
+        yield rest
+
+
+def n_rows(path: str | Path) -> int:
+    """Count a Parquet table's rows."""
+    return pl.scan_parquet(path).select(pl.len()).collect().item()
+
+
+def _readable(path: Path, read: Callable[[], R]) -> R:
+    """Call `read`; what a broken file makes of it is an InputError."""
     try:
-        return pl.read_parquet(path)
+        return read()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(
             f"{path}: not a readable Parquet table (truncated or of another format): {error}; make it again"
@@ -99,11 +150,12 @@ def measured_seconds(path: str | Path) -> float:
     return float(pl.read_csv(path, separator="\t")["s"][0])
 
 
-def write_table(frame: pl.DataFrame, path: str | Path, manifest: Mapping[str, object]) -> None:
-    """Write a table and its manifest, each whole or not at all."""
+def write_table(frame: pl.DataFrame | pl.LazyFrame, path: str | Path, manifest: Mapping[str, object]) -> None:
+    """Write a table and its manifest, each whole or not at all; one that is lazy is never whole in memory."""
     path = Path(path)
-    write_atomically(path, lambda partial: frame.write_parquet(partial, compression="zstd"))
-    write_manifest(path, {"rows": frame.height, **manifest})
+    write = frame.write_parquet if isinstance(frame, pl.DataFrame) else frame.sink_parquet
+    write_atomically(path, lambda partial: write(partial, compression="zstd", row_group_size=BLOCK_ROWS))
+    write_manifest(path, {"rows": n_rows(path), **manifest})
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from infalign.records.block import Block, Count, Positive, distinct
 from infalign.records.corpus import Corpus, EmbeddedCorpus, SummaryCorpus
+from infalign.records.shards import prompts_at_once
 
 Learns = Literal["preferences", "labels"]
 
@@ -88,6 +90,16 @@ class PreferenceModel(Block):
         return self
 
 
+Shards = Annotated[
+    int,
+    Field(
+        ge=1,
+        exclude=True,  # no result depends on it: it is in no hash, and what a run records of itself leaves it out
+        description="jobs that sample, and that score, a set of responses, each its share of the prompts",
+    ),
+]
+
+
 class Rollouts(Block):
     """Reference responses per prompt, and how policies sample in training."""
 
@@ -97,6 +109,7 @@ class Rollouts(Block):
     )
     max_new_tokens: Count
     batch_size: Count = 512
+    shards: Shards = 1
 
 
 Split = Literal["evaluation", "evaluation_out"]
@@ -114,6 +127,7 @@ class Samples(Block):
     splits: Annotated[list[Split], Field(min_length=1)] = Field(
         ["evaluation"], description="evaluation_out: prompts out of distribution, of summaries and tldr"
     )
+    shards: Shards = 1
 
     @field_validator("temperatures", "splits")
     @classmethod
@@ -177,6 +191,24 @@ class Task(Block):
                 f"a corpus with source {self.corpus.source} has no demonstrations, so reference.base must be a "
                 "trained language model: hub or path"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _shards_have_prompts(self) -> Task:
+        problems, sizes = [], (self.corpus.n_train_prompts, self.corpus.n_evaluation_prompts)
+        for name, block, n_samples, n_prompts in (
+            ("rollouts", self.rollouts, self.rollouts.n_rollouts, min(sizes)),
+            ("samples", self.samples, self.samples.n_samples, sizes[1]),
+        ):
+            at_once = prompts_at_once(n_prompts, n_samples, self.rollouts.batch_size)
+            most = math.ceil(n_prompts / at_once)
+            if block.shards > most:
+                problems.append(
+                    f"{name}.shards must be at most {most}, got {block.shards}: the smallest split has {n_prompts} "
+                    f"prompts, which are sampled {at_once} at a time"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")
