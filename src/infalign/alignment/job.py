@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -91,10 +91,11 @@ class PolicyJob:
         return read_table(self.scores, ["prompt_id", "sample_id", "reward", "tokens", "log_prob"])
 
     def scorer(self) -> Callable[[Sequence[str], Sequence[str], Sequence[bool]], np.ndarray]:
-        """Load the reward model as a function of prompts, responses (texts) and finished (bools)."""
-        model, tokenizer = load_reward_model(self.reward_model)
+        """Score prompts, responses (texts) and finished (bools) by the reward model, loaded when first asked."""
+        load = cache(lambda: load_reward_model(self.reward_model))
 
         def score(prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool]) -> np.ndarray:
+            model, tokenizer = load()
             return reward_scores(model, tokenizer, prompts, responses, finished=finished)
 
         return score

@@ -116,8 +116,8 @@ class Processes:
         kinds = set(model._no_split_modules or ())
         units = [module for module in trunk.modules() if type(module).__name__ in kinds]
         for unit in [*units, trunk, *([] if tied else [head])]:
-            fully_shard(unit, mesh=mesh, reshard_after_forward=True, ignored_params=tied)
-            unit.set_force_sum_reduction_for_comms(True)  # gloo has no mean
+            divided = fully_shard(unit, mesh=mesh, reshard_after_forward=True, ignored_params=tied)
+            divided.set_force_sum_reduction_for_comms(True)  # gloo has no mean
 
     @contextmanager
     def whole(self, model: PreTrainedModel) -> Iterator[None]:
