@@ -39,17 +39,23 @@ UPDATES = {
 
 
 def fixed_update(name: str, processes: Processes) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    """Take the steps of one update on every response there is; the weights after it, and its row of the log."""
+    """Take the steps of one update on every response there is; the weights after it, and its row of the log.
+
+    The row also has `held`, how many weights of the policy this process keeps.
+    """
     kind, further, sharded = UPDATES[name]
     toy = make_toy(**TOYS[kind])
     settings = PPOSettings(**SETTINGS | further)
     processes = replace(processes, sharded=sharded and processes.count > 1)
     learner = ppo.new_learner(toy.reference, settings, processes=processes)
+    held = sum(getattr(p, "to_local", p.detach)().numel() for p in learner.policy.parameters())
     batch = every_response(toy)
     batch.tokens = ppo.measure_tokens(learner, batch)
     batch.values = batch.rewards
     row = ppo.update_policy(learner, batch, 0.3, np.random.default_rng(0))
-    return {key: whole_tensor(p.detach()).clone() for key, p in learner.parameters.items()}, row
+    return {key: whole_tensor(p.detach()).clone() for key, p in learner.parameters.items()}, row | {
+        "held": held
+    }
 
 
 def every_response(toy: Toy) -> ppo.Batch:
