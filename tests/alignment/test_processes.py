@@ -18,6 +18,7 @@ from infalign.alignment.processes import ALONE, Processes, join_processes, singl
 from infalign.errors import InputError
 from infalign.records.methods import PPOSettings
 
+pytestmark = pytest.mark.xdist_group("processes")  # one launch for all
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "profiles" / "accelerate"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -75,7 +76,7 @@ def _check_layers(policy: PreTrainedModel) -> None:
         )
 
 
-def _adapted_layers(policy: PreTrainedModel) -> dict[str, nn.Module]:
+def _adapted_layers(policy: PreTrainedModel) -> dict[str, Any]:
     return {name: module for name, module in policy.named_modules() if hasattr(module, "get_delta_weight")}
 
 
