@@ -6,17 +6,19 @@ from infalign.alignment.best_of_n import build_best_of_n_objective
 from infalign.alignment.job import PolicyJob
 from infalign.alignment.objectives import build_objective
 from infalign.alignment.ppo import train_ppo
+from infalign.alignment.processes import join_processes
 from infalign.language.models import load_language_model
 from infalign.records.command import run_command
 
 
 def train(job: OmitArgPrefixes[PolicyJob]) -> None:
-    """Train a policy from the reference.
+    """Train a policy from the reference, in one process or in those that `accelerate launch` starts.
 
     Parameters
     ----------
     job : files and settings.
     """
+    processes = join_processes()
     wanted, method = job.wanted, job.method
     if method.kind == "vbon":
         options = {"objective": method.objective, "smooth": method.smooth, "n_rollouts": wanted.n_rollouts}
@@ -47,9 +49,12 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
             updates=0 if (wanted.strength_kind, wanted.strength) == ("n", 1) else None,  # best of 1
             output_dir=folder,
             scratch_dir=job.scratch,
+            processes=processes,
         ),
         facts,
+        processes,
     )
+    processes.leave()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,35 @@ def test_a_gpu_is_taken_while_a_process_of_its_job_lives(start):
         second.wait(1.5)
     os.kill(child, signal.SIGKILL)
     assert gpu_of(second) == "5"
+
+
+SEVERAL = f": --num_processes 2; {HOLD}"
+
+
+def test_a_job_of_two_processes_has_two_gpus(start):
+    first = start(SEVERAL, gpus="3,4,5")
+    assert gpu_of(first) == "3,4"
+    assert gpu_of(start(HOLD, gpus="3,4,5")) == "5"
+
+
+def test_jobs_of_several_processes_do_not_wait_for_each_other(start):
+    """Each of three wants both GPUs: were two of them given one each, both would wait for ever."""
+    held = start(HOLD)
+    assert gpu_of(held) == "0"
+    jobs = [start(SEVERAL.replace("; read", "")) for _ in range(3)]
+    time.sleep(1.0)
+    assert all(job.poll() is None for job in jobs)
+    held.kill()
+    for job in jobs:
+        assert job.wait(SECONDS) == 0
+        assert sorted(gpu_of(job).split(",")) == ["0", "1"]
+
+
+def test_more_processes_than_gpus_are_refused(start):
+    process = start(": --num_processes 3")
+    error = process.communicate(timeout=SECONDS)[1]
+    assert process.returncode == 2
+    assert "the command starts 3 processes and there are 2 GPUs (0,1); start fewer" in error
 
 
 def test_the_exit_code_is_the_commands(start):

@@ -59,6 +59,10 @@ def test_touched_files_run_nothing(project):
     assert not project.planned()
 
 
+def test_another_number_of_processes_runs_nothing(project):
+    assert not project.planned("--set-resources", "train_policy:launch=accelerate launch --num_processes 4")
+
+
 def test_a_new_strength_runs_its_policy_and_the_aggregates(project):
     project.edit_config(lambda values: values["policies"][2]["kl"].append(1.0))
     planned = project.planned()

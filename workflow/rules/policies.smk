@@ -23,6 +23,18 @@ TRAINERS = {
 TRAINER_CODE = {script: code_hash(script) for script in set(TRAINERS.values())}
 
 
+SHARES_WORK = {"scripts/train_ppo.py"}  # among several processes
+
+
+def launcher(w, resources):
+    """How a training is started: by what the profile says where its script knows several processes, else by python.
+
+    What comes from resources Snakemake does not record: another number of processes trains nothing again.
+    """
+    shares = TRAINERS[method_of(w).kind] in SHARES_WORK
+    return resources.get("launch", "python") if shares else "python"
+
+
 def method_of(w):
     return CONFIG.methods[policy_of(w).method]
 
@@ -54,10 +66,11 @@ rule train_policy:
         settings=lambda w: settings_json(method_of(w)),
         rollouts=lambda w: settings_json(task_of(w).rollouts),
         scratch=lambda w: f"results/scratch/{w.at}",
+        launch=launcher,
         script=lambda w: TRAINERS[method_of(w).kind],
         code=lambda w: TRAINER_CODE[TRAINERS[method_of(w).kind]],
     shell:
-        "python {params.script} --policy {params.policy:q} --settings {params.settings:q}"
+        "{params.launch} {params.script} --policy {params.policy:q} --settings {params.settings:q}"
         " --rollouts {params.rollouts:q} --reference {input.reference} --reward-model {input.reward}"
         " --prompts {input.prompts} --pairs {input.pairs} --scores {input.scores} --scratch {params.scratch}"
         " --out {output.model} --log {output.log} 2> {log}"

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from infalign.alignment.processes import ALONE, Processes, divided_like, whole_tensor
 from infalign.records.tables import write_atomically
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -18,22 +19,23 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 def save_checkpoint(
     path: Path,
-    modules: Mapping[str, nn.Module],
+    parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.AdamW,
     average: Mapping[str, torch.Tensor],
     state: Mapping[str, object],
+    processes: Processes = ALONE,
 ) -> None:
     """Write everything a resumed run needs, whole or not at all.
 
     Parameters
     ----------
     path : of the checkpoint file; replaced if it is there.
-    modules : name to module; all their parameters are saved.
-    optimizer : AdamW over exactly these parameters, in this order.
+    parameters : name to parameter, `module/name`; all are saved.
+    optimizer : AdamW over those of them that are trained.
     average : running mean of the weights of the module `policy`, by name; may be empty.
     state : counters and log, as JSON takes them.
+    processes : that train; the main one writes, all must call.
     """
-    parameters = _named(modules)
     tensors = {f"weight/{name}": tensor.detach() for name, tensor in parameters.items()}
     steps = 0
     for name, tensor in parameters.items():
@@ -41,48 +43,46 @@ def save_checkpoint(
         tensors |= {f"{moment}/{name}": moments[moment] for moment in MOMENTS if moment in moments}
         steps = max(steps, int(moments.get("step", 0)))
     tensors |= {f"average/{name}": tensor for name, tensor in average.items()}
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-    metadata = {"state": json.dumps({**state, "optimizer_steps": steps})}
-    write_atomically(path, lambda partial: save_file(tensors, partial, metadata=metadata))
+    saved = {}
+    for name, tensor in tensors.items():
+        whole = whole_tensor(tensor)
+        if processes.main:
+            saved[name] = whole.contiguous().cpu()
+    if processes.main:
+        metadata = {"state": json.dumps({**state, "optimizer_steps": steps})}
+        write_atomically(path, lambda partial: save_file(saved, partial, metadata=metadata))
 
 
 def load_checkpoint(
-    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.AdamW
+    path: Path, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW
 ) -> tuple[dict, dict[str, torch.Tensor]]:
     """Put a checkpoint's weights and moments back in place.
 
     Parameters
     ----------
     path : of the checkpoint file.
-    modules, optimizer : as they were saved; changed in place.
+    parameters, optimizer : as they were saved, by however many processes; changed in place.
 
     Returns
     -------
     state, average : what `save_checkpoint` was given.
     """
-    parameters = _named(modules)
-    with safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="pt") as file, torch.no_grad():
         state = json.loads(file.metadata()["state"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    steps = float(state.pop("optimizer_steps"))
-    with torch.no_grad():
+        steps = float(state.pop("optimizer_steps"))
+        names = set(file.keys())
         for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"weight/{name}"])
-            if f"exp_avg/{name}" in tensors:
-                moments = {moment: tensors[f"{moment}/{name}"].to(parameter.device) for moment in MOMENTS}
+            parameter.copy_(divided_like(file.get_tensor(f"weight/{name}"), parameter))
+            if f"exp_avg/{name}" in names:
+                moments = {
+                    moment: divided_like(file.get_tensor(f"{moment}/{name}"), parameter) for moment in MOMENTS
+                }
                 optimizer.state[parameter] = {"step": torch.tensor(steps), **moments}
-    prefix = "average/"
-    average = {
-        name.removeprefix(prefix): tensor.to(parameters[f"policy/{name.removeprefix(prefix)}"].device)
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
+        average = {
+            name.removeprefix("policy/"): divided_like(
+                file.get_tensor(f"average/{name.removeprefix('policy/')}"), parameter
+            )
+            for name, parameter in parameters.items()
+            if name.startswith("policy/") and f"average/{name.removeprefix('policy/')}" in names
+        }
     return state, average
-
-
-def _named(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
-    return {
-        f"{prefix}/{name}": parameter
-        for prefix, module in modules.items()
-        for name, parameter in module.named_parameters()
-    }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from infalign.alignment.processes import Processes, single_process
 from infalign.errors import InputError
 from infalign.language.models import load_reward_model
 from infalign.language.scoring import reward_scores
@@ -94,23 +95,40 @@ class PolicyJob:
         return read_table(self.scores, ["prompt_id", "sample_id", "reward", *columns], also=())
 
     def scorer(self) -> Callable[[Sequence[str], Sequence[str], Sequence[bool]], np.ndarray]:
-        """Load the reward model as a function of prompts, responses (texts) and finished (bools)."""
-        model, tokenizer = load_reward_model(self.reward_model)
+        """Score prompts, responses (texts) and finished (bools) by the reward model, loaded when first asked."""
+        load = cache(lambda: load_reward_model(self.reward_model))
 
         def score(prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool]) -> np.ndarray:
+            model, tokenizer = load()
             return reward_scores(model, tokenizer, prompts, responses, finished=finished)
 
         return score
 
-    def write(self, train: Callable[[Path], pl.DataFrame], facts: Mapping[str, object]) -> None:
+    def write(
+        self,
+        train: Callable[[Path], pl.DataFrame],
+        facts: Mapping[str, object],
+        processes: Processes | None = None,
+    ) -> None:
         """Train into the policy's folder, then write the log; each whole or not at all.
 
         Parameters
         ----------
         train : fills the folder it is given with the policy and returns the log, one row an update.
         facts : for the manifests, `beta` among them (the paper's, None where the method has none).
+        processes : that train together, of which the main one writes; None: the method trains in one.
+
+        Raises
+        ------
+        InputError
+            There are several processes and the method trains in one.
         """
+        processes = processes or single_process(self.method.kind)
+        if not processes.main:
+            train(self.out)
+            return
         logs: list[pl.DataFrame] = []
-        record = {**self.wanted.row(), "reference_sha256": weights_sha256(self.reference), **facts}
+        several = {"processes": processes.count} if processes.count > 1 else {}
+        record = {**self.wanted.row(), "reference_sha256": weights_sha256(self.reference), **several, **facts}
         write_folder(self.out, lambda folder: logs.append(train(folder)), record)
         write_table(logs[0], self.log, record)

@@ -14,6 +14,8 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infalign.alignment.advantages import generalised_advantages, token_rewards
+from infalign.alignment.lora import adapted_policy, adapter_dropout, has_adapters
+from infalign.alignment.processes import ALONE, Processes
 from infalign.alignment.sequences import Chunk, Sequences, chunks, token_distributions, token_features
 from infalign.alignment.training import Learner, run_fingerprint, run_updates, starting_policy
 from infalign.errors import InputError
@@ -118,7 +120,13 @@ class Batch(Sequences):
 
 
 def new_learner(
-    reference: PreTrainedModel, settings: PPOSettings, temperature: float = 1.0, updates: int | None = None
+    reference: PreTrainedModel,
+    settings: PPOSettings,
+    temperature: float = 1.0,
+    updates: int | None = None,
+    *,
+    seed: int = 0,
+    processes: Processes = ALONE,
 ) -> Learner[PPOSettings]:
     """Start from the reference: same weights, a value head of zeros, a fresh AdamW.
 
@@ -128,14 +136,43 @@ def new_learner(
     settings : of the training.
     temperature : of sampling, above 0; the policy is the distribution at this temperature.
     updates : how many there are in all; None: as the settings say.
+    seed : of the adapters' first weights, where there are adapters.
+    processes : that train together; where weights are sharded, those of the reference are too.
+
+    Raises
+    ------
+    InputError
+        The processes cannot share the updates equally, or adapters' weights would be sharded.
     """
-    policy = starting_policy(reference)
+    check_shares(settings, processes)
+    lora = settings.lora
+    policy = starting_policy(reference) if lora is None else adapted_policy(reference, lora, seed)
     value_head = nn.Linear(policy.config.hidden_size, 1, device=policy.device, dtype=torch.float32)
     nn.init.zeros_(value_head.weight)
     nn.init.zeros_(value_head.bias)
+    for model in (policy, reference):
+        processes.shard(model)
+    trained = {"value_head": value_head}
     return Learner(
-        policy, reference, settings, temperature, trained={"value_head": value_head}, updates=updates
+        policy, reference, settings, temperature, trained=trained, updates=updates, processes=processes
     )
+
+
+def check_shares(settings: PPOSettings, processes: Processes) -> None:
+    """Raise InputError unless every process gets as many responses of each minibatch as the others."""
+    size = settings.prompts_per_update * settings.samples_per_prompt
+    divisor = settings.minibatches * processes.count
+    if processes.count > 1 and size % divisor:
+        raise InputError(
+            f"{processes.count} processes cannot share the {size} responses of an update equally in "
+            f"{settings.minibatches} minibatches; make {settings.kind}.prompts_per_update × samples_per_prompt a "
+            f"multiple of {divisor}, or change the number of processes"
+        )
+    if processes.sharded and settings.lora is not None:
+        raise InputError(
+            f"{settings.kind}.lora: adapters train beside whole weights, and FSDP divides these; leave out lora, or "
+            "launch with profiles/accelerate/data_parallel.yaml"
+        )
 
 
 def train_ppo(
@@ -153,6 +190,7 @@ def train_ppo(
     output_dir: str | Path,
     scratch_dir: str | Path,
     progress: bool = True,
+    processes: Processes = ALONE,
 ) -> pl.DataFrame:
     """Train a policy from the reference to maximise E[objective value] − β·KL(policy ‖ reference).
 
@@ -174,6 +212,7 @@ def train_ppo(
     output_dir : gets the policy and tokenizer as a folder that transformers loads (safetensors).
     scratch_dir : for checkpoints, one file a run, removed when the run is done.
     progress : show a bar where standard error is a terminal.
+    processes : that train together; all call this with the same arguments, and the main one writes.
 
     Returns
     -------
@@ -185,7 +224,7 @@ def train_ppo(
     Raises
     ------
     InputError
-        No prompts, or a reward that is not finite.
+        No prompts, a reward that is not finite, or updates that the processes cannot share equally.
     TrainingDiverged
         A loss or gradient is not finite.
 
@@ -204,11 +243,12 @@ def train_ppo(
 
     facts = [objective.fingerprint, seed, max_new_tokens, temperature, updates]
     texts = [prompts["prompt_id"].to_list(), prompts["prompt"].to_list()]
+    fingerprint = run_fingerprint(reference, settings, *facts, *texts)  # of whole weights
     return run_updates(
-        new_learner(reference, settings, temperature, updates),
+        new_learner(reference, settings, temperature, updates, seed=seed, processes=processes),
         update,
         tokenizer,
-        fingerprint=run_fingerprint(reference, settings, *facts, *texts),
+        fingerprint=fingerprint,
         output_dir=output_dir,
         scratch_dir=scratch_dir,
         progress=progress,
@@ -226,7 +266,8 @@ def sample_batch(
 ) -> Batch:
     """Draw the responses of update `learner.step`, score them and measure them under both models.
 
-    The rows are grouped by prompt. Raises InputError if a reward is not finite.
+    The rows are grouped by prompt. Each process draws and scores its part, with the numbers that a single
+    process would draw for it. Raises InputError if a reward is not finite.
     """
     settings = learner.settings
     chosen = np.repeat(
@@ -235,12 +276,13 @@ def sample_batch(
     )
     texts, ids = (np.array(prompts[name].to_list(), dtype=object)[chosen] for name in ("prompt", "prompt_id"))
     encoded = encode_prompts(tokenizer, list(texts))
+    own = learner.processes.part(np.arange(len(encoded)))
     rng = np.random.default_rng([seed, learner.step, STREAMS["sampling"]])
-    with learner.autocast():
+    with learner.autocast(), learner.processes.whole(learner.policy):
         samples = sample_tokens(
             learner.policy,
-            encoded,
-            rng.random((len(encoded), max_new_tokens)),
+            [encoded[row] for row in own],
+            rng.random((len(encoded), max_new_tokens))[own],
             eos_id=tokenizer.eos_token_id,
             max_new_tokens=max_new_tokens,
             temperature=learner.temperature,
@@ -248,12 +290,14 @@ def sample_batch(
     responses = tokenizer.batch_decode(
         samples.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
-    rewards = np.asarray(score_fn(list(texts), responses, list(samples.finished)), dtype=float)
-    check_rewards(rewards, ids, learner.step)
-    batch = Batch(encoded, samples.tokens, samples.finished, rewards)
+    scores = np.asarray(score_fn(list(texts[own]), responses, list(samples.finished)), dtype=float)
+    rows = learner.processes.gather(list(zip(samples.tokens, samples.finished, scores, strict=True)))
+    tokens, finished, rewards = (list(column) for column in zip(*rows, strict=True))
+    batch = Batch(encoded, tokens, np.array(finished), np.array(rewards))
+    check_rewards(batch.rewards, ids, learner.step)
     batch.tokens = measure_tokens(learner, batch)
     reference_log_probs = batch.padded("reference_log_probs").sum(axis=1)
-    batch.values = objective.values(list(ids), rewards, reference_log_probs)
+    batch.values = objective.values(list(ids), batch.rewards, reference_log_probs)
     return batch
 
 
@@ -306,7 +350,8 @@ def measure_tokens(learner: Learner[PPOSettings], batch: Batch) -> dict[str, tor
     names = ("log_probs", "reference_log_probs", "values", "kl", "entropy")
     out = {name: torch.zeros(n_tokens, device=learner.device) for name in names}
     out["reference_features"] = torch.zeros(n_tokens, hidden, device=learner.device)
-    for chunk in chunks(batch, np.arange(len(batch.prompts)), learner.settings.chunk_size, learner.device):
+    own = learner.processes.part(np.arange(len(batch.prompts)))
+    for chunk in chunks(batch, own, learner.settings.chunk_size, learner.device):
         with learner.autocast():
             features = token_features(learner.policy, chunk)
             reference_features = token_features(learner.reference, chunk)
@@ -319,6 +364,7 @@ def measure_tokens(learner: Learner[PPOSettings], batch: Batch) -> dict[str, tor
         out["kl"][chunk.flat] = (p * (log_p - log_q)).sum(-1)
         out["entropy"][chunk.flat] = -(p * log_p).sum(-1)
         out["reference_features"][chunk.flat] = reference_features.float()
+    learner.processes.add(out.values())  # zeros but for a process's own
     return out
 
 
@@ -403,8 +449,13 @@ def update_policy(
         order = rng.permutation(len(batch.prompts))
         for rows in np.array_split(order, settings.minibatches):
             learner.optimizer.zero_grad(set_to_none=True)
-            measured = (gradient or accumulate_gradient)(learner, batch, rows, beta)
-            taken.append(learner.take_step(measured, _circumstances(batch)))
+            own = learner.processes.part(rows)
+            with adapter_dropout(learner.policy, _dropout_seed(learner, rng)):
+                measured = (gradient or accumulate_gradient)(learner, batch, own, beta)
+            measured["clip_fraction"] *= (
+                learner.processes.count * batch.lengths[own].sum() / batch.lengths[rows].sum()
+            )
+            taken.append(learner.take_step(_of_all(learner.processes, measured), _circumstances(batch)))
     averages = {name: float(np.mean([step[name] for step in taken])) for name in taken[0]}
     return (
         _summary(batch, beta)
@@ -443,6 +494,18 @@ def accumulate_gradient(
         totals["clip_fraction"] += (deviation > settings.clip).sum().item() / batch.lengths[rows].sum()
         totals["ratio_deviation"] = max(totals["ratio_deviation"], deviation.max().item())
     return totals
+
+
+def _dropout_seed(learner: Learner[PPOSettings], rng: np.random.Generator) -> int:
+    """Seed of a step's dropout, each process's own; without adapters nothing is drawn."""
+    return int(rng.integers(2**62)) + learner.processes.index if has_adapters(learner.policy) else 0
+
+
+def _of_all(processes: Processes, measured: dict[str, float]) -> dict[str, float]:
+    """What all processes measured: means, of the ratio's deviation the largest."""
+    parts = processes.gather([measured])
+    means = {name: float(np.mean([part[name] for part in parts])) for name in measured}
+    return means | {"ratio_deviation": max(part["ratio_deviation"] for part in parts)}
 
 
 def _circumstances(batch: Batch) -> str:

@@ -19,6 +19,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infalign.alignment.checkpoints import load_checkpoint, save_checkpoint
+from infalign.alignment.lora import has_adapters, merged_weights
+from infalign.alignment.processes import ALONE, Processes, whole_tensor
 from infalign.errors import InputError
 from infalign.records.methods import Optimisation
 
@@ -41,6 +43,7 @@ class Learner(Generic[S]):
     trained : further modules with parameters of the optimiser, e.g. a value head.
     kept : further modules that a checkpoint must hold, e.g. an anchor.
     updates : how many there are in all; None: as the settings say.
+    processes : that train it; each has a learner.
     """
 
     policy: PreTrainedModel
@@ -51,13 +54,14 @@ class Learner(Generic[S]):
     kept: dict[str, nn.Module] = field(default_factory=dict)
     average: dict[str, torch.Tensor] = field(default_factory=dict)
     updates: int | None = None
+    processes: Processes = ALONE
     step: int = 0
     checkpoint: Path | None = None
 
     def __post_init__(self) -> None:
         self.total = self.settings.updates if self.updates is None else self.updates
         self.optimizer = torch.optim.AdamW(
-            [parameter for module in self.optimised.values() for parameter in module.parameters()],
+            list(self.parameters.values()),
             lr=self.settings.learning_rate,
             betas=self.settings.adam_betas,
             eps=self.settings.adam_epsilon,
@@ -69,8 +73,23 @@ class Learner(Generic[S]):
         return self.policy.device
 
     @property
-    def optimised(self) -> dict[str, nn.Module]:
-        return {"policy": self.policy, **self.trained}
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """What the optimiser changes, by module and name; not what adapters leave as it is."""
+        return {
+            f"{prefix}/{name}": parameter
+            for prefix, module in {"policy": self.policy, **self.trained}.items()
+            for name, parameter in module.named_parameters()
+            if parameter.requires_grad
+        }
+
+    @property
+    def kept_parameters(self) -> dict[str, nn.Parameter]:
+        """What a checkpoint holds, by module and name."""
+        return self.parameters | {
+            f"{prefix}/{name}": parameter
+            for prefix, module in self.kept.items()
+            for name, parameter in module.named_parameters()
+        }
 
     def autocast(self):
         enabled = self.settings.precision == "bfloat16"
@@ -86,11 +105,11 @@ class Learner(Generic[S]):
         return rate
 
     def take_step(self, measured: Mapping[str, float], circumstances: str) -> dict[str, float]:
-        """Clip the gradient that is in the parameters and take one optimiser step.
+        """Average the gradient in the parameters over the processes, clip it and take one optimiser step.
 
         Parameters
         ----------
-        measured : losses and the like of this step.
+        measured : losses and the like of this step, of all processes.
         circumstances : what the message says of the policy should something not be finite.
 
         Returns
@@ -102,8 +121,9 @@ class Learner(Generic[S]):
         TrainingDiverged
             A loss or the gradient is not finite; the weights are then those before the step.
         """
-        parameters = [parameter for module in self.optimised.values() for parameter in module.parameters()]
-        norm = nn.utils.clip_grad_norm_(parameters, self.settings.max_gradient_norm).item()
+        parameters = list(self.parameters.values())
+        self.processes.average_gradients(parameters)
+        norm = self.processes.clip_gradients(parameters, self.settings.max_gradient_norm)
         taken = {**measured, "gradient_norm": norm}
         bad = [name for name, value in taken.items() if not math.isfinite(value)]
         if bad:
@@ -153,6 +173,8 @@ def run_updates(
     scratch_dir : for checkpoints, one file a run, removed when the run is done.
     progress : show a bar where standard error is a terminal.
 
+    Of several processes the main one writes; all must call.
+
     Returns
     -------
     One row an update: step, what `update` returned, seconds.
@@ -169,7 +191,7 @@ def run_updates(
         range(learner.step, learner.total),
         initial=learner.step,
         total=learner.total,
-        disable=None if progress else True,
+        disable=None if progress and learner.processes.main else True,
     )
     for step in bar:
         started = time.monotonic()
@@ -178,20 +200,20 @@ def run_updates(
         log.append({"step": step, **measured, "seconds": time.monotonic() - started})
         learner.step = step + 1
         if learner.step % settings.checkpoint_every == 0 and learner.step < learner.total:
-            modules = {**learner.optimised, **learner.kept}
             state = {"step": learner.step, "log": log}
-            save_checkpoint(learner.checkpoint, modules, learner.optimizer, learner.average, state)
+            facts = (learner.kept_parameters, learner.optimizer, learner.average, state, learner.processes)
+            save_checkpoint(learner.checkpoint, *facts)
     _save_policy(learner, tokenizer, Path(output_dir))
-    learner.checkpoint.unlink(missing_ok=True)
+    if learner.processes.main:
+        learner.checkpoint.unlink(missing_ok=True)
     return pl.DataFrame(log) if log else pl.DataFrame(schema={"step": pl.Int64})
 
 
 def _resume(learner: Learner) -> list[dict]:
-    """Continue from a checkpoint if there is one; returns the log so far."""
-    if learner.checkpoint is None or not learner.checkpoint.exists():
+    """Continue from a checkpoint if the main process sees one; returns the log so far."""
+    if learner.checkpoint is None or not learner.processes.gather([learner.checkpoint.exists()])[0]:
         return []
-    modules = {**learner.optimised, **learner.kept}
-    state, learner.average = load_checkpoint(learner.checkpoint, modules, learner.optimizer)
+    state, learner.average = load_checkpoint(learner.checkpoint, learner.kept_parameters, learner.optimizer)
     learner.step = state["step"]
     return state["log"]
 
@@ -214,8 +236,25 @@ def _save_policy(learner: Learner, tokenizer: PreTrainedTokenizerBase, output_di
         with torch.no_grad():
             for name, parameter in learner.policy.named_parameters():
                 parameter.copy_(learner.average[name])
-    learner.policy.save_pretrained(output_dir)
-    tokenizer.save_pretrained(output_dir)
+    weights = _saved_weights(learner)
+    if learner.processes.main:
+        learner.policy.save_pretrained(output_dir, state_dict=weights)
+        tokenizer.save_pretrained(output_dir)
+
+
+def _saved_weights(learner: Learner) -> dict[str, torch.Tensor] | None:
+    """Weights of the policy as a whole model without adapters, on the CPU; None: it is one already."""
+    if has_adapters(learner.policy):
+        return merged_weights(learner.policy) if learner.processes.main else None
+    if not learner.processes.sharded:
+        return None
+    whole: dict[torch.Tensor, torch.Tensor] = {}  # what is tied stays so
+    named = learner.policy.state_dict(keep_vars=True)
+    for tensor in dict.fromkeys(named.values()):
+        gathered = whole_tensor(tensor.detach())
+        if learner.processes.main:
+            whole[tensor] = gathered.cpu()
+    return {name: whole[tensor] for name, tensor in named.items() if tensor in whole}
 
 
 def run_fingerprint(reference: PreTrainedModel, settings: Optimisation, *facts: object) -> str:

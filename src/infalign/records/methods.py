@@ -48,6 +48,20 @@ class Optimisation(BaseModel):
     checkpoint_every: Count = Field(25, description="updates between checkpoints")
 
 
+class Lora(BaseModel):
+    """Low-rank adapters, trained in place of the weights (Hu et al. 2022); the saved policy holds them merged."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: Count = Field(16, description="of the two matrices beside each weight")
+    alpha: Positive = Field(32.0, description="what they add is multiplied by alpha / rank")
+    dropout: Decay = Field(0.0, description="of what the adapters read, while gradients are taken")
+    target_modules: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"] = Field(
+        "all-linear",
+        description="ends of the names of linear layers, e.g. [q_proj, v_proj]; all-linear: every one",
+    )
+
+
 class PPOSettings(Optimisation):
     """Proximal policy optimisation with the KL to the reference inside the reward."""
 
@@ -78,6 +92,20 @@ class PPOSettings(Optimisation):
         description="subtract the mean return of the prompt's other samples before the value head's part "
         "(RLOO: Ahmadian et al. 2024); needs samples_per_prompt >= 2",
     )
+    lora: Lora | None = Field(
+        None,
+        description="train low-rank adapters; null: all weights",
+        exclude_if=lambda lora: lora is None,  # policies without adapters keep their hash
+    )
+
+    @model_validator(mode="after")
+    def _averages_are_of_weights(self) -> PPOSettings:
+        if self.lora is not None and self.weight_average > 0:
+            raise ValueError(
+                "weight_average is a mean of weights, and the mean of two adapters is not the adapter of the mean; "
+                "leave out lora or weight_average"
+            )
+        return self
 
     @model_validator(mode="after")
     def _groups_have_others(self) -> PPOSettings:
@@ -122,6 +150,11 @@ class BONDSettings(PPOSettings):
     strengths: ClassVar[tuple[Strength, ...]] = ("n",)
 
     kind: Literal["bond"] = "bond"  # type: ignore[assignment]
+    lora: None = Field(  # type: ignore[assignment]
+        None,
+        description="none: the anchor's weights follow the policy's",
+        exclude_if=lambda lora: lora is None,
+    )
     updates: Count = Field(312, description="of each stage; one schedule runs through all stages")
     samples_per_prompt: Count = Field(2, description="the fewest that a leave-one-out baseline takes")
     epochs: Count = Field(1, description="1: the gradient is that of the divergence")
@@ -142,6 +175,11 @@ class JBONDSettings(PPOSettings):
     strengths: ClassVar[tuple[Strength, ...]] = ("n",)
 
     kind: Literal["jbond"] = "jbond"  # type: ignore[assignment]
+    lora: None = Field(  # type: ignore[assignment]
+        None,
+        description="none: the anchor's weights follow the policy's",
+        exclude_if=lambda lora: lora is None,
+    )
     updates: Count = Field(
         35,
         description="for each doubling of n; the anchor's weights move to the policy's by "
