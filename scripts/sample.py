@@ -4,8 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.language.generation import sample_responses
-from infalign.language.models import load_language_model
+from infalign.language.sampling_engines import sample_from
+from infalign.language.vllm_process import engine_versions
 from infalign.records.command import run_command
 from infalign.records.config import parse_block
 from infalign.records.tables import read_table, weights_sha256, write_table
@@ -38,20 +38,11 @@ def sample(
     rollouts = parse_block(Rollouts, settings)
     rows = read_table(prompts, ["prompt_id", "prompt", "split"]).filter(pl.col("split") == split)
     rows = rows.head(rows.height if n_prompts is None else n_prompts)
-    policy, tokenizer = load_language_model(model)
-    frame = sample_responses(
-        policy,
-        tokenizer,
-        rows,
-        rollouts.n_rollouts,
-        max_new_tokens=rollouts.max_new_tokens,
-        temperature=rollouts.temperature,
-        seed=seed,
-        batch_size=rollouts.batch_size,
-    )
+    frame = sample_from(model, rows, rollouts, seed=seed)
     truncated = int((~frame["finished"]).sum())
     facts = {"seed": seed, "settings": rollouts.model_dump(), "truncated_responses": truncated}
-    write_table(frame, out, {**facts, "model_sha256": weights_sha256(model)})
+    facts |= {"model_sha256": weights_sha256(model), **engine_versions(rollouts.engine)}
+    write_table(frame, out, facts)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,16 @@ import polars as pl
 
 from infalign.language.answers import answer_letter
 from infalign.language.embedded import gold_reward
-from infalign.language.models import encode_prompts, load_language_model, load_reward_model
-from infalign.language.scoring import reward_scores, sequence_statistics
+from infalign.language.models import encode_prompts, load_language_model
+from infalign.language.scoring import sequence_statistics
+from infalign.language.scoring_engines import reward_scorer
+from infalign.language.vllm_process import engine_versions
 from infalign.mathematics.statistics import pairwise_agreement
 from infalign.records.command import run_command
 from infalign.records.config import parse_block
 from infalign.records.corpus import Corpus, EmbeddedCorpus
 from infalign.records.tables import read_manifest, read_table, weights_sha256, write_table
+from infalign.records.task import Engine
 
 
 def score(
@@ -29,6 +32,7 @@ def score(
     policy: Path | None = None,
     reference: Path | None = None,
     temperature: float = 1.0,
+    engine: Engine = "transformers",
 ) -> None:
     """Add scores to a table of responses.
 
@@ -43,6 +47,7 @@ def score(
     policy : folder of the policy that wrote the responses; adds its divergence from `reference`.
     reference : folder of the reference policy.
     temperature : at which the policy was sampled.
+    engine : what runs reward model and judge; the divergence is always from transformers.
     """
     columns = ["prompt_id", "sample_id", "response", "tokens", "finished"]
     frame = read_table(responses, columns)
@@ -50,8 +55,8 @@ def score(
     frame = frame.join(texts, on="prompt_id", how="left", maintain_order="left")
     asked, answered = frame["prompt"].to_list(), frame["response"].to_list()
     for name, folder in (("reward", reward_model), ("judge", judge)):
-        model, tokenizer = load_reward_model(folder)
-        scores = reward_scores(model, tokenizer, asked, answered, finished=frame["finished"].to_list())
+        with reward_scorer(folder, engine) as score_of:
+            scores = score_of(asked, answered, frame["finished"].to_list())
         frame = frame.with_columns(pl.Series(name, scores))
     frame = frame.with_columns(pl.Series("gold", gold_scores(parse_block(Corpus, corpus), frame), pl.Float64))
     if policy is not None and reference is not None:
@@ -59,6 +64,7 @@ def score(
     facts: dict[str, object] = {"agreement": agreements(frame)}
     facts |= {"model_sha256": read_manifest(responses)["model_sha256"]}
     facts |= {"reward_model_sha256": weights_sha256(reward_model), "judge_sha256": weights_sha256(judge)}
+    facts |= engine_versions(engine)
     if "answer" in frame.columns:
         facts |= {"responses_without_answer": [answer_letter(text) for text in answered].count(None)}
     write_table(frame.drop("prompt", "^answer$"), out, facts)

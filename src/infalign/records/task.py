@@ -10,6 +10,7 @@ from infalign.records.block import Block, Count, Positive, distinct
 from infalign.records.corpus import Corpus, EmbeddedCorpus, SummaryCorpus
 
 Learns = Literal["preferences", "labels"]
+Engine = Literal["transformers", "vllm"]
 
 
 class FromConfig(Block):
@@ -97,6 +98,11 @@ class Rollouts(Block):
     )
     max_new_tokens: Count
     batch_size: Count = 512
+    engine: Engine = Field(
+        "transformers",
+        description="what samples and scores responses outside of training (docs/engines.md)",
+        exclude_if=lambda engine: engine == "transformers",  # tasks that do not name one keep their hash
+    )
 
 
 Split = Literal["evaluation", "evaluation_out"]
