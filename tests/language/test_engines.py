@@ -143,10 +143,9 @@ def test_scores_are_those_of_the_heads_outputs(stand_in, reward_folder, reward_m
         assert score([], [], []).shape == (0,)
     np.testing.assert_allclose(scores, [sum(tokens) / 100 for tokens in sequences])
     with reward_scorer(reward_folder, "transformers") as score:
-        np.testing.assert_array_equal(
-            score(asked, answered, finished),
-            reward_scores(reward_model, tokenizer, asked, answered, finished=finished),
-        )
+        found = score(asked, answered, finished)
+    exact = reward_scores(reward_model, tokenizer, asked, answered, finished=finished)
+    np.testing.assert_allclose(found, exact, atol=1e-6)
 
 
 def test_a_classifier_gives_probabilities(stand_in, tmp_path, language_model, tokenizer):
@@ -168,9 +167,8 @@ def test_models_that_read_both_ways_are_run_by_transformers(tmp_path, tokenizer,
     model = DistilBertForSequenceClassification(DistilBertConfig(vocab_size=len(tokenizer), **sizes))
     save_model(model, tokenizer, tmp_path / "encoder")
     with reward_scorer(tmp_path / "encoder", "vllm") as score:
-        np.testing.assert_array_equal(
-            score(["Tea?\n"], ["Or not."], [True]), reward_scores(model, tokenizer, ["Tea?\n"], ["Or not."])
-        )
+        found = score(["Tea?\n"], ["Or not."], [True])
+    np.testing.assert_allclose(found, reward_scores(model, tokenizer, ["Tea?\n"], ["Or not."]), atol=1e-6)
 
 
 def test_work_that_was_done_counts_however_the_process_ends(stand_in, folder, prompts):
