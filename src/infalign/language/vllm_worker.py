@@ -18,6 +18,7 @@ ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB, where there is no GPU; else nine tenths of the memory
     "HF_HUB_OFFLINE": "1",
 }
 
