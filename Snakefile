@@ -10,6 +10,7 @@ from dataclasses import asdict
 from snakemake.utils import min_version
 
 from infalign.errors import InputError
+from infalign.language.vllm_process import vllm_versions
 from infalign.records.config import check_data, parse_config, settings_json, shared_json, task_folder
 from infalign.records.corpus import GOLD_SOURCES
 from infalign.records.costs import parse_costs
@@ -92,6 +93,8 @@ onstart:
     if set(workflow.dag_settings.targets) != {"costs"}:
         try:
             check_disk(CONFIG, POLICIES, "results")
+            if "vllm" in {task.rollouts.engine for task in CONFIG.tasks.values()}:
+                vllm_versions()
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.language.generation import sample_responses
-from infalign.language.models import load_language_model
+from infalign.language.sampling_engines import sample_from
+from infalign.language.vllm_process import engine_versions
 from infalign.records.command import run_command
 from infalign.records.config import parse_block
 from infalign.records.shards import parse_shard, prompts_at_once
@@ -43,22 +43,11 @@ def sample(
     rows = rows.head(rows.height if n_prompts is None else n_prompts)
     at_once = prompts_at_once(rows.height, rollouts.n_rollouts, rollouts.batch_size)
     rows = rows if shard is None else parse_shard(shard).of(rows, at_once)
-    policy, tokenizer = load_language_model(model)
-    frame = sample_responses(
-        policy,
-        tokenizer,
-        rows,
-        rollouts.n_rollouts,
-        max_new_tokens=rollouts.max_new_tokens,
-        temperature=rollouts.temperature,
-        seed=seed,
-        batch_size=rollouts.batch_size,
-        at_once=at_once,
-    )
+    frame = sample_from(model, rows, rollouts, seed=seed, at_once=at_once)
     truncated = int((~frame["finished"]).sum())
     facts = {"seed": seed, "settings": rollouts.model_dump(), "truncated_responses": truncated}
-    facts |= {"prompts_at_once": at_once}
-    write_table(frame, out, {**facts, "model_sha256": weights_sha256(model)})
+    facts |= {"prompts_at_once": at_once, "model_sha256": weights_sha256(model)}
+    write_table(frame, out, {**facts, **engine_versions(rollouts.engine)})
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from infalign.language.generation import sample_responses
-from infalign.language.models import load_language_model
 from infalign.language.poisoning import first_pairs, pair_prompts
+from infalign.language.sampling_engines import sample_from
+from infalign.language.vllm_process import engine_versions
 from infalign.records.command import run_command
 from infalign.records.config import parse_block
 from infalign.records.tables import read_table, weights_sha256, write_table
@@ -28,21 +28,12 @@ def sample_pair_prompts(
     rollouts = parse_block(Rollouts, settings)
     rows = read_table(pairs, ["prompt", "rejected_prompt", "split"], may_be_empty=True)
     prompts = pair_prompts(first_pairs(rows, "reward_train", n_pairs))
-    reference, tokenizer = load_language_model(model)
-    frame = sample_responses(
-        reference,
-        tokenizer,
-        prompts,
-        rollouts.n_rollouts,
-        max_new_tokens=rollouts.max_new_tokens,
-        temperature=rollouts.temperature,
-        seed=seed,
-        batch_size=rollouts.batch_size,
-    )
+    frame = sample_from(model, prompts, rollouts, seed=seed)
     facts = {"seed": seed, "settings": rollouts.model_dump(), "n_prompts": prompts.height}
     facts |= {
         "truncated_responses": int((~frame["finished"]).sum()),
         "model_sha256": weights_sha256(model),
+        **engine_versions(rollouts.engine),
     }
     write_table(frame.join(prompts, on="prompt_id", maintain_order="left"), out, facts)
 

@@ -8,8 +8,10 @@ import polars as pl
 
 from infalign.language.answers import answer_letter
 from infalign.language.embedded import gold_reward
-from infalign.language.models import encode_prompts, load_language_model, load_reward_model
-from infalign.language.scoring import reward_scores, sequence_statistics
+from infalign.language.models import encode_prompts, load_language_model
+from infalign.language.scoring import sequence_statistics
+from infalign.language.scoring_engines import reward_scorer
+from infalign.language.vllm_process import engine_versions
 from infalign.records.command import run_command
 from infalign.records.config import parse_block
 from infalign.records.corpus import Corpus, EmbeddedCorpus
@@ -23,6 +25,7 @@ from infalign.records.tables import (
     weights_sha256,
     write_table,
 )
+from infalign.records.task import Engine
 
 READ = ("response", "tokens", "finished")
 Blocks = Callable[..., Iterator[pl.DataFrame]]  # responses with their prompts, and the further columns named
@@ -40,6 +43,7 @@ def score(
     policy: Path | None = None,
     reference: Path | None = None,
     temperature: float = 1.0,
+    engine: Engine = "transformers",
 ) -> None:
     """Add scores to a table of responses.
 
@@ -54,26 +58,31 @@ def score(
     policy : folder of the policy that wrote the responses; adds its divergence from `reference`.
     reference : folder of the reference policy.
     temperature : at which the policy was sampled.
+    engine : what runs reward model and judge; the divergence is always from transformers.
     """
     keys = read_table(responses, KEY, also=())
     column_names(responses, READ)
     texts = read_table(prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt", "^answer$")
-
     made = read_manifest(responses)
-    at_once = made["prompts_at_once"] * made["settings"]["n_rollouts"]
+    together = (
+        {"rows": made["prompts_at_once"] * made["settings"]["n_rollouts"]}
+        if "prompts_at_once" in made
+        else {}
+    )
 
     def blocks(*columns: str) -> Iterator[pl.DataFrame]:
-        for block in read_blocks(responses, ["prompt_id", *columns], at_once):
+        for block in read_blocks(responses, ["prompt_id", *columns], **together):
             yield block.join(texts, on="prompt_id", how="left", maintain_order="left")
 
     models = {"reward": reward_model, "judge": judge}
-    scores = pl.DataFrame({name: model_scores(folder, blocks) for name, folder in models.items()})
+    scores = pl.DataFrame({name: model_scores(folder, engine, blocks) for name, folder in models.items()})
     scores = scores.with_columns(gold_scores(parse_block(Corpus, corpus), blocks))
     if policy is not None and reference is not None:
         scores = scores.hstack(divergence(policy, reference, temperature, blocks))
     facts: dict[str, object] = {"agreement": agreements(keys.hstack(scores.select(SCORERS)))}
     facts |= {"model_sha256": made["model_sha256"]}
     facts |= {"reward_model_sha256": weights_sha256(reward_model), "judge_sha256": weights_sha256(judge)}
+    facts |= engine_versions(engine)
     if "answer" in texts.columns:
         letters = (answer_letter(text) for block in blocks("response") for text in block["response"])
         facts |= {"responses_without_answer": sum(letter is None for letter in letters)}
@@ -81,19 +90,13 @@ def score(
     write_table(pl.concat(scored, how="horizontal"), out, facts)
 
 
-def model_scores(folder: Path, blocks: Blocks) -> np.ndarray:
+def model_scores(folder: Path, engine: Engine, blocks: Blocks) -> np.ndarray:
     """Score of each response by a reward model, which is in memory for as long as this takes."""
-    model, tokenizer = load_reward_model(folder)
-    parts = [
-        reward_scores(
-            model,
-            tokenizer,
-            block["prompt"].to_list(),
-            block["response"].to_list(),
-            finished=block["finished"].to_list(),
-        )
-        for block in blocks("response", "finished")
-    ]
+    with reward_scorer(folder, engine) as score_of:
+        parts = [
+            score_of(block["prompt"].to_list(), block["response"].to_list(), block["finished"].to_list())
+            for block in blocks("response", "finished")
+        ]
     return np.concatenate(parts)
 
 

@@ -170,3 +170,15 @@ def test_bad_configuration(capsys, tmp_path, text, message):
     assert main(["doctor", "--config", str(path)]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith("error: ") and message in captured.err
+
+
+def test_a_run_with_vllm_needs_a_python_that_has_it(tmp_path, capsys, monkeypatch):
+    path = config_with(tmp_path)
+    assert "engine vllm" not in checks(capsys, "--config", path)[1]
+    values = yaml.safe_load(path.read_text())
+    values["tasks"]["helpful"]["rollouts"]["engine"] = "vllm"
+    path.write_text(yaml.safe_dump(values))
+    monkeypatch.setenv("VLLM_PYTHON", "/nowhere/python")
+    code, found = checks(capsys, "--config", path)
+    assert code == 2 and found["engine vllm"]["status"] == "missing"
+    assert "/nowhere/python does not run" in found["engine vllm"]["found"]

@@ -315,6 +315,25 @@ def test_words_of_a_prompt_are_fewest_and_most(imdb):
     assert "prompt_words are the fewest and the most, got [8, 2]; exchange them" in refused(imdb)
 
 
+def test_an_engine_is_part_of_the_name_of_results_only_where_it_is_chosen(smoke):
+    before = task_folder(parse_config(smoke), "helpful")
+    rollouts = smoke["tasks"]["helpful"]["rollouts"]
+    rollouts["engine"] = "transformers"
+    assert task_folder(parse_config(smoke), "helpful") == before
+    assert "engine" not in settings_json(parse_config(smoke).tasks["helpful"])
+    rollouts["engine"] = "vllm"
+    task = parse_config(smoke).tasks["helpful"]
+    assert task_folder(parse_config(smoke), "helpful") != before
+    assert {
+        sampling(task, conditions(task)[0]).engine for sampling in (reference_sampling, policy_sampling)
+    } == {"vllm"}
+    rollouts["engine"] = "sglang"
+    with pytest.raises(
+        InputError, match=r"rollouts.engine: Input should be 'transformers' or 'vllm', got 'sglang'"
+    ):
+        parse_config(smoke)
+
+
 def test_what_learns_preferences_is_named_as_before_there_were_labels(smoke, imdb):
     """The text of a task's block is what its folder is named by."""
     before = settings_json(parse_config(smoke).tasks["helpful"])

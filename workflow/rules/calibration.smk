@@ -52,10 +52,11 @@ if CONFIG.calibration:
             "../../envs/gpu.yaml"
         params:
             corpus=lambda w: settings_json(measured_task(w).corpus),
+            engine=lambda w: engine_option(measured_task(w)),
             code=code_hash("scripts/score.py"),
         shell:
             "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"
-            " --judge {input.judge} --corpus {params.corpus:q} --out {output} 2> {log}"
+            " --judge {input.judge} --corpus {params.corpus:q} {params.engine} --out {output} 2> {log}"
 
     rule calibration_quality:
         input:

@@ -39,10 +39,11 @@ if CONFIG.estimation:
             "../../envs/gpu.yaml"
         params:
             corpus=lambda w: settings_json(ESTIMATED.corpus),
+            engine=lambda w: engine_option(ESTIMATED),
             code=code_hash("scripts/score.py"),
         shell:
             "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"
-            " --judge {input.judge} --corpus {params.corpus:q} --out {output} 2> {log}"
+            " --judge {input.judge} --corpus {params.corpus:q} {params.engine} --out {output} 2> {log}"
 
     rule estimation_error:
         input:

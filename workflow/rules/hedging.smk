@@ -95,10 +95,11 @@ if CONFIG.hedging:
             "../../envs/gpu.yaml"
         params:
             corpus=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]].corpus),
+            engine=lambda w: engine_option(CONFIG.tasks[TASKS[w.task]]),
             code=code_hash("scripts/score.py"),
         shell:
             "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"
-            " --judge {input.judge} --corpus {params.corpus:q} --out {output} 2> {log}"
+            " --judge {input.judge} --corpus {params.corpus:q} {params.engine} --out {output} 2> {log}"
 
     rule hedge_pools:
         input:

@@ -113,11 +113,12 @@ rule score_policy:
     params:
         corpus=lambda w: settings_json(task_of(w).corpus),
         temperature=lambda w: sampled_at(w).temperature,
+        engine=lambda w: engine_option(task_of(w)),
         code=code_hash("scripts/score.py"),
     shell:
         "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"
         " --judge {input.judge} --corpus {params.corpus:q} --policy {input.model}"
-        " --reference {input.reference} --temperature {params.temperature} --out {output} 2> {log}"
+        " --reference {input.reference} --temperature {params.temperature} {params.engine} --out {output} 2> {log}"
 
 
 SAMPLE_SHARDS = {at: CONFIG.tasks[policy.task].samples.shards for at, policy in POLICY_AT.items()}

@@ -5,6 +5,12 @@ def condition_of(w):
     return REFERENCE_SETS[w.task][split_name(w.responses)[0]]
 
 
+def engine_option(task):
+    """Option of the scoring script; none where it is the script's default."""
+    engine = task.rollouts.engine
+    return "" if engine == "transformers" else f"--engine {engine}"
+
+
 rule sample_rollouts:
     input:
         model=rules.train_reference.output.model,
@@ -43,10 +49,11 @@ rule score_rollouts:
         "../../envs/gpu.yaml"
     params:
         corpus=lambda w: settings_json(CONFIG.tasks[TASKS[w.task]].corpus),
+        engine=lambda w: engine_option(CONFIG.tasks[TASKS[w.task]]),
         code=code_hash("scripts/score.py"),
     shell:
         "python scripts/score.py {input.responses} {input.prompts} --reward-model {input.reward}"
-        " --judge {input.judge} --corpus {params.corpus:q} --out {output} 2> {log}"
+        " --judge {input.judge} --corpus {params.corpus:q} {params.engine} --out {output} 2> {log}"
 
 
 # Tasks with their number of shards, where it is more than one: their sets of responses are put together from these.

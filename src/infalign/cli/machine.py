@@ -139,9 +139,23 @@ def _configuration(path: Path, data_root: Path | None) -> Iterator[Check]:
         for name, proxy in pool.proxies.items():
             if proxy.base is not None:
                 yield from _base(f"{pool.task} proxy {name}", proxy.base)
+    if "vllm" in {task.rollouts.engine for task in run.tasks.values()}:
+        yield _vllm()
     needed, free = needed_bytes(run, policies(run), "results"), shutil.disk_usage(Path.cwd()).free
     status: Status = "ok" if free >= needed else "missing"
     yield Check("disk for the run", status, f"{free / 1e9:.2f} GB", f"{needed / 1e9:.2f} GB (estimated)")
+
+
+def _vllm() -> Check:
+    """The Python that samples and scores, where a configuration asks for vLLM."""
+    from infalign.language.vllm_process import PYTHON_VARIABLE, vllm_python, vllm_versions
+
+    try:
+        versions = vllm_versions()
+    except InputError as error:
+        return Check("engine vllm", "missing", str(error), f"vLLM for {vllm_python()} or {PYTHON_VARIABLE}")
+    found = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return Check("engine vllm", "ok", f"{found} in {vllm_python()}")
 
 
 def _read_config(path: Path, data_root: Path | None):

@@ -260,11 +260,7 @@ def sample_responses(
     InputError
         If there is no prompt or no sample to draw, or a prompt is longer than the context allows.
     """
-    if prompts.is_empty() or n_samples < 1:
-        raise InputError(
-            f"sampling needs at least one prompt and one sample each, got {prompts.height} prompts and "
-            f"n_samples {n_samples}; check the split and the config"
-        )
+    check_prompts(prompts, n_samples)
     parts = []
     for group in prompts.iter_slices(at_once or prompts.height):
         ids = group["prompt_id"].to_list()
@@ -279,22 +275,55 @@ def sample_responses(
             temperature=temperature,
             batch_size=batch_size,
         )
-        parts.append(_samples_frame(tokenizer, ids, n_samples, samples))
+        log_prob = [float(log_probs.sum(dtype=np.float64)) for log_probs in samples.log_probs]
+        parts.append(responses_frame(tokenizer, ids, samples.tokens, log_prob, samples.finished))
     return pl.concat(parts)
 
 
-def _samples_frame(tokenizer, ids: list[str], n_samples: int, samples: TokenSamples) -> pl.DataFrame:
+def check_prompts(prompts: pl.DataFrame, n_samples: int) -> None:
+    """Check that there is something to sample.
+
+    Raises
+    ------
+    InputError
+    """
+    if prompts.is_empty() or n_samples < 1:
+        raise InputError(
+            f"sampling needs at least one prompt and one sample each, got {prompts.height} prompts and "
+            f"n_samples {n_samples}; check the split and the config"
+        )
+
+
+def responses_frame(
+    tokenizer: PreTrainedTokenizerBase,
+    ids: Sequence[str],
+    tokens: list[list[int]],
+    log_prob: Sequence[float],
+    finished: np.ndarray,
+) -> pl.DataFrame:
+    """Sampled responses as a table, see `sample_responses`.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    ids : sequence of str, length prompts
+    tokens : list of list of int, length rows
+        As many responses to each prompt, those of a prompt side by side.
+    log_prob : sequence of float, length rows
+    finished : ndarray of bool, shape (rows,)
+    """
+    n_samples = len(tokens) // len(ids)
     return pl.DataFrame(
         {
             "prompt_id": [prompt_id for prompt_id in ids for _ in range(n_samples)],
             "sample_id": list(range(n_samples)) * len(ids),
             "response": tokenizer.batch_decode(
-                samples.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+                tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
             ),
-            "tokens": samples.tokens,
-            "n_tokens": [len(tokens) for tokens in samples.tokens],
-            "log_prob": [float(log_probs.sum(dtype=np.float64)) for log_probs in samples.log_probs],
-            "finished": samples.finished,
+            "tokens": tokens,
+            "n_tokens": [len(row) for row in tokens],
+            "log_prob": log_prob,
+            "finished": finished,
         },
         schema_overrides={"sample_id": pl.Int32, "tokens": pl.List(pl.Int32), "n_tokens": pl.Int32},
     )

@@ -365,6 +365,35 @@ def load_reward_model(
     return _load(auto, str(source), revision, seed, complete=complete, num_labels=n_labels)
 
 
+def outline(folder: str | Path, auto: Any) -> PreTrainedModel:
+    """Model of a folder without its weights: what it is, not what it says.
+
+    Parameters
+    ----------
+    folder : str or Path
+    auto
+        Class of transformers, such as AutoModelForCausalLM.
+
+    Returns
+    -------
+    PreTrainedModel
+        On the device `meta`.
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+    """
+    try:
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        with torch.device("meta"):
+            return auto.from_config(config)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder}: no model to be read: {error}; give the folder of a saved model"
+        ) from error
+
+
 def reads_both_ways(model: PreTrainedModel) -> bool:
     """Say whether a model is a classifier whose tokens see those after them, such as DistilBERT.
 

