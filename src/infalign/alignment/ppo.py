@@ -164,9 +164,9 @@ def check_shares(settings: PPOSettings, processes: Processes) -> None:
     divisor = settings.minibatches * processes.count
     if processes.count > 1 and size % divisor:
         raise InputError(
-            f"{processes.count} processes cannot share the {size} responses of an update equally in "
-            f"{settings.minibatches} minibatches; make {settings.kind}.prompts_per_update × samples_per_prompt a "
-            f"multiple of {divisor}, or change the number of processes"
+            f"{processes.count} processes cannot share the {size} responses of an update equally (minibatches: "
+            f"{settings.minibatches}); make {settings.kind}.prompts_per_update × samples_per_prompt a multiple of "
+            f"{divisor}, or change the number of processes"
         )
     if processes.sharded and settings.lora is not None:
         raise InputError(
