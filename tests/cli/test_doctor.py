@@ -178,7 +178,7 @@ def test_a_run_with_vllm_needs_a_python_that_has_it(tmp_path, capsys, monkeypatc
     values = yaml.safe_load(path.read_text())
     values["tasks"]["helpful"]["rollouts"]["engine"] = "vllm"
     path.write_text(yaml.safe_dump(values))
-    monkeypatch.setenv("VLLM_PYTHON", "/nowhere/python")
+    monkeypatch.setenv("INFALIGN_VLLM_PYTHON", "/nowhere/python")
     code, found = checks(capsys, "--config", path)
     assert code == 2 and found["engine vllm"]["status"] == "missing"
     assert "/nowhere/python does not run" in found["engine vllm"]["found"]

@@ -84,7 +84,7 @@ def stand_in(tmp_path, monkeypatch):
     facts.write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.31.0\n")
     (site / "vllm.py").write_text(STAND_IN)
     (site / "torch.py").write_text("class cuda:\n    is_available = staticmethod(lambda: False)\n")
-    monkeypatch.setenv("VLLM_PYTHON", python(tmp_path, f"PYTHONPATH={site} exec {sys.executable}"))
+    monkeypatch.setenv("INFALIGN_VLLM_PYTHON", python(tmp_path, f"PYTHONPATH={site} exec {sys.executable}"))
     return lambda mode: monkeypatch.setenv("STAND_IN", mode)
 
 
@@ -162,7 +162,7 @@ def test_outputs_of_two_labels_become_one_score():
 
 
 def test_models_that_read_both_ways_are_run_by_transformers(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setenv("VLLM_PYTHON", "/nowhere/python")
+    monkeypatch.setenv("INFALIGN_VLLM_PYTHON", "/nowhere/python")
     sizes = {"dim": 16, "n_heads": 2, "n_layers": 1, "hidden_dim": 32, "max_position_embeddings": 64}
     model = DistilBertForSequenceClassification(DistilBertConfig(vocab_size=len(tokenizer), **sizes))
     save_model(model, tokenizer, tmp_path / "encoder")
@@ -204,11 +204,15 @@ def test_scores_that_are_not_finite_are_refused(stand_in, reward_folder):
 
 def test_a_python_without_vllm_is_named(tmp_path, folder, prompts, monkeypatch):
     path = python(tmp_path, f"exec {sys.executable} -S -I")
-    monkeypatch.setenv("VLLM_PYTHON", path)
-    with pytest.raises(InputError, match=rf"{path} has no vLLM; install the extra vllm.*VLLM_PYTHON.*engine"):
+    monkeypatch.setenv("INFALIGN_VLLM_PYTHON", path)
+    with pytest.raises(
+        InputError, match=rf"{path} has no vLLM; install the extra vllm.*INFALIGN_VLLM_PYTHON.*engine"
+    ):
         sample_from(folder, prompts, settings(), seed=0)
-    monkeypatch.setenv("VLLM_PYTHON", "/nowhere/python")
-    with pytest.raises(InputError, match=r"/nowhere/python does not run: .*; set VLLM_PYTHON to the python"):
+    monkeypatch.setenv("INFALIGN_VLLM_PYTHON", "/nowhere/python")
+    with pytest.raises(
+        InputError, match=r"/nowhere/python does not run: .*; set INFALIGN_VLLM_PYTHON to the python"
+    ):
         vllm_versions()
 
 
@@ -218,7 +222,7 @@ def test_manifests_name_the_version_of_another_engine(stand_in):
 
 
 def test_bad_input_is_named_before_anything_starts(folder, prompts, monkeypatch):
-    monkeypatch.setenv("VLLM_PYTHON", "/nowhere/python")
+    monkeypatch.setenv("INFALIGN_VLLM_PYTHON", "/nowhere/python")
     with pytest.raises(InputError, match=r"longest prompt has 16 tokens, which with 60 new tokens exceeds"):
         sample_from(folder, prompts, settings(max_new_tokens=60), seed=0)
     with pytest.raises(InputError, match=r"at least one prompt and one sample each, got 0 prompts"):

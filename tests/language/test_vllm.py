@@ -1,6 +1,6 @@
 """The engine vllm with vLLM itself, on the CPU, against transformers.
 
-vLLM is in an environment of its own: that of VLLM_PYTHON if it is set, else the test installs one (minutes, 3 GB).
+vLLM is in an environment of its own: that of INFALIGN_VLLM_PYTHON if it is set, else the test installs one (3 GB).
 """
 
 import json
@@ -47,7 +47,7 @@ RESPONSES = ["Good luck!", "Measure the leaves twice. Good luck!", "Or not.", "B
 
 @pytest.fixture(scope="session", autouse=True)
 def vllm_python(tmp_path_factory):
-    if os.environ.get("VLLM_PYTHON"):
+    if os.environ.get("INFALIGN_VLLM_PYTHON"):
         yield
         return
     folder = tmp_path_factory.mktemp("environment") / "vllm"
@@ -56,7 +56,7 @@ def vllm_python(tmp_path_factory):
     subprocess.run([python, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
     subprocess.run([python, "-m", "pip", "uninstall", "--quiet", "--yes", *UNUSED], check=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VLLM_PYTHON", str(python))
+        patch.setenv("INFALIGN_VLLM_PYTHON", str(python))
         yield
     shutil.rmtree(folder)
 
@@ -142,27 +142,34 @@ def test_samples_repeat_themselves_and_have_the_log_probs_of_transformers(
 
 
 def test_samples_follow_the_models_exact_distribution(models, folders):
-    """Of two tokens, so that draws that follow one another count too."""
+    """Of two tokens, so that draws that follow one another count too: each first one, and groups of pairs."""
     prompt, n, eos_id = [5, 17, 30], 6000, 2
-    vocabulary = models["llama"].config.vocab_size
+    tokens = range(models["llama"].config.vocab_size)
     with torch.no_grad():
-        rows = torch.tensor([[*prompt, token] for token in range(vocabulary)])
-        logits = models["llama"](rows).logits.double()
+        logits = models["llama"](torch.tensor([[*prompt, token] for token in tokens])).logits.double()
     first, second = (torch.log_softmax(x, -1).exp() for x in (logits[0, -2], logits[:, -1]))
-    exact = {
-        (a, b): float(first[a] * second[a, b]) for a, b in product(range(vocabulary), repeat=2) if a != eos_id
-    }
+    exact = {(a, b): float(first[a] * second[a, b]) for a, b in product(tokens, tokens) if a != eos_id}
     exact[(eos_id,)] = float(first[eos_id])
     assert sum(exact.values()) == pytest.approx(1.0)
     samples = vllm_samples(
         folders["llama"], [prompt], [list(range(1, n + 1))], eos_id=eos_id, max_new_tokens=2
     )
     counts = Counter(map(tuple, samples.tokens))
-    observed, expected = (np.array([x[key] for key in exact]) for x in (counts, exact))
-    common = expected * n >= 5
-    assert common.sum() > 30 and set(counts) <= set(exact)
-    pooled = [np.append(x[common], x[~common].sum()) for x in (observed, expected * n)]
-    assert chisquare(pooled[0], pooled[1] * n / pooled[1].sum()).pvalue > 1e-3
+    assert set(counts) <= set(exact)
+    for group in (lambda row: row[0], lambda row: tuple(token % 10 for token in row)):
+        observed, expected = pooled(counts, group), pooled(exact, group)
+        common = [key for key in expected if n * expected[key] >= 5]
+        assert len(common) > 90
+        found, wanted = (np.array([x[key] for key in common]) for x in (observed, expected))
+        assert chisquare(found, wanted * found.sum() / wanted.sum()).pvalue > 1e-3
+
+
+def pooled(weights, group):
+    """Sums of the weights of rows by their groups."""
+    sums = Counter()
+    for row, weight in weights.items():
+        sums[group(row)] += weight
+    return sums
 
 
 def test_scores_agree(models, tokenizer, tmp_path):

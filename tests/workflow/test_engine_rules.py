@@ -32,7 +32,7 @@ def test_the_engine_samples_and_scores(fresh):
 
 
 def test_a_run_without_vllm_ends_when_it_starts(fresh, monkeypatch):
-    monkeypatch.setenv("VLLM_PYTHON", "/nowhere/python")
+    monkeypatch.setenv("INFALIGN_VLLM_PYTHON", "/nowhere/python")
     fresh.edit_config(choose)
     done = fresh.snakemake("--cores", "1", check=False)
     assert done.returncode == 2 and not (fresh.folder / "results" / "tasks").exists()

@@ -16,7 +16,7 @@ from typing import Any
 from infalign.errors import InputError
 from infalign.language import vllm_worker
 
-PYTHON_VARIABLE = "VLLM_PYTHON"
+PYTHON_VARIABLE = "INFALIGN_VLLM_PYTHON"
 SECONDS_TO_END = 60  # after which a process that has answered everything is killed
 
 Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -35,7 +35,7 @@ print(json.dumps({name: version(name) for name in names if version(name)}))
 
 
 def vllm_python() -> str:
-    """Python that vLLM runs with: what the environment variable VLLM_PYTHON names, else this one."""
+    """Python that vLLM runs with: what the environment variable INFALIGN_VLLM_PYTHON names, else this one."""
     return os.environ.get(PYTHON_VARIABLE) or sys.executable
 
 

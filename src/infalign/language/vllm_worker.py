@@ -61,7 +61,6 @@ def _engine(order: dict[str, Any], **options: Any) -> Any:
 
     return LLM(
         model=order["model"],
-        skip_tokenizer_init=True,
         load_format="safetensors",
         trust_remote_code=False,
         dtype="float32",
@@ -78,6 +77,7 @@ def language_model(order: dict[str, Any]) -> Answer:
     engine = _engine(
         order,
         runner="generate",
+        skip_tokenizer_init=True,  # the pooling runner does not start without one
         max_model_len=order["context"],
         max_num_seqs=order["batch_size"],
         generation_config="vllm",
