@@ -59,7 +59,7 @@ def evaluate(
             *responses,
             run.evaluation,
             frontier.filter(task=policy.task) if main else frontier.clear(),
-            distinct_bigrams(block["tokens"] for block in read_blocks(scores, ["tokens"])),
+            bigrams_of(scores, responses[0]),
         )
         rows += more
         prompt_rows.append(pl.DataFrame(more_prompts, schema=PROMPT_SCHEMA))
@@ -70,6 +70,12 @@ def evaluate(
             prompt_rows.append(pl.DataFrame(more_prompts, schema=PROMPT_SCHEMA))
     write_table(pl.DataFrame(rows, schema=METRICS_SCHEMA), out, {"run": run.run})
     write_table(pl.concat(prompt_rows), prompts_out, {"run": run.run})
+
+
+def bigrams_of(path: Path, scores: pl.DataFrame) -> float:
+    """Share of distinct bigrams in the responses of a table, whose scores are read already."""
+    n_pairs = int((scores["n_tokens"].cast(pl.Int64) - 1).clip(0).sum())
+    return distinct_bigrams(lambda: (block["tokens"] for block in read_blocks(path, ["tokens"])), n_pairs)
 
 
 if __name__ == "__main__":

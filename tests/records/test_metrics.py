@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from infalign.errors import InputError
+from infalign.records import metrics
 from infalign.records.config import Evaluation, parse_config
 from infalign.records.metrics import (
     BEST_OF_SCHEMA,
@@ -126,19 +127,21 @@ def test_different_prompts_are_refused():
 
 
 def test_distinct_bigrams_are_a_share_of_all():
-    assert distinct_bigrams([pl.Series([[1, 2, 3], [1, 2, 4]])]) == 3 / 4
+    assert distinct_bigrams(lambda: [pl.Series([[1, 2, 3], [1, 2, 4]])], 4) == 3 / 4
+    assert distinct_bigrams(lambda: [pl.Series([[3], []], dtype=pl.List(pl.Int32))], 0) == 0
 
 
-def test_distinct_bigrams_are_those_of_a_set_however_the_responses_are_cut():
+@pytest.mark.parametrize("at_once", [1, 13, 10_000])
+def test_distinct_bigrams_are_those_of_a_set_however_they_are_read(monkeypatch, at_once):
+    monkeypatch.setattr(metrics, "PAIRS_AT_ONCE", at_once)
     rng = np.random.default_rng(0)
     responses = [rng.integers(70_000, size=n).tolist() for n in (5, 0, 1, 30, 2)] * 2
     responses += [rng.integers(6, size=n).tolist() for n in rng.integers(9, size=40)]
     pairs = [pair for tokens in responses for pair in pairwise(tokens)]
     assert len(set(pairs)) < len(pairs)
     for size in (1, 7, 50):
-        blocks = (pl.Series(responses[i : i + size], dtype=pl.List(pl.Int32)) for i in range(0, 50, size))
-        assert distinct_bigrams(blocks) == len(set(pairs)) / len(pairs)
-    assert distinct_bigrams([pl.Series([[3], []], dtype=pl.List(pl.Int32))]) == 0
+        blocks = [pl.Series(responses[i : i + size], dtype=pl.List(pl.Int32)) for i in range(0, 50, size)]
+        assert distinct_bigrams(lambda blocks=blocks: blocks, len(pairs)) == len(set(pairs)) / len(pairs)
 
 
 def test_rows_say_their_condition_and_have_no_offline_share_elsewhere():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
 from itertools import product
 
@@ -20,6 +21,7 @@ from infalign.records.sweep import Condition, Policy, conditions
 
 SCORERS = ("judge", "gold")
 OUTPUT_MEANS = ("mean_reward", "mean_judge", "mean_length")
+PAIRS_AT_ONCE = 2**26
 LOWEST_KL = 0.1  # nats; below it a share of the attainable gain is noise
 
 METRICS_SCHEMA = {
@@ -304,26 +306,25 @@ def reference_quantiles(values: np.ndarray, reference: np.ndarray) -> np.ndarray
     return empirical_calibration(values, reference, "half")
 
 
-def distinct_bigrams(blocks: Iterable[pl.Series]) -> float:
+def distinct_bigrams(read: Callable[[], Iterable[pl.Series]], n_pairs: int) -> float:
     """Share of distinct token pairs among all pairs of neighbours, in [0, 1]; 0 where there is no pair.
 
     Parameters
     ----------
-    blocks : lists of tokens of the responses, some responses at a time. Only the distinct pairs stay in memory.
+    read : the lists of tokens of the responses, some responses at a time; called again for every PAIRS_AT_ONCE pairs,
+        of which no more are in memory.
+    n_pairs : how many pairs there are.
 
     Examples
     --------
-    >>> distinct_bigrams([pl.Series([[1, 2, 1, 2]])])
+    >>> distinct_bigrams(lambda: [pl.Series([[1, 2, 1, 2]])], 3)
     0.6666666666666666
     """
-    known, new, n_pairs = np.empty(0, dtype=np.int64), [], 0
-    for tokens in blocks:
-        pairs = _bigrams(tokens)
-        n_pairs += len(pairs)
-        new.append(np.unique(pairs))
-        if sum(map(len, new)) > len(known):  # the known pairs double before they are sorted again
-            known, new = np.unique(np.concatenate([known, *new])), []
-    return len(np.unique(np.concatenate([known, *new]))) / max(n_pairs, 1)
+    parts, distinct = math.ceil(n_pairs / PAIRS_AT_ONCE), 0
+    for part in range(parts):
+        found = [np.unique(pairs[pairs % parts == part]) for pairs in map(_bigrams, read())]
+        distinct += len(np.unique(np.concatenate(found)))
+    return distinct / max(n_pairs, 1)
 
 
 def _bigrams(tokens: pl.Series) -> np.ndarray:
