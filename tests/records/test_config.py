@@ -192,9 +192,7 @@ def test_shards_are_in_no_hash_and_no_record_and_need_disk(smoke, tmp_path):
     assert task_folder(cut, "helpful") == task_folder(whole, "helpful")
     assert "shards" not in settings_json(policy_sampling(cut.tasks["helpful"], MAIN_CONDITION))
     sizes = [needed_bytes(config, policies(config), tmp_path) for config in (whole, cut)]
-    responses = (
-        2 * 2 * 8 * 16 + 4 * 8 * 8
-    )  # two tasks, two splits of 8 prompts with 16 rollouts; four policies
+    responses = 2 * 2 * 8 * 16 + 4 * 8 * 8  # two tasks with two splits of 8 prompts, four policies
     assert sizes[1] - sizes[0] == 2 * responses * 24 * BYTES_PER_TOKEN
 
 
