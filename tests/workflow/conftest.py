@@ -1,5 +1,6 @@
 """One finished smoke run in a copy of the project; every test of the workflow starts from it."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -70,9 +71,16 @@ def copy_of(source: Path, target: Path, *, results: bool = True) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
-    project = copy_of(ROOT, tmp_path_factory.mktemp("finished"), results=False)
-    project.snakemake("--cores", "2")
-    return project
+    """Run the smoke configuration once, whichever of pytest's workers asks first; the others wait for it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with open(folder / "finished.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "finished.done").exists():
+            shutil.rmtree(folder / "finished", ignore_errors=True)  # what a worker that failed left
+            copy_of(ROOT, folder / "finished", results=False).snakemake("--cores", "2")
+            (folder / "finished.done").touch()
+    return Project(folder / "finished")
 
 
 @pytest.fixture

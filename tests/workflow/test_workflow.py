@@ -134,7 +134,7 @@ def test_an_edited_module_runs_exactly_its_users(project):
     }
     module.write_text(before)
     assert not project.planned()
-    figures = project.folder / "src" / "infalign" / "presentation" / "figures.py"
+    figures = project.folder / "src" / "infalign" / "presentation" / "win_rates.py"
     figures.write_text(figures.read_text() + "\nUNUSED = 1\n")
     assert set(project.planned()) == {"draw_figure", "report"}
 
