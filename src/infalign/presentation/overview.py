@@ -10,7 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from infalign.presentation.panels import LIMIT_LINE, say_empty, series_present, series_rows, trained_policies
+from infalign.presentation.panels import (
+    LIMIT_LINE,
+    NARROWEST,
+    say_empty,
+    series_present,
+    series_rows,
+    trained_policies,
+)
 from infalign.presentation.style import BLACK, print_style, procedure_name
 
 
@@ -33,7 +40,7 @@ def figure_overview(
     """
     parts = [trained_policies(metrics, task, procedure, select, "judge") for task, procedure in goals]
     with print_style():
-        figure = Figure(figsize=(4.1 * len(goals), 2.9), layout="constrained")
+        figure = Figure(figsize=(max(4.1 * len(goals), NARROWEST), 2.9), layout="constrained")
         axes = figure.subplots(1, len(goals), squeeze=False)[0]
         for axis, part, (task, procedure) in zip(axes, parts, goals, strict=True):
             _draw_shares(axis, part)

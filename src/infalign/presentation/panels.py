@@ -16,6 +16,7 @@ from scipy.interpolate import PchipInterpolator
 from infalign.errors import InputError
 from infalign.presentation.style import SERIES_KEY, Look, Series, print_style, procedure_name, series_order
 
+NARROWEST = 5.8  # inches: room for title and legend where there is one panel
 LIMIT_LINE = (0, (1.2, 1.2))
 LIMIT = "limit (exact reward, optimal transform)"
 

@@ -75,6 +75,7 @@ def figure_temperatures(metrics: pl.DataFrame, best_of_n: pl.DataFrame, tasks: S
             for axis, quantity in zip(row, QUANTITIES, strict=True):
                 handles |= _draw_curves(axis, curves, quantity)
                 axis.set(title=task, xlabel="Sampling temperature", ylabel=QUANTITIES[quantity])
+                axis.set_xticks(curves["temperature"].unique().sort())
             row[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
         for split, name in SPLIT_NAMES.items():
             handles[name] = Line2D([], [], color=BLACK, linestyle=SPLIT_LINES[split])

@@ -14,6 +14,7 @@ from infalign.errors import InputError
 from infalign.presentation.panels import (
     LIMIT,
     LIMIT_LINE,
+    NARROWEST,
     draw_curve,
     draw_points,
     format_axes,
@@ -143,7 +144,7 @@ def figure_win_rates(
     """
     rows = -(-len(panels) // columns)
     with print_style():
-        figure = Figure(figsize=(3.65 * columns, 3.0 * rows), layout="constrained")
+        figure = Figure(figsize=(max(3.65 * columns, NARROWEST), 3.0 * rows), layout="constrained")
         axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flatten()
         handles: dict[str, Line2D] = {}
         for axis, (task, procedure) in zip(axes, panels, strict=False):
