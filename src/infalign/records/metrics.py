@@ -322,8 +322,9 @@ def distinct_bigrams(read: Callable[[], Iterable[pl.Series]], n_pairs: int) -> f
     """
     parts, distinct = math.ceil(n_pairs / PAIRS_AT_ONCE), 0
     for part in range(parts):
-        found = [np.unique(pairs[pairs % parts == part]) for pairs in map(_bigrams, read())]
-        distinct += len(np.unique(np.concatenate(found)))
+        found = np.concatenate([pairs[pairs % parts == part] for pairs in map(_bigrams, read())])
+        found.sort()  # np.unique takes ten times as long
+        distinct += int((found[1:] != found[:-1]).sum()) + (len(found) > 0)
     return distinct / max(n_pairs, 1)
 
 
