@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py FOLDER
 
-makes tables of 10,000 prompts with 100 responses of 512 tokens each in FOLDER (6 GB), runs the project's own scripts on
+makes tables of 10,000 prompts with 100 responses of 512 tokens each in FOLDER (7 GB), runs the project's own scripts on
 them, each in a process of its own, and prints its seconds and the largest memory that it held. Models are replaced
 by stand-ins that give random scores at once: what is measured is all but their forward passes.
 """
@@ -55,7 +55,7 @@ def memory(
     folder.mkdir(parents=True, exist_ok=True)
     sizes = {"--n-prompts": n_prompts, "--n-responses": n_responses, "--n-tokens": n_tokens}
     options = [str(word) for pair in sizes.items() for word in pair]
-    print("| stage | seconds | peak memory, GiB |\n|---|---|---|")
+    print("| stage | CPU seconds | peak memory, GiB |\n|---|---|---|")
     for name in STAGES:
         seconds, peak = measured([sys.executable, __file__, str(folder), *options, "--stage", name])
         print(f"| {name} | {seconds:.0f} | {peak / 2**30:.2f} |", flush=True)
