@@ -44,8 +44,8 @@ def save_checkpoint(
         steps = max(steps, int(moments.get("step", 0)))
     tensors |= {f"average/{name}": tensor for name, tensor in average.items()}
     saved = {}
-    for name, tensor in tensors.items():
-        whole = whole_tensor(tensor)
+    for name, part in tensors.items():
+        whole = whole_tensor(part)
         if processes.main:
             saved[name] = whole.contiguous().cpu()
     if processes.main:

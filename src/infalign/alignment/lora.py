@@ -44,7 +44,7 @@ def adapted_policy(reference: PreTrainedModel, settings: Lora, seed: int) -> Pre
     policy = copy.deepcopy(reference, {id(parameter): parameter for parameter in reference.parameters()})
     config = LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # peft divides it by the rank: any number
         lora_dropout=settings.dropout,
         target_modules=settings.target_modules,
         bias="none",

@@ -152,7 +152,7 @@ def new_learner(
     nn.init.zeros_(value_head.bias)
     for model in (policy, reference):
         processes.shard(model)
-    trained = {"value_head": value_head}
+    trained: dict[str, nn.Module] = {"value_head": value_head}
     return Learner(
         policy, reference, settings, temperature, trained=trained, updates=updates, processes=processes
     )

@@ -69,7 +69,7 @@ def _scores_by_vllm(ask, shape: PreTrainedModel, tokenizer, prompts, responses, 
     logits: list[list[float]] = []
     for start in range(0, len(sequences), SEQUENCES_AT_ONCE):
         logits += ask({"sequences": sequences[start : start + SEQUENCES_AT_ONCE]})["logits"]
-    wanted = (len(sequences), shape.config.num_labels)
+    wanted = (len(sequences), shape.config.num_labels or 0)
     found = np.array(logits, dtype=np.float64).reshape(-1, wanted[1])
     if found.shape != wanted or not np.isfinite(found).all():
         raise InputError(
