@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py FOLDER
 
-makes tables of 10,000 prompts with 100 responses of 512 tokens each in FOLDER (7 GB), runs the project's own scripts on
+makes tables of 10,000 prompts with 100 responses of 512 tokens each in FOLDER (6 GB), runs the project's own scripts on
 them, each in a process of its own, and prints its seconds and the largest memory that it held. Models are replaced
 by stand-ins that give random scores at once: what is measured is all but their forward passes.
 """
