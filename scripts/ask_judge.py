@@ -28,7 +28,7 @@ def ask_judge(config: Path, /, *, tasks: Path, cache: Path, out: Path) -> None:
     """
     run = read_config(config)
     if run.judge is None:
-        raise InputError(f"{config}: no block judge; give judge.server and judge.model")
+        raise InputError(f"{config}: no block judge; give judge.model and judge.server or judge.serve")
     prompt = read_prompt(run.judge.prompt)
     trained, asked = [], []
     for policy, procedure in judged_cases(run):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 import polars as pl
@@ -340,48 +339,19 @@ def chat_model(folder):
     fast.save_pretrained(folder)
 
 
-@pytest.fixture
-def transformers_server(tmp_path):
-    """`transformers serve` with a tiny chat model of its own; ends with the test."""
+def test_transformers_serve_answers(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     chat_model(tmp_path / "model")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(Path(sys.executable).parent / "transformers"), "serve", str(tmp_path / "model")]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    with open(tmp_path / "serve.log", "wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-    try:
-        _await_health(f"http://127.0.0.1:{port}/health", process, tmp_path / "serve.log")
-        yield f"http://127.0.0.1:{port}/v1", str(tmp_path / "model")
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=10)
-
-
-def _await_health(address, process, log, seconds=120):
-    for _ in range(4 * seconds):
-        assert process.poll() is None, log.read_text()
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.25)
-    raise AssertionError(f"no server within {seconds} s:\n{log.read_text()}")
-
-
-def test_transformers_serve_answers(transformers_server, tmp_path):
-    server, model = transformers_server
-    options = {"model": model, "max_tokens": 4, "timeout": 60.0}
+    program = Path(sys.executable).parent / "transformers"
+    block = LanguageJudge(
+        model=str(tmp_path / "model"),
+        serve=f"'{program}' serve {{model}} --host 127.0.0.1 --port {{port}} --device cpu",
+        max_tokens=4,
+    )
     questions = [read_prompt("pairwise-v1").ask("brevity.", "Why?", text, "So.") for text in ("No.", "Yes.")]
-    found = asked(server, questions, tmp_path / "kept.jsonl", **options)
-    assert list(found.values()) == [Reply("A", "stop")] * 2
-    (short,) = asked(server, questions[:1], tmp_path / "kept.jsonl", **{**options, "max_tokens": 1}).values()
+    with ReplyCache(tmp_path / "kept.jsonl") as cache:
+        assert list(ask(block, questions, cache).values()) == [Reply("A", "stop")] * 2
+        (short,) = ask(block.model_copy(update={"max_tokens": 1}), questions[:1], cache).values()
     assert short == Reply("A", "length") and parse_reply(short) == "unparsed"
     kept = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
     assert len({row["question"] for row in kept}) == 3

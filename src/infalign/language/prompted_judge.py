@@ -19,6 +19,7 @@ import polars as pl
 from tqdm import tqdm
 
 from infalign.errors import InputError
+from infalign.language.judge_server import judge_server
 from infalign.records.judgements import JUDGEMENT_SCHEMA, LANGUAGE_MODEL, ORDERS
 from infalign.records.language_judge import LanguageJudge
 
@@ -73,7 +74,7 @@ def question_hash(judge: LanguageJudge, question: str) -> str:
     >>> question_hash(warm, "A or B?") == question_hash(cold, "A or B?")
     False
     """
-    asked = [judge.server.rstrip("/"), judge.model, judge.max_tokens, judge.temperature, question]
+    asked = [judge.origin, judge.model, judge.max_tokens, judge.temperature, question]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
@@ -178,12 +179,13 @@ def ask(judge: LanguageJudge, questions: Iterable[str], cache: ReplyCache) -> di
         known[key] = reply
 
     if missing:
-        asyncio.run(_ask_all(judge, missing, keep))
+        with judge_server(judge) as address:
+            asyncio.run(_ask_all(judge, address, missing, keep))
     return {key: known[key] for key in wanted}
 
 
 async def _ask_all(
-    judge: LanguageJudge, missing: Mapping[str, str], keep: Callable[[str, Reply], None]
+    judge: LanguageJudge, address: str, missing: Mapping[str, str], keep: Callable[[str, Reply], None]
 ) -> None:
     """Ask with as many workers as the judge allows; after a failure or a signal none begins another question.
 
@@ -191,12 +193,13 @@ async def _ask_all(
     """
     from openai import AsyncOpenAI  # takes a second to load
 
+    where = f"judge {judge.model} at {address}"
     pending = iter(tqdm(missing.items(), desc="questions", disable=None))
     failures: list[InputError] = []
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        failures.append(InputError(f"judge {judge.model} at {judge.server}: stopped by a signal{GO_ON}"))
+        failures.append(InputError(f"{where}: stopped by a signal{GO_ON}"))
         for number in STOPPING:
             loop.remove_signal_handler(number)
 
@@ -206,22 +209,21 @@ async def _ask_all(
     async def work(client: AsyncOpenAI) -> None:
         while not failures and (item := next(pending, None)) is not None:
             try:
-                keep(item[0], await _ask_one(client, judge, item[1]))
+                keep(item[0], await _ask_one(client, judge, where, item[1]))
             except InputError as error:
                 failures.append(error)
 
     options: dict[str, Any] = {"timeout": judge.timeout, "max_retries": judge.retries}
     key = _key() or "none"  # a server without keys takes any
-    async with AsyncOpenAI(base_url=judge.server, api_key=key, **options) as client:
+    async with AsyncOpenAI(base_url=address, api_key=key, **options) as client:
         await asyncio.gather(*(work(client) for _ in range(judge.concurrency)))
     if failures:
         raise failures[0]
 
 
-async def _ask_one(client: Any, judge: LanguageJudge, question: str) -> Reply:
+async def _ask_one(client: Any, judge: LanguageJudge, where: str, question: str) -> Reply:
     from openai import APIConnectionError, APIStatusError, APITimeoutError
 
-    where = f"judge {judge.model} at {judge.server}"
     tries = f"{judge.retries + 1} tries of {judge.timeout:g} s"
     try:
         async with asyncio.timeout((judge.retries + 1) * (judge.timeout + LONGEST_WAIT)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,17 @@ PRINCIPLE_OF = {  # name of a corpus, or its source, to the principle that its r
 class LanguageJudge(Block):
     """A language model behind an OpenAI-compatible server, asked which of two responses is better.
 
-    The server's key, where it needs one, comes from the environment variable OPENAI_API_KEY alone.
+    The server is there already (`server`) or is started for the questions (`serve`). Its key, where it needs one, comes
+    from the environment variable OPENAI_API_KEY alone.
     """
 
-    server: str = Field(
-        description="address of the server's API, mostly ending in /v1, e.g. http://127.0.0.1:8000/v1"
+    server: str | None = Field(
+        None, description="address of the server's API, mostly ending in /v1, e.g. http://127.0.0.1:8000/v1"
+    )
+    serve: str | None = Field(
+        None,
+        description="instead of server: command that serves {model} on 127.0.0.1 at {port} while questions are asked, "
+        "e.g. vllm serve {model} --port {port}",
     )
     model: Annotated[str, Field(min_length=1)] = Field(description="name by which the server knows the model")
     prompt: str = Field("pairwise-v1", description="a file of src/infalign/records/prompts, without ending")
@@ -59,16 +66,19 @@ class LanguageJudge(Block):
     concurrency: Count = Field(4, description="questions asked at once")
 
     @model_validator(mode="after")  # of the whole block: a message on one field would show what it holds
-    def _server_is_an_address(self) -> LanguageJudge:
-        parts = urlsplit(self.server)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("server must be an address such as http://127.0.0.1:8000/v1")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError(
-                "server must have no key, query or fragment in it, since it is recorded; give the key as the "
-                "environment variable OPENAI_API_KEY"
-            )
+    def _one_server(self) -> LanguageJudge:
+        if (self.server is None) == (self.serve is None):
+            raise ValueError("give either server, the address of one that runs, or serve, what starts one")
+        if self.server is not None:
+            _check_address(self.server)
+        if self.serve is not None:
+            _check_command(self.serve)
         return self
+
+    @property
+    def origin(self) -> str:
+        """Where replies come from: the server's address, or the command that starts it."""
+        return self.server.rstrip("/") if self.server is not None else str(self.serve)
 
     @field_validator("prompt")
     @classmethod
@@ -86,6 +96,26 @@ class LanguageJudge(Block):
         if other:
             raise ValueError(f"a language model judges none, bon(n) and won(n); remove {', '.join(other)}")
         return None if texts is None else list(dict.fromkeys(procedure.text for procedure in parsed))
+
+
+def _check_address(server: str) -> None:
+    parts = urlsplit(server)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("server must be an address such as http://127.0.0.1:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError(
+            "server must have no key, query or fragment in it, since it is recorded; give the key as the "
+            "environment variable OPENAI_API_KEY"
+        )
+
+
+def _check_command(serve: str) -> None:
+    try:
+        words = shlex.split(serve)
+    except ValueError as error:
+        raise ValueError(f"serve is no command that a shell could read: {error}") from error
+    if not any("{port}" in word for word in words):
+        raise ValueError("serve must have {port} where the command takes the server's port")
 
 
 def picks_from_groups(procedure: Procedure) -> bool:
@@ -236,6 +266,6 @@ def cache_name(judge: LanguageJudge) -> str:
     >>> cache_name(LanguageJudge(server="http://127.0.0.1:8000/v1", model="org/Model 7B"))
     'org-Model-7B-5a619fdf.jsonl'
     """
-    asked = repr((judge.server.rstrip("/"), judge.model, judge.max_tokens, judge.temperature))
+    asked = repr((judge.origin, judge.model, judge.max_tokens, judge.temperature))
     digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', judge.model).strip('-.')}-{digest}.jsonl"
