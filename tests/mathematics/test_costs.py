@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from peft import LoraConfig, inject_adapter_in_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from infalign.mathematics.costs import (
+    TRAINING,
+    TRAINING_ADAPTERS,
     Device,
     Shape,
     Time,
@@ -81,6 +84,22 @@ def test_activations_are_sixteen_hidden_sizes_a_layer_where_the_paper_counts_the
     assert shape.activation_numbers == 2 * 16 * 128
 
 
+def test_adapters_have_the_parameters_of_peft_and_cost_two_forward_passes():
+    shape = Shape(64, 3, 64, 32, 160, 500)
+    model = llama(shape)
+    tokens = torch.randint(0, 500, (4, 40))
+    with FlopCounterMode(display=False) as forward:
+        model(tokens)
+    model.requires_grad_(False)
+    inject_adapter_in_model(LoraConfig(r=2, target_modules="all-linear"), model)
+    adapters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert sum(parameter.numel() for parameter in adapters) == shape.adapter_parameters(2)
+    with FlopCounterMode(display=False) as training:
+        model(tokens).logits.sum().backward()
+    ratio = training.get_total_flops() / forward.get_total_flops()
+    assert ratio == pytest.approx(TRAINING_ADAPTERS, rel=0.2)  # the adapters' own are on top
+
+
 def test_reading_by_hand():
     # body 40, head 20: 10 texts of 3 tokens, of one of which the distribution is computed
     shape = Shape(2, 1, 2, 2, 4, 10)
@@ -88,7 +107,7 @@ def test_reading_by_hand():
     options = {"n": 10, "length": 3, "batch": 4, "head_tokens": 1}
     slow = Device(1e-9, 1e-9, 1e9, 1.0, 0.5, 0.0, 0.0)
     assert reading_time(shape, slow, "float32", **options) == Time(pytest.approx(flops / 500), "arithmetic")
-    trained = reading_time(shape, slow, "float32", **options, backward=True)
+    trained = reading_time(shape, slow, "float32", **options, work=TRAINING)
     assert trained.seconds == pytest.approx(3 * flops / 500)
     narrow = Device(1e9, 1e9, 1e-6, 1.0, 0.5, 0.0, 0.0)  # 500 bytes a second; three passes over 60 weights
     assert reading_time(shape, narrow, "float32", **options) == Time(

@@ -143,6 +143,14 @@ def test_methods_take_the_work_that_they_do(smoke):
     assert memory["bon_sft", 4.0] < memory["ppo", 0.5] < memory["bond", 4.0]
 
 
+def test_adapters_need_less_memory_time_and_scratch_than_all_weights(smoke):
+    whole = stage(priced(smoke), "train ppo")
+    smoke["methods"]["ppo"]["lora"] = {"rank": 1}
+    adapters = stage(priced(smoke), "train ppo")
+    assert adapters["memory_gb"] < whole["memory_gb"] and adapters["hours"] < whole["hours"]
+    assert adapters["scratch_gb"] < whole["scratch_gb"] / 10 and adapters["disk_gb"] == whole["disk_gb"]
+
+
 def test_a_stage_of_many_jobs_costs_that_of_one_times_their_number(smoke):
     table = priced(smoke)
     smoke["policies"] = smoke["policies"][:1]

@@ -15,6 +15,7 @@ WEIGHT_BYTES = 4  # weights, gradients and Adam's two moments are float32 throug
 TRAINED_BYTES = 4 * WEIGHT_BYTES  # weight, gradient, two moments
 AUTOCAST_BYTES = 2  # the bfloat16 copy of each weight that torch's autocast keeps
 NUMBER_BYTES = {"float32": 4, "bfloat16": 2}
+READING, TRAINING_ADAPTERS, TRAINING = 1, 2, 3  # work, in forward passes
 CACHE_TRAFFIC = 3  # a step reads the old cache, writes the longer one and reads it again
 LOGIT_BYTES = (
     24  # of a token's row over the vocabulary: six float32 copies (logits, softmax, products, gradients)
@@ -65,6 +66,17 @@ class Shape:
     def parameters(self) -> int:
         """All of them: layers, embedding and, where it is not tied, the output layer."""
         return self.body + (1 if self.tied else 2) * self.head
+
+    def adapter_parameters(self, rank: int) -> int:
+        """Parameters of low-rank adapters beside every matrix of the layers, rank · (inputs + outputs) each.
+
+        References
+        ----------
+        Hu et al. 2022, LoRA: low-rank adaptation of large language models, section 4.2.
+        """
+        attention = 4 * self.hidden_size + 2 * (self.query_size + self.key_value_size)
+        feed_forward = (3 if self.gated else 2) * (self.hidden_size + self.intermediate_size)
+        return self.n_layers * rank * (attention + feed_forward)
 
     @property
     def cache_numbers(self) -> int:
@@ -177,7 +189,7 @@ def reading_time(
     length: float,
     batch: int,
     head_tokens: float = 0.0,
-    backward: bool = False,
+    work: int = READING,
 ) -> Time:
     """Time to read texts in batches, and to train on them.
 
@@ -188,16 +200,17 @@ def reading_time(
     length : tokens of each.
     batch : texts in one pass.
     head_tokens : of each text, those whose distribution over the vocabulary is computed.
-    backward : whether gradients are taken, which costs twice the forward pass.
+    work : forward passes that each text is worth: READING 1; TRAINING 3, as gradients of activations and of
+        weights cost one each; TRAINING_ADAPTERS 2, as the weights have none.
 
     References
     ----------
     Kaplan et al. 2020: six operations for each parameter and token of training.
     """
-    passes, factor = math.ceil(n / batch), 3 if backward else 1
-    flops = factor * n * forward_flops(shape, length, length, head_tokens)
-    moved = factor * passes * shape.parameters * WEIGHT_BYTES
-    return device.time(flops, moved, factor * passes * shape.n_layers, precision)
+    passes = work * math.ceil(n / batch)
+    flops = work * n * forward_flops(shape, length, length, head_tokens)
+    moved = passes * shape.parameters * WEIGHT_BYTES
+    return device.time(flops, moved, passes * shape.n_layers, precision)
 
 
 def writing_time(

@@ -14,6 +14,9 @@ import polars as pl
 
 from infalign.errors import InputError
 from infalign.mathematics.costs import (
+    TRAINED_BYTES,
+    TRAINING,
+    TRAINING_ADAPTERS,
     WEIGHT_BYTES,
     Device,
     Precision,
@@ -231,7 +234,7 @@ def _training_time(priced: PricedTask, shape: Shape, training: Training, n: int,
         length=priced.length,
         batch=training.batch_size,
         head_tokens=priced.length if head else 0,
-        backward=True,
+        work=TRAINING,
     )
 
 
@@ -315,8 +318,9 @@ def _policy_stages(config: Config, priced: PricedTask, rows: Sequence[Policy]) -
         own = [policy for policy in rows if policy.method == method]
         times = [time for policy in own for time in training_times(config, priced, policy)]
         memory = max(training_memory(config, priced, policy) for policy in own)
-        weights = shape.parameters * WEIGHT_BYTES
-        yield Stage(f"train {method}", len(own), times, len(own) * weights, memory, scratch=3 * weights)
+        disk = len(own) * shape.parameters * WEIGHT_BYTES
+        scratch = 3 * _trained_parameters(shape, config.methods[method]) * WEIGHT_BYTES
+        yield Stage(f"train {method}", len(own), times, disk, memory, scratch)
     task = priced.task
     for condition in conditions(task) if rows else []:
         n = task.corpus.n_evaluation_prompts * task.samples.n_samples
@@ -394,6 +398,12 @@ def _precision(settings: Any) -> Precision:
     return getattr(settings, "precision", "float32")
 
 
+def _trained_parameters(shape: Shape, settings: Any) -> int:
+    """Those that a training changes: all, or adapters, which are taken to stand beside every matrix."""
+    lora = getattr(settings, "lora", None)
+    return shape.parameters if lora is None else shape.adapter_parameters(lora.rank)
+
+
 def _learning(priced: PricedTask, settings: Any, responses: float) -> Time:
     return reading_time(
         priced.shapes["reference"],
@@ -403,7 +413,7 @@ def _learning(priced: PricedTask, settings: Any, responses: float) -> Time:
         length=priced.length,
         batch=settings.chunk_size,
         head_tokens=priced.response,
-        backward=True,
+        work=TRAINING if getattr(settings, "lora", None) is None else TRAINING_ADAPTERS,
     )
 
 
@@ -411,7 +421,11 @@ def training_memory(config: Config, priced: PricedTask, policy: Policy) -> float
     """Most bytes that one policy's training needs on the device."""
     settings: Any = config.methods[policy.method]
     shape, precision = priced.shapes["reference"], _precision(settings)
-    models = weight_bytes(shape, trained=True, precision=precision) + weight_bytes(shape, precision=precision)
+    models = weight_bytes(shape, precision=precision)
+    if getattr(settings, "lora", None) is None:
+        models += weight_bytes(shape, trained=True, precision=precision)
+    else:  # beside the reference's own weights
+        models += _trained_parameters(shape, settings) * TRAINED_BYTES
     models += shape.parameters * WEIGHT_BYTES * (getattr(settings, "weight_average", 0.0) > 0)
     models += weight_bytes(shape) * isinstance(settings, BONDSettings | JBONDSettings)
     chunk = settings.chunk_size
