@@ -23,8 +23,8 @@ from infalign.records.judge_sizes import (
     score_tables,
     sized_judges,
 )
-from infalign.records.judgements import judged_policies
-from infalign.records.language_judge import cache_name, read_prompt
+from infalign.records.judgements import judged_policies, trained_judge_folder
+from infalign.records.language_judge import cache_name, principle, read_prompt
 from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash

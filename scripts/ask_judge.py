@@ -16,7 +16,7 @@ from infalign.records.tables import read_table, write_table
 COLUMNS = ["prompt_id", "sample_id", "response", "reward", "judge", "n_tokens"]
 
 
-def ask_judge(config: Path, /, *, tasks: Path, cache: Path, out: Path) -> None:
+def ask_judge(config: Path, /, *, tasks: Path, cache: Path, out: Path, model: Path | None = None) -> None:
     """Write the verdicts of the language model, of the trained judge and of the gold reward on the same pairs.
 
     Parameters
@@ -25,22 +25,24 @@ def ask_judge(config: Path, /, *, tasks: Path, cache: Path, out: Path) -> None:
     tasks : folder of the shared results.
     cache : file in which replies are kept, so that no question is asked twice.
     out : table to write.
+    model : folder of the judge that the run has trained; default: the model that the configuration names.
     """
     run = read_config(config)
     if run.judge is None:
         raise InputError(f"{config}: no block judge; give judge.model and judge.server or judge.serve")
-    prompt = read_prompt(run.judge.prompt)
+    judge = run.judge if model is None else run.judge.model_copy(update={"model": str(model)})
+    prompt = read_prompt(judge.prompt)
     trained, asked = [], []
     for policy, procedure in judged_cases(run):
         case = {"task": policy.task, "policy": policy.slug, "procedure": procedure}
-        pairs = pairs_of(run, run.judge, policy, procedure, tasks)
+        pairs = pairs_of(run, judge, policy, procedure, tasks)
         trained.append(trained_verdicts(pairs, case))
-        asked.append(questions_of(run, run.judge, prompt, pairs, case))
+        asked.append(questions_of(run, judge, prompt, pairs, case))
     table = pl.concat(asked)
     with ReplyCache(cache) as known:
-        replies = ask(run.judge, table["text"].to_list(), known)
-    judged = read_verdicts(run.judge, table, replies)
-    facts = {"judge": run.judge.model_dump(), "prompt_sha256": prompt.sha256, "questions": len(replies)}
+        replies = ask(judge, table["text"].to_list(), known)
+    judged = read_verdicts(judge, table, replies)
+    facts = {"judge": judge.model_dump(), "prompt_sha256": prompt.sha256, "questions": len(replies)}
     facts |= {"replies": judged.height, "unparsed": judged.filter(verdict="unparsed").height}
     write_table(pl.concat([judged, *trained]), out, facts)
 

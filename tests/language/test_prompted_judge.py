@@ -19,6 +19,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from infalign.errors import InputError
+from infalign.language import prompted_judge
 from infalign.language.prompted_judge import (
     Reply,
     ReplyCache,
@@ -82,6 +83,16 @@ def test_what_decides_a_reply_is_in_its_key():
     assert len(keys) == 6
     alike = {"server": "http://h/v1/", "retries": 0, "timeout": 1.0, "concurrency": 9, "n_pairs": 3}
     assert question_hash(LanguageJudge(**{**one.model_dump(), **alike}), "q") == question_hash(one, "q")
+
+
+def test_a_local_model_with_other_weights_is_asked_anew(tmp_path):
+    block = judge("http://h/v1", model=str(tmp_path))
+    keys = {question_hash(block, "q")}
+    for weights in (b"one", b"two"):
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        prompted_judge._local_weights.cache_clear()  # as in another process
+        keys.add(question_hash(block, "q"))
+    assert len(keys) == 3
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, None])

@@ -1,10 +1,12 @@
 """What the block `judge` adds to a run, in dry runs, and its job by hand against a server that fails half-way."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
@@ -54,6 +56,48 @@ def test_an_unknown_policy_is_said_before_a_job_starts(fresh):
     fresh.edit_config(lambda values: values.update(judge={**BLOCK, "policies": ["mine"]}))
     done = fresh.snakemake("--dry-run", check=False)
     assert done.returncode == 2 and "judge.policies: mine not among" in done.stdout + done.stderr
+
+
+TRAINED = {
+    "from_config": {"hidden_size": 16, "n_layers": 1, "n_heads": 2, "intermediate_size": 32, "context": 256},
+    "vocabulary_size": 400,
+    "n_pairs": 32,
+    "training": {"learning_rate": 1e-2, "epochs": 1, "batch_size": 8},
+}
+
+
+def test_a_run_trains_its_judge_serves_it_and_asks_it(project):
+    """The whole way with transformers' server; what so small a judge says is worth nothing."""
+    program = Path(sys.executable).parent / "transformers"
+    block = {
+        "trained": TRAINED,
+        "serve": f"'{program}' serve {{model}} --host 127.0.0.1 --port {{port}} --device cpu",
+        "prompt": "pairwise-brief-v1",
+        "n_prompts": 2,
+        "max_tokens": 4,
+    }
+    project.edit_config(lambda values: values.update(judge=block))
+    project.snakemake("--cores", "2", "results/smoke/agreement.parquet")
+    (model,) = (project.folder / "results" / "judges").glob("trained-*")
+    facts = json.loads((model / "manifest.json").read_text())
+    assert list(facts["held_out_pair_accuracy"]) == ["helpfulness", "harmlessness"]
+    replies = pl.read_parquet(project.folder / "results/smoke/judgements.parquet").filter(
+        scorer="language_model"
+    )
+    config = parse_config(yaml.safe_load((project.folder / "config" / "smoke.yaml").read_text()))
+    assert replies.height == 2 * 2 * len(list(judged_cases(config)))
+    assert (
+        set(replies["verdict"]) <= {"win", "loss", "tie", "unparsed"}
+        and replies["reply"].str.len_chars().max() > 0
+    )
+    project.edit_config(lambda values: values["judge"]["trained"].update(seed=1))
+    assert project.planned("results/smoke/agreement.parquet")["train_language_judge"] == 1
+
+
+def test_a_trained_judge_needs_pairs_and_a_command_that_serves_it(fresh):
+    fresh.edit_config(lambda values: values.update(judge={"trained": TRAINED, "server": BLOCK["server"]}))
+    done = fresh.snakemake("--dry-run", check=False)
+    assert done.returncode == 2 and "give serve, not server" in done.stdout + done.stderr
 
 
 class Flaky(BaseHTTPRequestHandler):

@@ -18,9 +18,35 @@ if CONFIG.judge:
     def main_samples(policy):
         return next(iter(policy_sets(CONFIG.tasks[policy.task])))
 
+    JUDGE = CONFIG.judge
+
+    if JUDGE.trained:
+        JUDGED_TASKS = JUDGE.tasks or list(CONFIG.tasks)
+        JUDGE = JUDGE.model_copy(update={"model": f"results/judges/{trained_judge_folder(CONFIG)}"})
+
+        rule train_language_judge:
+            input:
+                [f"{SHARED}/{FOLDER_OF[name]}/data/pairs.parquet" for name in JUDGED_TASKS],
+            output:
+                model=directory(JUDGE.model),
+            log:
+                f"logs/{CONFIG.run}/train_language_judge.log",
+            conda:
+                "../../envs/gpu.yaml"
+            params:
+                principles=[principle(JUDGE, name, CONFIG.tasks[name].corpus) for name in JUDGED_TASKS],
+                prompt=JUDGE.prompt,
+                prompt_sha256=read_prompt(JUDGE.prompt).sha256,
+                settings=settings_json(JUDGE.trained),
+                code=code_hash("scripts/train_language_judge.py"),
+            shell:
+                "python scripts/train_language_judge.py {input} --principles {params.principles:q}"
+                " --prompt {params.prompt} --settings {params.settings:q} --out {output.model} 2> {log}"
+
     rule ask_judge:
         input:
             config=rules.record_config.output,
+            model=JUDGE.model if JUDGE.trained else [],
             scores=judged_scores,
             prompts=expand(
                 f"{SHARED}/{{task}}/data/prompts.parquet",
@@ -34,12 +60,13 @@ if CONFIG.judge:
             "../../envs/cpu.yaml"
         params:
             tasks=SHARED,
-            cache=f"results/judges/{cache_name(CONFIG.judge)}",
-            prompt=read_prompt(CONFIG.judge.prompt).sha256,
+            cache=f"results/judges/{cache_name(JUDGE)}",
+            model=f"--model {JUDGE.model}" if JUDGE.trained else "",
+            prompt=read_prompt(JUDGE.prompt).sha256,
             code=code_hash("scripts/ask_judge.py"),
         shell:
             "python scripts/ask_judge.py {input.config} --tasks {params.tasks} --cache {params.cache:q}"
-            " --out {output} 2> {log}"
+            " {params.model} --out {output} 2> {log}"
 
     rule judge_agreement:
         input:

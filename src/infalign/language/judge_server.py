@@ -35,8 +35,11 @@ def server_command(judge: LanguageJudge, port: int) -> list[str]:
     >>> server_command(served, 8000)
     ['vllm', 'serve', 'my models/judge', '--port', '8000']
     """
-    words = shlex.split(judge.serve or "")
-    return [word.replace("{model}", judge.model).replace("{port}", str(port)) for word in words]
+    values = {"{model}": str(judge.model), "{port}": str(port)}
+    words = shlex.split(str(judge.serve))
+    for place, value in values.items():
+        words = [word.replace(place, value) for word in words]
+    return words
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from infalign.errors import InputError
 from infalign.language.judge_server import judge_server
 from infalign.records.judgements import JUDGEMENT_SCHEMA, LANGUAGE_MODEL, ORDERS
 from infalign.records.language_judge import LanguageJudge
+from infalign.records.tables import weights_sha256
 
 Choice = Literal["first", "second", "tie", "unparsed"]
 CHOICES: dict[str, Choice] = {"A": "first", "B": "second", "TIE": "tie"}
@@ -68,6 +70,8 @@ def parse_reply(reply: Reply) -> Choice:
 def question_hash(judge: LanguageJudge, question: str) -> str:
     """Hash a question with all else that decides its reply: server, model, longest reply and temperature.
 
+    Of a model in a local folder the weights count too, so one that was trained again is asked again.
+
     Examples
     --------
     >>> warm, cold = (LanguageJudge(server="http://h/v1", model="m", temperature=t) for t in (1, 0))
@@ -75,7 +79,14 @@ def question_hash(judge: LanguageJudge, question: str) -> str:
     False
     """
     asked = [judge.origin, judge.model, judge.max_tokens, judge.temperature, question]
+    asked += _local_weights(judge.model)
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+@lru_cache
+def _local_weights(model: str) -> list[str]:
+    """Hash of the weights in a folder of this machine; none of a model that a server elsewhere knows."""
+    return [weights_sha256(model)] if any(Path(model).glob("*.safetensors")) else []
 
 
 class ReplyCache:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
@@ -19,7 +20,7 @@ from infalign.mathematics.statistics import (
     bootstrap_ratio,
     paired_difference,
 )
-from infalign.records.config import Config, Evaluation
+from infalign.records.config import Config, Evaluation, settings_json, short_hash, task_folder
 from infalign.records.language_judge import procedures_of
 from infalign.records.sweep import Policy, policies
 
@@ -54,6 +55,15 @@ AGREEMENT_SCHEMA = {
     **dict.fromkeys(("win_rate_a", "win_rate_b"), pl.Float64),
     **dict.fromkeys(("difference", "difference_low", "difference_high"), pl.Float64),
 }
+
+
+def trained_judge_folder(config: Config) -> str:
+    """Name the folder of the judge that a run trains, below `results/judges/`: a hash of all that it learns."""
+    judge = config.judge
+    assert judge is not None and judge.trained is not None
+    tasks = [task_folder(config, name) for name in judge.tasks or config.tasks]
+    measures = json.dumps(judge.principles, sort_keys=True)
+    return f"trained-{short_hash(settings_json(judge.trained), judge.prompt, measures, *tasks)}"
 
 
 def judged_policies(config: Config) -> list[Policy]:

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from infalign.errors import InputError
 from infalign.mathematics.procedures import Procedure, parse_procedure
 from infalign.records.block import Block, Count
+from infalign.records.task import FromConfig, Training
 
 PROMPTS = Path(__file__).parent / "prompts"
 PRINCIPLE_OF = {  # name of a corpus, or its source, to the principle that its responses are compared by
@@ -24,6 +25,22 @@ PRINCIPLE_OF = {  # name of a corpus, or its source, to the principle that its r
     **dict.fromkeys(("harmless", "harmless-base"), "harmless"),
     **dict.fromkeys(("summaries", "tldr"), "summary"),
 }
+
+
+class TrainedJudge(Block):
+    """A small language model, made from scratch, that learns to answer the prompt's questions.
+
+    It learns from the pairs that the tasks' judges learn from.
+    """
+
+    from_config: FromConfig
+    vocabulary_size: Count
+    n_pairs: Count = Field(description="of each judged task; each is asked in one order")
+    pretraining: Training | None = Field(
+        None, description="language modelling of questions and answers first"
+    )
+    training: Training = Field(description="of the answers")
+    seed: int = Field(0, description="of the weights, the pairs and their orders")
 
 
 class LanguageJudge(Block):
@@ -41,7 +58,12 @@ class LanguageJudge(Block):
         description="instead of server: command that serves {model} on 127.0.0.1 at {port} while questions are asked, "
         "e.g. vllm serve {model} --port {port}",
     )
-    model: Annotated[str, Field(min_length=1)] = Field(description="name by which the server knows the model")
+    model: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="name by which the server knows the model"
+    )
+    trained: TrainedJudge | None = Field(
+        None, description="instead of model, with serve: the run trains one from scratch"
+    )
     prompt: str = Field("pairwise-v1", description="a file of src/infalign/records/prompts, without ending")
     principles: dict[str, Annotated[str, Field(min_length=1)]] = Field(
         {}, description="by task: what its responses are compared by; default: the prompt's for the corpus"
@@ -69,6 +91,10 @@ class LanguageJudge(Block):
     def _one_server(self) -> LanguageJudge:
         if (self.server is None) == (self.serve is None):
             raise ValueError("give either server, the address of one that runs, or serve, what starts one")
+        if (self.model is None) == (self.trained is None):
+            raise ValueError("give either model, its name, or trained, how to train one")
+        if self.trained is not None and self.serve is None:
+            raise ValueError("a model that the run trains is served by the run: give serve, not server")
         if self.server is not None:
             _check_address(self.server)
         if self.serve is not None:
@@ -235,6 +261,10 @@ def _task_problems(judge: LanguageJudge, name: str, task: Any, goal: str) -> lis
             f"judge.principles: the prompt {judge.prompt} has none for the corpus of task {name}; give "
             f"judge.principles.{name}, or leave the task out of judge.tasks"
         )
+    if judge.trained is not None and task.corpus.teaches != "preferences":
+        problems.append(
+            f"judge.trained: the corpus of task {name} has no pairs to learn from; leave the task out of judge.tasks"
+        )
     available = min(task.samples.n_samples, task.rollouts.n_rollouts)
     for procedure in map(parse_procedure, procedures_of(judge, goal)):
         needed = judge.n_pairs * (procedure.n or 1)
@@ -268,4 +298,5 @@ def cache_name(judge: LanguageJudge) -> str:
     """
     asked = repr((judge.origin, judge.model, judge.max_tokens, judge.temperature))
     digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
+    assert judge.model is not None
     return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', judge.model).strip('-.')}-{digest}.jsonl"
