@@ -162,6 +162,7 @@ rule claims:
         rules.judge_claims.output,
         rules.collect_examples.output,
         rules.calibration_costs.output if CONFIG.calibration else [],
+        rules.judge_agreement.output if CONFIG.judge else [],
 
 
 rule ablations:

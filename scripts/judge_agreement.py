@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from infalign.presentation.report import verdicts_html
 from infalign.records.command import run_command
 from infalign.records.config import Evaluation, parse_block
 from infalign.records.judgements import READ, agreement_table, verdict_table
-from infalign.records.tables import read_table, write_table
+from infalign.records.tables import read_table, write_atomically, write_table
 
 
-def judge_agreement(judgements: Path, /, *, evaluation: str, verdicts: Path, out: Path) -> None:
+def judge_agreement(judgements: Path, /, *, evaluation: str, verdicts: Path, html: Path, out: Path) -> None:
     """Write the counts of verdicts, and the judges' agreement.
 
     Parameters
@@ -16,12 +17,16 @@ def judge_agreement(judgements: Path, /, *, evaluation: str, verdicts: Path, out
     judgements : verdicts of all judges on the same pairs.
     evaluation : JSON of the configuration's block `evaluation`: level, resamples and seed of the intervals.
     verdicts : table of counts to write.
+    html : the same for reading, to write.
     out : table of agreement to write.
     """
     settings = parse_block(Evaluation, evaluation)
     table = read_table(judgements, READ)
     facts = {"level": settings.level, "resamples": settings.resamples, "seed": settings.seed}
-    write_table(verdict_table(table, settings), verdicts, facts)
+    counts = verdict_table(table, settings)
+    page = verdicts_html(counts)
+    write_table(counts, verdicts, facts)
+    write_atomically(html, lambda partial: partial.write_text(page, encoding="utf-8"))
     write_table(agreement_table(table, settings), out, facts)
 
 

@@ -58,7 +58,15 @@ def test_captions_name_the_selector():
 
 @pytest.mark.parametrize(
     "name",
-    ["claims.rst", "metrics.rst", "methods.rst", "examples.rst", "calibration_costs.rst", "workflow.rst"],
+    [
+        "claims.rst",
+        "metrics.rst",
+        "methods.rst",
+        "examples.rst",
+        "calibration_costs.rst",
+        "verdicts.rst",
+        "workflow.rst",
+    ],
 )
 def test_tables_and_workflow_have_captions(name):
     assert len(render(name)) > 200

@@ -8,6 +8,7 @@ from result_tables import GAINS, TASKS, build_metrics
 from infalign.presentation.claims import evaluate_claims, judge_and_gold, load_claims, parse_claims
 from infalign.presentation.language_judge import figure_judge_agreement, figure_language_model_judge
 from infalign.presentation.measures import Bootstrap, Tables
+from infalign.presentation.report import verdicts_html
 from infalign.records.judgements import AGREEMENT_SCHEMA, VERDICT_SCHEMA
 
 FAST = Bootstrap(resamples=200)
@@ -151,3 +152,16 @@ def test_the_figure_of_agreement_places_every_two_judges():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "language model, trained judge", "language model, gold reward", "trained judge, gold reward",
     ]  # fmt: skip
+
+
+def test_the_page_of_verdicts_has_a_table_for_each_procedure_and_says_what_was_not_read():
+    counts = {"n_prompts": 4, "n_replies": 8, "win": 3, "tie": 1, "loss": 2, "unparsed": 2}
+    shares = {"unparsed_share": 0.25, "unparsed_low": 0.1, "unparsed_high": 0.4, "first_share": 0.625}
+    bounds = {"lowest_win_rate": 0.4375, "highest_win_rate": 0.6875}
+    rows = [
+        {"task": "helpful", "policy": "ppo-raw", "procedure": name, **counts, **shares, **bounds}
+        for name in ("none", "bon(4)")
+    ]
+    page = verdicts_html(pl.DataFrame(rows, schema=VERDICT_SCHEMA))
+    assert page.count("Task helpful, ") == 2 and "best-of-4" in page
+    assert "0.250 [0.100, 0.400]" in page and "0.438 to 0.688" in page and page.count(">0.625<") == 2

@@ -73,6 +73,7 @@ if CONFIG.judge:
             rules.ask_judge.output,
         output:
             **JUDGING_TABLES,
+            html=report(f"{RUN}/verdicts.html", caption="../report/verdicts.rst", category="Judges"),
         log:
             f"logs/{CONFIG.run}/judge_agreement.log",
         conda:
@@ -82,4 +83,4 @@ if CONFIG.judge:
             code=code_hash("scripts/judge_agreement.py"),
         shell:
             "python scripts/judge_agreement.py {input} --evaluation {params.evaluation:q}"
-            " --verdicts {output.verdicts} --out {output.agreement} 2> {log}"
+            " --verdicts {output.verdicts} --html {output.html} --out {output.agreement} 2> {log}"

@@ -83,6 +83,7 @@ rule report:
     input:
         figures=FIGURES,
         costs=rules.calibration_costs.output if CONFIG.calibration else [],
+        verdicts=rules.judge_agreement.output if CONFIG.judge else [],
         claims=rules.judge_claims.output,
         examples=rules.collect_examples.output,
         config=rules.record_config.output,

@@ -261,6 +261,36 @@ def costs_html(costs: pl.DataFrame) -> str:
     return _page("What calibration costs", "\n".join(tables))
 
 
+def verdicts_html(verdicts: pl.DataFrame) -> str:
+    """Write what a language model's replies were, a table per task and procedure, as one HTML page.
+
+    Parameters
+    ----------
+    verdicts : columns of `judgements.VERDICT_SCHEMA`.
+
+    Returns
+    -------
+    A page that needs nothing from the network.
+    """
+    tables = []
+    for (task, procedure), part in verdicts.group_by("task", "procedure", maintain_order=True):
+        shown = part.select(
+            "policy",
+            pl.col("n_prompts").alias("prompts"),
+            pl.col("n_replies").alias("replies"),
+            *("win", "tie", "loss", "unparsed"),
+            _with_interval("unparsed_share", "unparsed_low", "unparsed_high").alias("share unparsed"),
+            _with_interval("first_share", "first_low", "first_high").alias("share for the first"),
+            pl.format("{} to {}", _number("lowest_win_rate"), _number("highest_win_rate")).alias(
+                "win rate, unparsed lost to won"
+            ),
+        )
+        table = GT(shown, id=f"verdicts_{len(tables)}")
+        header = f"Task {task}, {procedure_name(procedure)}"
+        tables.append(table.tab_header(header, "Replies of the language model that judges").as_raw_html())
+    return _page("Verdicts of the language model", "\n".join(tables))
+
+
 def verdict_counts(claims: pl.DataFrame) -> str:
     """Count the verdicts in a sentence.
 
