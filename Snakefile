@@ -28,7 +28,7 @@ from infalign.records.language_judge import cache_name, principle, read_prompt
 from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash
-from infalign.records.seeds import several_seeds
+from infalign.records.comparisons import several_seeds, several_temperatures
 from infalign.records.shards import SUFFIX, shard_names, split_name, split_option
 from infalign.records.studies import (
     calibration_sampling,
@@ -46,6 +46,7 @@ from infalign.records.sweep import (
     policy_sets,
     reference_sampling,
     reference_sets,
+    sampled_sets,
     with_varied_rollouts,
 )
 

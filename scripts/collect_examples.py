@@ -10,7 +10,7 @@ from infalign.presentation.report import examples_html
 from infalign.presentation.temperature import EXAMPLES_SCHEMA, examples, policy_label
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config, task_folder
-from infalign.records.sweep import policies, policy_folder, policy_sets
+from infalign.records.sweep import policies, policy_folder, policy_sets, sampled_sets
 from infalign.records.tables import read_table, write_atomically, write_table
 
 COLUMNS = ["prompt_id", "sample_id", "response", "reward", "judge"]
@@ -43,15 +43,19 @@ def task_examples(config: Config, name: str, tasks: Path, n_prompts: int) -> lis
         shown = most_seeds(pl.DataFrame([policy.row() for policy in listed], infer_schema_length=None))
         n = trained_n(shown)
         names = shown.filter(pl.col("seed") == pl.col("seed").min().over(ALIKE))["policy"].to_list()
-    folders = {policy_label(p.row()): tasks / policy_folder(config, p) for p in listed if p.slug in names}
+    labelled = {policy_label(policy.row()): policy for policy in listed if policy.slug in names}
     for samples, condition in policy_sets(task).items():
         path = tasks / task_folder(config, name) / "scores" / f"{condition.name}.parquet"
         prompt_ids = read_table(path, ["prompt_id"], also=())["prompt_id"].unique().sort().head(n_prompts)
         texts = prompts_of(config, name, tasks)
         reference = responses_to(prompt_ids, path).join(texts, on="prompt_id", how="left")
         scored = [
-            (label, responses_to(prompt_ids, folder / "scores" / f"{samples}.parquet"))
-            for label, folder in folders.items()
+            (
+                label,
+                responses_to(prompt_ids, tasks / policy_folder(config, p) / "scores" / f"{samples}.parquet"),
+            )
+            for label, p in labelled.items()
+            if samples in sampled_sets(config, p)
         ]
         rows += examples(name, asdict(condition), reference, scored, n=n, n_prompts=n_prompts)
     return rows

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.presentation.pareto import BUDGET, Resampling, compare_methods
+from infalign.presentation.curves import Resampling
+from infalign.presentation.pareto import BUDGET, compare_methods
 from infalign.presentation.report import methods_html
 from infalign.records.command import run_command
 from infalign.records.config import read_config

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from infalign.presentation.pareto import Resampling
+from infalign.presentation.curves import Resampling
 from infalign.presentation.seeds import compared_procedures, seeds_table
 from infalign.records.command import run_command
+from infalign.records.comparisons import several_seeds
 from infalign.records.config import read_config
 from infalign.records.metrics import main_condition
-from infalign.records.seeds import several_seeds
 from infalign.records.sweep import policies
 from infalign.records.tables import read_table, write_table
 

@@ -14,7 +14,7 @@ from infalign.presentation.language_judge import figure_judge_agreement, figure_
 from infalign.presentation.panels import save_figure
 from infalign.presentation.poisoning import figure_poisoning
 from infalign.presentation.seeds import figure_seeds
-from infalign.presentation.temperature import figure_temperatures
+from infalign.presentation.temperature import figure_temperature_leads, figure_temperatures
 from infalign.records.calibration_tables import calibrations
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config, task_folder
@@ -40,6 +40,7 @@ OF_ONE_TABLE = {
     "poisoning": (figure_poisoning, "poisoning"),
     "judge_agreement": (figure_judge_agreement, "agreement"),
     "seeds": (figure_seeds, "seeds"),
+    "temperature_leads": (figure_temperature_leads, "temperature_leads"),
     "kl_estimators": (figure_kl_estimators, "kl_estimators"),
 }
 CALIBRATION_FIGURES = ("calibration_rollouts", "calibration_anchors")  # their names go on with the task's

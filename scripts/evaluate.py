@@ -9,7 +9,7 @@ from infalign.records.command import run_command
 from infalign.records.config import read_config, task_folder
 from infalign.records.judgements import JUDGEMENT_SCHEMA, READ, judged_metrics
 from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA, distinct_bigrams, policy_metrics
-from infalign.records.sweep import conditions, policies, policy_folder, policy_sets
+from infalign.records.sweep import conditions, policies, policy_folder, sampled_sets
 from infalign.records.tables import read_blocks, read_manifest, read_table, write_table
 
 COLUMNS = ["prompt_id", "sample_id", "reward", "judge", "n_tokens"]
@@ -39,9 +39,7 @@ def evaluate(
     run = read_config(config)
     frontier = read_table(offline, ["task", "transform", "procedure", "select", "scorer", "kl", "win_rate"])
     judged = read_table(judgements, READ) if judgements else pl.DataFrame(schema=JUDGEMENT_SCHEMA)
-    cases = [
-        (policy, case) for policy in policies(run) for case in policy_sets(run.tasks[policy.task]).items()
-    ]
+    cases = [(policy, case) for policy in policies(run) for case in sampled_sets(run, policy).items()]
     rows, prompt_rows = [], [pl.DataFrame(schema=PROMPT_SCHEMA)]
     for policy, (samples, condition) in tqdm(cases, desc="policies", disable=None):
         folder = tasks / policy_folder(run, policy)

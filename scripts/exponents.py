@@ -10,8 +10,8 @@ from infalign.mathematics.exponents import best_exponent, exponential
 from infalign.mathematics.frontier import ideal, offline, optimal
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.statistics import bootstrap_mean
+from infalign.presentation.curves import Resampling
 from infalign.presentation.exponents import BEST_SCHEMA, EXPONENTS_SCHEMA, trained_rows
-from infalign.presentation.pareto import Resampling
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config, task_folder
 from infalign.records.metrics import group_scores, main_condition

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
+from infalign.presentation.curves import Resampling
 from infalign.presentation.judge_strength import policy_table, prompt_judgements, strength_table
-from infalign.presentation.pareto import Resampling
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config
 from infalign.records.judge_sizes import (

@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 import result_tables
 
-from infalign.presentation.pareto import Resampling, compare_methods
+from infalign.presentation.curves import Resampling
+from infalign.presentation.pareto import compare_methods
 
 GOALS = {task: goal for task, (_, goal) in result_tables.TASKS.items()}
 

@@ -19,6 +19,7 @@ KINDS = {
     "matched_kl": "Methods at matched KL",
     "gold": "Judge and gold",
     "temperatures": "Sampling temperatures",
+    "temperature_leads": "The temperature at evaluation",
     "hacking_helpful": "Reward hacking and hedging, task helpful",
     "tradeoff_helpful": "Reward and distortion, task helpful",
     "regimes": "The four regimes",

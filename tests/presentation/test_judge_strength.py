@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from infalign.presentation.claims import evaluate_claims, load_claims
+from infalign.presentation.curves import Resampling
 from infalign.presentation.judge_strength import (
     PROMPT_SCHEMA,
     figure_judge_strength,
@@ -16,7 +17,6 @@ from infalign.presentation.judge_strength import (
     strength_table,
 )
 from infalign.presentation.measures import Bootstrap, Tables
-from infalign.presentation.pareto import Resampling
 
 FAST = Resampling(resamples=300)
 POLICIES = pl.DataFrame(

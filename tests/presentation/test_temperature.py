@@ -7,14 +7,16 @@ import pytest
 
 from infalign.errors import InputError
 from infalign.presentation.claims import evaluate_claims, parse_claims
-from infalign.presentation.curves import most_seeds
+from infalign.presentation.curves import Resampling, most_seeds
 from infalign.presentation.measures import Bootstrap, Tables
 from infalign.presentation.report import examples_html, examples_markdown
 from infalign.presentation.temperature import (
     EXAMPLES_SCHEMA,
     examples,
+    figure_temperature_leads,
     figure_temperatures,
     temperature_curves,
+    temperature_leads,
 )
 
 TEMPERATURES, SPLITS, SEEDS = (0.25, 1.0), ("evaluation", "evaluation_out"), (0, 1, 2)
@@ -207,3 +209,50 @@ def test_examples_of_a_data_set_show_no_prompt_and_keep_their_characters():
     assert "prompt a" in page and "a &lt; b" in page
     text = examples_markdown(table)
     assert text.count("Prompt of a data set, not shown.") == 2 and "a < b" in text
+
+
+LEADS = {0.5: 0.02, 1.0: 0.05}  # of exp(10) over raw at KL 0.5, by temperature
+
+
+@pytest.fixture(scope="module")
+def leads():
+    """Two PPO series of two strengths each, whose win rates are linear in KL; at 0.5 the KL is half that at 1."""
+    rows, by_prompt = [], []
+    key = {
+        "task": "helpful",
+        "procedure": "bon(4)",
+        "select": "reward",
+        "scorer": "judge",
+        "split": "evaluation",
+    }
+    for transform, strength, temperature in product(("raw", "exp(10)"), (0.25, 2.0), LEADS):
+        facts = {**key, "policy": f"ppo-{transform}-{strength}", "method": "ppo", "transform": transform}
+        facts |= {"calibrator": None if transform == "raw" else "empirical", "strength_kind": "kl"}
+        facts |= {"n_rollouts": None, "strength": strength, "seed": 0, "temperature": temperature}
+        rows.append(facts)
+        kl = strength * temperature
+        value = 0.6 + 0.1 * kl + (LEADS[temperature] if transform == "exp(10)" else 0.0)
+        noise = 0.001 * (1 if transform == "raw" else -1)
+        by_prompt += [
+            {**facts, "prompt_id": prompt, "kl": kl, "win_rate": value + noise * (index - 5.5)}
+            for index, prompt in enumerate(PROMPTS)
+        ]
+    tables = pl.DataFrame(rows), pl.DataFrame(by_prompt)
+    return temperature_leads(*tables, [("helpful", "bon(4)")], resampling=Resampling(resamples=200))
+
+
+def test_leads_are_at_the_kl_of_each_temperature(leads):
+    assert leads.select("temperature", "series", "less").rows() == [
+        (temperature, "CTRL exp(10)", "PPO, uncalibrated") for temperature in LEADS
+    ]
+    assert leads["lead"].to_list() == pytest.approx(list(LEADS.values()))
+    assert (leads["lead_low"] < leads["lead"]).all() and (leads["lead"] < leads["lead_high"]).all()
+
+
+def test_a_kl_that_is_not_reached_has_no_lead_and_its_figure_no_point(leads):
+    figure = figure_temperature_leads(leads)
+    (axis,) = figure.axes
+    assert axis.lines[0].get_xdata().tolist() == [0.5, 1.0]
+    assert axis.lines[0].get_ydata() == pytest.approx([2.0, 5.0])
+    cut = leads.with_columns(lead=pl.when(temperature=1.0).then(pl.col("lead")))
+    assert figure_temperature_leads(cut).axes[0].lines[0].get_xdata().tolist() == [1.0]

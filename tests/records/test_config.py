@@ -37,6 +37,7 @@ from infalign.records.sweep import (
     policy_sets,
     reference_sampling,
     reference_sets,
+    sampled_sets,
     with_varied_rollouts,
 )
 
@@ -142,6 +143,26 @@ def test_what_only_the_samples_depend_on_leaves_a_task_where_it_is(smoke):
     assert (task_folder(parse_config(smoke), "helpful"), shared_json(task)) == before
     assert list(policy_sets(task)) == ["evaluation-t0.50-n7", "evaluation-t1.00-n7"]
     assert list(reference_sets(task)) == ["train", "evaluation-t0.50", "evaluation-t1.00"]
+
+
+def test_only_the_named_policies_are_sampled_beyond_the_main_condition(smoke):
+    smoke["tasks"]["helpful"]["samples"] = {"n_samples": 7, "temperatures": [0.5, 1.0]}
+    config = parse_config(smoke)
+    own = [policy for policy in policies(config) if policy.task == "helpful"]
+    assert all(len(sampled_sets(config, policy)) == 2 for policy in own)
+    names = [policy.slug for policy in own]
+    smoke["tasks"]["helpful"]["samples"]["policies"] = names[:1]
+    config = parse_config(smoke)
+    sets = [list(sampled_sets(config, policy)) for policy in policies(config) if policy.task == "helpful"]
+    assert sets == [
+        ["evaluation-t0.50-n7", "evaluation-t1.00-n7"],
+        *[["evaluation-t0.50-n7"]] * (len(names) - 1),
+    ]
+    smoke["tasks"]["helpful"]["samples"]["policies"] = ["mine"]
+    with pytest.raises(
+        InputError, match=r"tasks.helpful.samples.policies: mine not among the task's policies"
+    ):
+        policies(parse_config(smoke))
 
 
 def test_policy_and_reference_are_sampled_at_the_same_temperature(smoke):

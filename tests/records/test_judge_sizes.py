@@ -7,6 +7,7 @@ import yaml
 
 from infalign.errors import InputError
 from infalign.language.models import new_language_model, reward_model_from, train_tokenizer
+from infalign.records.comparisons import several_seeds
 from infalign.records.config import parse_config
 from infalign.records.disk import BYTES_PER_SCORE, needed_bytes
 from infalign.records.judge_sizes import (
@@ -17,7 +18,6 @@ from infalign.records.judge_sizes import (
     score_tables,
     sized_judges,
 )
-from infalign.records.seeds import several_seeds
 from infalign.records.sweep import policies
 from infalign.records.task import FromConfig
 

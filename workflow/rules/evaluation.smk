@@ -6,7 +6,9 @@ REFERENCE_SCORES = [
     for condition in conditions(CONFIG.tasks[name])
 ]
 POLICY_SCORES = [
-    f"{SHARED}/{at}/scores/{name}.parquet" for at in POLICY_AT for name in POLICY_SETS[at.split("/")[0]]
+    f"{SHARED}/{at}/scores/{name}.parquet"
+    for at, policy in POLICY_AT.items()
+    for name in sampled_sets(CONFIG, policy)
 ]
 
 
@@ -66,6 +68,24 @@ rule compare_seeds:
         code=code_hash("scripts/compare_seeds.py"),
     shell:
         "python scripts/compare_seeds.py {params.run} 2> {log}"
+
+
+rule compare_temperatures:
+    input:
+        config=rules.record_config.output,
+        metrics=rules.evaluate.output.metrics,
+        prompts=rules.evaluate.output.prompts,
+    output:
+        f"{RUN}/temperature_leads.parquet",
+    log:
+        f"logs/{CONFIG.run}/compare_temperatures.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        run=RUN,
+        code=code_hash("scripts/compare_temperatures.py"),
+    shell:
+        "python scripts/compare_temperatures.py {params.run} 2> {log}"
 
 
 KL_ESTIMATORS = f"{RUN}/kl_estimators.parquet"

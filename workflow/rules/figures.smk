@@ -66,6 +66,11 @@ FIGURE_TABLES = {
         else {}
     ),
     **(
+        {"temperature_leads": [f"{RUN}/temperature_leads.parquet"]}
+        if any(several_temperatures(CONFIG, POLICIES, name) for name in FOLDER_OF)
+        else {}
+    ),
+    **(
         {"judge_strength": [STRENGTH_TABLES[name] for name in ("judge_strength", "judge_policies")]}
         if CONFIG.judge_strength
         else {}

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from infalign.errors import InputError
-from infalign.mathematics.statistics import Curve
+from infalign.mathematics.statistics import Curve, Interval, difference_at_kl, value_at_kl
 
 ALIKE = ("task", "method", "transform", "calibrator", "n_rollouts", "strength_kind", "strength")
 """Policies alike in these differ in seed only."""
 Value = Literal["win_rate", "reward"]
 # Both as a number that is one half for the reference: the mean reward as its gain over the reference's.
 VALUES: dict[Value, pl.Expr] = {"win_rate": pl.col("win_rate"), "reward": 0.5 + pl.col("reward_gain")}
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Bootstrap over prompts: level of the percentile intervals, number of resamples and seed."""
+
+    level: float = 0.95
+    resamples: int = 2000
+    seed: int = 0
 
 
 def most_seeds(policies: pl.DataFrame) -> pl.DataFrame:
@@ -135,3 +145,41 @@ def _check_prompts(strengths: Sequence[pl.DataFrame], name: str) -> None:
                 f"prompt metrics: the policies {name} have different prompts "
                 f"({first.len()} and {part.height}); evaluate all policies on the same prompts"
             )
+
+
+def measured_at_kl(
+    sides: Sequence[pl.DataFrame], by_prompt: pl.DataFrame, kl: float, resampling: Resampling
+) -> Interval | None:
+    """Win rate of a series at a KL, less that of a second one if there is one.
+
+    Parameters
+    ----------
+    sides : policies of one series or of two.
+    by_prompt : policy, prompt_id, kl and win_rate, of one task, procedure, selector and scorer.
+    kl : in nats.
+    resampling : of prompts, the same ones for both.
+
+    Returns
+    -------
+    None where a series has no policies on both sides of the KL.
+    """
+    curves: list[Curve] = [strength_curve(by_prompt, side, side["policy"][0]) for side in sides]
+    if not all(reaches(curve, kl) for curve in curves):
+        return None
+    options = astuple(resampling)
+    first, *others = curves
+    return difference_at_kl(first, others[0], kl, *options) if others else value_at_kl(first, kl, *options)
+
+
+def interval_columns(names: Sequence[str], interval: Interval | None) -> dict[str, float | None]:
+    """Estimate and ends of an interval as columns; None where they are not defined, no column without an interval.
+
+    Examples
+    --------
+    >>> interval_columns(("a", "low", "high"), Interval(0.5, 0.4, float("nan")))
+    {'a': 0.5, 'low': 0.4, 'high': None}
+    """
+    if interval is None:
+        return {}
+    values = (interval.estimate, interval.low, interval.high)
+    return {name: value if np.isfinite(value) else None for name, value in zip(names, values, strict=True)}

@@ -12,8 +12,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 
 from infalign.mathematics.statistics import value_at_kl
 from infalign.mathematics.transforms import parse_transform
-from infalign.presentation.curves import reaches, strength_curve
-from infalign.presentation.pareto import Resampling
+from infalign.presentation.curves import Resampling, reaches, strength_curve
 from infalign.presentation.style import BLACK, BLUE, GREY, VERMILION, print_style, procedure_name
 
 EXPONENTS_SCHEMA = {

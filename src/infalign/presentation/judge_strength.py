@@ -21,8 +21,7 @@ from infalign.mathematics.statistics import (
     paired_difference,
 )
 from infalign.mathematics.winrate import win_rate_by_prompt
-from infalign.presentation.curves import reaches, strength_curve
-from infalign.presentation.pareto import Resampling
+from infalign.presentation.curves import Resampling, reaches, strength_curve
 from infalign.presentation.style import BLACK, BLUE, GREEN, GREY, VERMILION, print_style, procedure_name
 from infalign.records.judge_sizes import GOLD, LEAKED, REFERENCE, REWARD_MODEL
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -13,13 +12,14 @@ from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, hypervolume, on_front
 from infalign.mathematics.statistics import (
     Curve,
-    Interval,
     difference_at_kl,
     percentile_interval,
     resample_weights,
     value_at_kl,
 )
 from infalign.presentation.curves import (
+    Resampling,
+    interval_columns,
     kl_range,
     policy_points,
     reaches,
@@ -65,15 +65,6 @@ METHODS_SCHEMA = {
 }
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """Bootstrap over prompts: level of the percentile intervals, number of resamples and seed."""
-
-    level: float = 0.95
-    resamples: int = 2000
-    seed: int = 0
 
 
 DEFAULT_RESAMPLING = Resampling()
@@ -183,11 +174,11 @@ def _at(
     options = (kl, resampling.level, resampling.resamples, resampling.seed)
     if not reaches(curves[key], kl):
         return {}
-    rate = _columns(("win_rate", "ci_low", "ci_high"), value_at_kl(curves[key], *options))
+    rate = interval_columns(("win_rate", "ci_low", "ci_high"), value_at_kl(curves[key], *options))
     if control is None or key == control or not reaches(curves[control], kl):
         return rate
     gap = difference_at_kl(curves[key], curves[control], *options)
-    return {**rate, **_columns(("difference", "difference_low", "difference_high"), gap)}
+    return {**rate, **interval_columns(("difference", "difference_low", "difference_high"), gap)}
 
 
 def _fronts(
@@ -217,23 +208,18 @@ def _fronts(
                 "policy_share": float(own.mean()),
                 "own_front_share": float(on_front(kl[0, own], win_rate[0, own]).mean()),
                 "hypervolume_kl": budget,
-                **_columns(
+                **interval_columns(
                     ("front_share", "front_low", "front_high"),
                     percentile_interval(shares[:, index], resampling.level),
                 ),
-                **_columns(
+                **interval_columns(
                     ("reward_front_share", "reward_front_low", "reward_front_high"),
                     percentile_interval(reward_shares[:, index], resampling.level),
                 ),
-                **_columns(
+                **interval_columns(
                     ("hypervolume", "hypervolume_low", "hypervolume_high"),
                     percentile_interval(np.array(areas), resampling.level),
                 ),
             }
         )
     return rows
-
-
-def _columns(names: Sequence[str], interval: Interval) -> dict[str, float | None]:
-    values = (interval.estimate, interval.low, interval.high)
-    return {n: v if np.isfinite(v) else None for n, v in zip(names, values, strict=True)}

@@ -272,7 +272,7 @@ def verdicts_html(verdicts: pl.DataFrame) -> str:
     -------
     A page that needs nothing from the network.
     """
-    tables = []
+    tables: list[str] = []
     for (task, procedure), part in verdicts.group_by("task", "procedure", maintain_order=True):
         shown = part.select(
             "policy",

@@ -9,9 +9,9 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from infalign.mathematics.statistics import Curve, Interval, difference_at_kl, t_interval, value_at_kl
-from infalign.presentation.curves import reaches, strength_curve
-from infalign.presentation.pareto import Resampling, series_of
+from infalign.mathematics.statistics import t_interval
+from infalign.presentation.curves import Resampling, interval_columns, measured_at_kl
+from infalign.presentation.pareto import series_of
 from infalign.presentation.style import BLUE, GREY, SERIES_KEY, VERMILION, print_style, procedure_name
 
 MATCHED_KL = 0.5
@@ -78,10 +78,13 @@ def _rows(
 ) -> Iterator[dict]:
     """A row for each seed that all sides have, then one for all seeds."""
     seeds = sorted(set.intersection(*({*side["seed"]} for side in sides)))
-    own = [_measured([side.filter(seed=seed) for side in sides], by_prompt, kl, resampling) for seed in seeds]
+    own = [
+        measured_at_kl([side.filter(seed=seed) for side in sides], by_prompt, kl, resampling)
+        for seed in seeds
+    ]
     for seed, found in zip(seeds, own, strict=True):
-        yield {"seed": seed, "n_seeds": 1, **_named(("estimate", "ci_low", "ci_high"), found)}
-    together = _measured(
+        yield {"seed": seed, "n_seeds": 1, **interval_columns(("estimate", "ci_low", "ci_high"), found)}
+    together = measured_at_kl(
         [side.filter(pl.col("seed").is_in(seeds)) for side in sides], by_prompt, kl, resampling
     )
     estimates = [found.estimate for found in own if found is not None]
@@ -93,26 +96,7 @@ def _rows(
             "seed_low": interval.low,
             "seed_high": interval.high,
         }
-    yield {"n_seeds": len(seeds), **_named(("estimate", "ci_low", "ci_high"), together), **spread}
-
-
-def _measured(
-    sides: Sequence[pl.DataFrame], by_prompt: pl.DataFrame, kl: float, resampling: Resampling
-) -> Interval | None:
-    """The first side's win rate at the KL, less the second's if there is one; None where a side does not reach it."""
-    curves: list[Curve] = [strength_curve(by_prompt, side, side["policy"][0]) for side in sides]
-    options = (resampling.level, resampling.resamples, resampling.seed)
-    if not all(reaches(curve, kl) for curve in curves):
-        return None
-    first, *others = curves
-    return difference_at_kl(first, others[0], kl, *options) if others else value_at_kl(first, kl, *options)
-
-
-def _named(names: Sequence[str], interval: Interval | None) -> dict[str, float | None]:
-    if interval is None:
-        return {}
-    values = (interval.estimate, interval.low, interval.high)
-    return {name: value if np.isfinite(value) else None for name, value in zip(names, values, strict=True)}
+    yield {"n_seeds": len(seeds), **interval_columns(("estimate", "ci_low", "ci_high"), together), **spread}
 
 
 def figure_seeds(seeds: pl.DataFrame) -> Figure:

@@ -11,14 +11,32 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from infalign.presentation.curves import most_seeds, trained_n
-from infalign.presentation.style import BLACK, GREY, SERIES_KEY, Look, Series, print_style, series_order
+from infalign.presentation.curves import Resampling, interval_columns, measured_at_kl, most_seeds, trained_n
+from infalign.presentation.pareto import series_of
+from infalign.presentation.style import (
+    BLACK,
+    GREY,
+    SERIES_KEY,
+    Look,
+    Series,
+    print_style,
+    procedure_name,
+    series_order,
+)
 
 SPLIT_LINES: dict[str, Literal["-", "--"]] = {"evaluation": "-", "evaluation_out": "--"}
 SPLIT_NAMES = {"evaluation": "in distribution", "evaluation_out": "out of distribution"}
 STRENGTH_SIGNS = {"kl": "KL", "beta": "β =", "n": "n ="}
 QUANTITIES = {"win_rate": "Win rate (%)", "mean_judge": "Mean judge score"}
 ORDER = ("label", "split", "temperature")
+MATCHED_KL = 0.5
+LEADS_SCHEMA = {
+    **dict.fromkeys(("task", "split", "procedure"), pl.String),
+    "temperature": pl.Float64,
+    **dict.fromkeys(("series", *SERIES_KEY[:3], "less"), pl.String),
+    "kl": pl.Float64,
+    **dict.fromkeys(("lead", "lead_low", "lead_high"), pl.Float64),
+}
 EXAMPLES_SCHEMA = {
     "task": pl.String,
     "split": pl.String,
@@ -139,6 +157,101 @@ def _look(row: dict) -> Look:
     if row["method"] is None:
         return Look(GREY if row["label"] == "reference" else BLACK, "", "-", True)
     return Series(*(row[name] for name in SERIES_KEY[:3])).look
+
+
+def temperature_leads(
+    metrics: pl.DataFrame,
+    prompt_metrics: pl.DataFrame,
+    procedures: Sequence[tuple[str, str]],
+    *,
+    kl: float = MATCHED_KL,
+    resampling: Resampling,
+) -> pl.DataFrame:
+    """Measure the lead of every PPO series over the raw reward at one KL, under each condition.
+
+    Win rates and KL are those under the condition: policy and reference are both sampled at its temperature.
+
+    Parameters
+    ----------
+    metrics, prompt_metrics : tables of the run, all conditions.
+    procedures : task and text form of a procedure.
+    kl : in nats.
+    resampling : of prompts, the same ones for both sides.
+
+    Returns
+    -------
+    Columns LEADS_SCHEMA; the lead is null where the policies of either side are not on both sides of the KL.
+    """
+    rows: list[dict] = []
+    for task, procedure in procedures:
+        key = {"task": task, "procedure": procedure, "select": "reward", "scorer": "judge"}
+        own = metrics.filter(pl.col("method") == "ppo", **key)
+        for (split, temperature), part in own.group_by("split", "temperature", maintain_order=True):
+            condition = {"split": split, "temperature": temperature}
+            by_prompt = prompt_metrics.filter(**key, **condition)
+            facts = {"task": task, "procedure": procedure, **condition, "kl": kl}
+            rows += [facts | row for row in _leads(part, by_prompt, kl, resampling)]
+    return pl.DataFrame(rows, schema=LEADS_SCHEMA).sort("task", "procedure", "split", "temperature")
+
+
+def _leads(policies: pl.DataFrame, by_prompt: pl.DataFrame, kl: float, resampling: Resampling) -> list[dict]:
+    """A row for each series but the raw one, where that is there."""
+    series = policies.sort("policy").partition_by(SERIES_KEY, as_dict=True, maintain_order=True)
+    raw = next((key for key in series if key[1] == "raw"), None)
+    if raw is None:
+        return []
+    rows = []
+    for key in series:
+        if key != raw:
+            found = measured_at_kl([series[key], series[raw]], by_prompt, kl, resampling)
+            facts = {
+                "series": series_of(key, key[3]).label,
+                **dict(zip(SERIES_KEY[:3], key[:3], strict=True)),
+            }
+            facts |= {"less": series_of(raw, None).label}
+            rows.append(facts | interval_columns(("lead", "lead_low", "lead_high"), found))
+    return rows
+
+
+def figure_temperature_leads(leads: pl.DataFrame) -> Figure:
+    """Draw every series' lead over the raw reward against the sampling temperature.
+
+    Parameters
+    ----------
+    leads : table of `temperature_leads`; a row of panels a task, a panel a procedure.
+    """
+    panels = leads.select("task", "procedure").unique(maintain_order=True).rows()
+    n_rows = -(-len(panels) // 2)
+    with print_style():
+        figure = Figure(figsize=(7.2, 0.9 + 2.5 * n_rows), layout="constrained")
+        axes = figure.subplots(n_rows, 2, squeeze=False).ravel()
+        handles: dict[str, Line2D] = {}
+        for axis, (task, procedure) in zip(axes, panels, strict=False):
+            part = leads.filter(task=task, procedure=procedure).drop_nulls("lead")
+            handles |= _draw_leads(axis, part)
+            axis.axhline(0, color=GREY, linewidth=0.9, linestyle=":")
+            axis.set(title=f"{task}, {procedure_name(procedure)}", xlabel="Sampling temperature")
+            axis.set_ylabel(f"Win rate less {leads['less'][0]},\nat KL {leads['kl'][0]:g} (points)")
+            axis.set_xticks(leads["temperature"].unique().sort())
+        for axis in axes[len(panels) :]:
+            axis.remove()
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+        figure.suptitle("What the temperature at evaluation changes", fontsize=10.5)
+    return figure
+
+
+def _draw_leads(axis: Axes, leads: pl.DataFrame) -> dict[str, Line2D]:
+    handles: dict[str, Line2D] = {}
+    for (label, split), part in leads.group_by("series", "split", maintain_order=True):
+        look = _look(part.row(0, named=True))
+        lead, low, high = (100 * part[name].to_numpy() for name in ("lead", "lead_low", "lead_high"))
+        drawn = axis.errorbar(
+            part["temperature"], lead, yerr=(lead - low, high - lead), color=look.color, marker=look.marker,
+            markerfacecolor=look.color if look.filled else "white", markersize=5, linestyle=SPLIT_LINES[str(split)],
+            linewidth=1.3, elinewidth=0.9, capsize=2,
+        )  # fmt: skip
+        handles.setdefault(str(label), drawn.lines[0])
+    return handles
 
 
 def examples(

@@ -6,6 +6,7 @@ Hours are those of mean lengths, memory that of the longest texts. Every job cou
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,7 @@ from infalign.records.config import Config
 from infalign.records.costs import Costs
 from infalign.records.disk import BYTES_PER_TOKEN
 from infalign.records.methods import BONDSettings, JBONDSettings, OfflineSettings, PairSettings
-from infalign.records.sweep import Policy, conditions, policies
+from infalign.records.sweep import Policy, conditions, policies, sampled_sets
 from infalign.records.task import Base, Task, Training
 
 COSTS_SCHEMA = {
@@ -322,11 +323,12 @@ def _policy_stages(config: Config, priced: PricedTask, rows: Sequence[Policy]) -
         scratch = 3 * _trained_parameters(shape, config.methods[method]) * WEIGHT_BYTES
         yield Stage(f"train {method}", len(own), times, disk, memory, scratch)
     task = priced.task
-    for condition in conditions(task) if rows else []:
+    n_jobs = Counter(condition.name for policy in rows for condition in sampled_sets(config, policy).values())
+    for name, jobs in n_jobs.items():
         n = task.corpus.n_evaluation_prompts * task.samples.n_samples
         sizes = task.corpus.n_evaluation_prompts, task.samples.n_samples
-        yield _sampling(f"samples {condition.name}", priced, *sizes, n_jobs=len(rows))
-        yield _scoring(f"policy scores {condition.name}", priced, n, divergence=True, n_jobs=len(rows))
+        yield _sampling(f"samples {name}", priced, *sizes, n_jobs=jobs)
+        yield _scoring(f"policy scores {name}", priced, n, divergence=True, n_jobs=jobs)
 
 
 def n_updates(settings: Any, n: float) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from infalign.errors import InputError
 from infalign.records.config import Config
 from infalign.records.judge_sizes import judged_policies, sized_judges
-from infalign.records.sweep import Policy, conditions, policy_folder, policy_sets
+from infalign.records.sweep import Policy, conditions, policy_folder, sampled_sets
 from infalign.records.task import Base, Task
 
 BYTES_PER_TOKEN = 12  # text, token and share of the scores of a stored response, compressed
@@ -27,7 +27,7 @@ def needed_bytes(config: Config, policies: Sequence[Policy], results: str | Path
     tasks = {name: _task_bytes(task) for name, task in config.tasks.items()}
     todo = [policy for policy in policies if not _is_done(config, policy, Path(results))]
     per_policy = [
-        _samples_bytes(config.tasks[policy.task])
+        len(sampled_sets(config, policy)) * _samples_bytes(config.tasks[policy.task])
         + CHECKPOINT_COPIES * _policy_bytes(config.tasks[policy.task])
         for policy in todo
     ]
@@ -58,7 +58,7 @@ def check_disk(config: Config, policies: Sequence[Policy], results: str | Path) 
 
 def _is_done(config: Config, policy: Policy, results: Path) -> bool:
     scores = results / "tasks" / policy_folder(config, policy) / "scores"
-    return all((scores / f"{name}.parquet").exists() for name in policy_sets(config.tasks[policy.task]))
+    return all((scores / f"{name}.parquet").exists() for name in sampled_sets(config, policy))
 
 
 def _copies(shards: int) -> int:
@@ -75,7 +75,8 @@ def _task_bytes(task: Task) -> int:
 
 
 def _samples_bytes(task: Task) -> int:
-    count = len(conditions(task)) * task.corpus.n_evaluation_prompts * task.samples.n_samples
+    """One policy's responses under one condition."""
+    count = task.corpus.n_evaluation_prompts * task.samples.n_samples
     return _copies(task.samples.shards) * count * task.rollouts.max_new_tokens * BYTES_PER_TOKEN
 
 

@@ -93,14 +93,21 @@ def policies(config: Config) -> list[Policy]:
     Raises
     ------
     InputError
-        A policy occurs twice.
+        A policy occurs twice, or `samples.policies` of a task names one that it does not have.
     """
     rows = [policy for grid in config.policies for policy in _expand(config, grid)]
-    seen: set[tuple[str, str]] = set()
+    seen: dict[tuple[str, str], None] = {}
     for policy in rows:
         if (policy.task, policy.slug) in seen:
             raise InputError(f"policies: {policy.slug} of task {policy.task} is listed twice; remove one")
-        seen.add((policy.task, policy.slug))
+        seen[policy.task, policy.slug] = None
+    for name, task in config.tasks.items():
+        unknown = [slug for slug in task.samples.policies or [] if (name, slug) not in seen]
+        if unknown:
+            raise InputError(
+                f"tasks.{name}.samples.policies: {', '.join(unknown)} not among the task's policies, which are "
+                f"{', '.join(slug for owner, slug in seen if owner == name)}; correct the name or remove it"
+            )
     return rows
 
 
@@ -195,8 +202,16 @@ def reference_sets(task: Task) -> dict[str, Condition]:
 
 
 def policy_sets(task: Task) -> dict[str, Condition]:
-    """Name a policy's sets of responses, one a condition, with the number of responses a prompt."""
+    """Name the sets of responses that a policy can have, one a condition, with the number of responses a prompt."""
     return {f"{condition.name}-n{task.samples.n_samples}": condition for condition in conditions(task)}
+
+
+def sampled_sets(config: Config, policy: Policy) -> dict[str, Condition]:
+    """Name the sets of responses that a run asks of a policy, the main condition's first."""
+    task = config.tasks[policy.task]
+    chosen = task.samples.policies
+    sets = list(policy_sets(task).items())
+    return dict(sets if chosen is None or policy.slug in chosen else sets[:1])
 
 
 def reference_sampling(task: Task, condition: Condition) -> Rollouts:

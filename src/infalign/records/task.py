@@ -125,13 +125,19 @@ class Samples(Block):
     """Responses of every policy to the evaluation prompts; all procedures are computed from these.
 
     Policies and reference are sampled at every temperature on every split. The first of either list is the
-    main condition, which the claims, figures and frontiers are about.
+    main condition, which the claims, figures and frontiers are about. `policies` limits who is sampled under
+    the others.
     """
 
     n_samples: Count = 64
     temperatures: Annotated[list[Positive], Field(min_length=1)] = Field([1.0])
     splits: Annotated[list[Split], Field(min_length=1)] = Field(
         ["evaluation"], description="evaluation_out: prompts out of distribution, of summaries and tldr"
+    )
+    policies: list[str] | None = Field(
+        None,
+        description="names as in the tables, e.g. ppo-raw-kl0.50-s0, of those sampled beyond the main condition; "
+        "default: all",
     )
     shards: Shards = 1
 

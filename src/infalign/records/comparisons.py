@@ -1,0 +1,58 @@
+"""Which comparisons of a run can be made: between seeds of training, and at several sampling temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from infalign.records.config import Config
+from infalign.records.sweep import Policy, conditions, sampled_sets
+
+SERIES = ("reward", "calibrator", "n_rollouts")
+
+
+def several_seeds(rows: Sequence[Policy], task: str) -> bool:
+    """Whether a task has PPO on the raw reward and on another one, each from several seeds at several strengths.
+
+    Parameters
+    ----------
+    rows : policies of a run.
+    task : its name.
+    """
+    seeds: dict[tuple, dict[float, set[int]]] = {}
+    for policy in rows:
+        if (policy.task, policy.method) == (task, "ppo"):
+            seeds.setdefault(_series(policy), {}).setdefault(policy.strength, set()).add(policy.seed)
+    return _raw_and_another(
+        series for series, found in seeds.items() if sum(len(own) > 1 for own in found.values()) > 1
+    )
+
+
+def several_temperatures(config: Config, rows: Sequence[Policy], task: str) -> bool:
+    """Whether a task's PPO on the raw reward and on another one are sampled at several temperatures.
+
+    Each of the two has several strengths, so that they can be compared at one KL.
+
+    Parameters
+    ----------
+    config : of the run.
+    rows : its policies.
+    task : its name.
+    """
+    n_conditions = len(conditions(config.tasks[task]))
+    strengths: dict[tuple, set[float]] = {}
+    for policy in rows:
+        everywhere = len(sampled_sets(config, policy)) == n_conditions
+        if (policy.task, policy.method) == (task, "ppo") and everywhere:
+            strengths.setdefault(_series(policy), set()).add(policy.strength)
+    return len(config.tasks[task].samples.temperatures) > 1 and _raw_and_another(
+        series for series, found in strengths.items() if len(found) > 1
+    )
+
+
+def _series(policy: Policy) -> tuple:
+    return tuple(getattr(policy, name) for name in SERIES)
+
+
+def _raw_and_another(series: Iterable[tuple]) -> bool:
+    rewards = {key[0] for key in series}
+    return "raw" in rewards and len(rewards) > 1
