@@ -71,7 +71,8 @@ def figure_temperatures(metrics: pl.DataFrame, best_of_n: pl.DataFrame, tasks: S
     """Draw win rate and mean judge score against the sampling temperature, without a procedure.
 
     Solid lines are prompts in distribution, dashed ones out of distribution; one colour a series, mean and
-    standard deviation over seeds. Drawn are the policies trained from the most seeds, the reference, and
+    standard deviation over seeds. Drawn are the policies that were sampled at several temperatures, of these
+    the ones trained from the most seeds, the reference, and
     best-of-N of the reference's own responses, N being that of the best-of-n policies.
 
     Parameters
@@ -114,7 +115,8 @@ def temperature_curves(metrics: pl.DataFrame, best_of_n: pl.DataFrame) -> pl.Dat
     label, the columns of the series (null for the reference and its best-of-N), split, temperature, and mean
     and standard deviation over seeds (suffix _sd; null for one seed) of win_rate and mean_judge.
     """
-    rows = most_seeds(metrics.filter(procedure="none", select="reward", scorer="judge"))
+    several = pl.col("temperature").n_unique().over("policy") > 1
+    rows = most_seeds(metrics.filter(several, procedure="none", select="reward", scorer="judge"))
     labels = rows.select(pl.struct(pl.all()).map_elements(policy_label, return_dtype=pl.String)).to_series()
     trained = (
         rows.with_columns(labels.alias("label"))
