@@ -68,7 +68,8 @@ def claim_tables(config: Config, run: Path, tasks: Path) -> Tables:
     everywhere = {"conditions": found["metrics"], "prompt_conditions": found["prompt_metrics"]}
     main = {name: main_condition(found[name], config) for name in ("metrics", "prompt_metrics")}
     seconds = training_seconds(config, tasks)
-    return Tables(**{**found, **main, **everywhere}, scores=scores, seconds=seconds)
+    learnt = config.judge is not None and config.judge.trained is not None
+    return Tables(**{**found, **main, **everywhere}, scores=scores, seconds=seconds, judge_learnt=learnt)
 
 
 def training_seconds(config: Config, tasks: Path) -> pl.DataFrame:

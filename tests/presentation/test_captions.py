@@ -41,8 +41,8 @@ KINDS = {
 }
 
 
-def render(name, figure=None):
-    snakemake = SimpleNamespace(wildcards=SimpleNamespace(figure=figure), config={"run": "default"})
+def render(name, figure=None, **config):
+    snakemake = SimpleNamespace(wildcards=SimpleNamespace(figure=figure), config={"run": "default", **config})
     text = Environment().from_string((REPORT / name).read_text(encoding="utf-8")).render(snakemake=snakemake)
     return publish_parts(text, writer="html", settings_overrides={"halt_level": 2})["body"]
 
@@ -50,6 +50,12 @@ def render(name, figure=None):
 @pytest.mark.parametrize(("figure", "said"), KINDS.items())
 def test_every_figure_has_its_caption(figure, said):
     assert said in render("figure.rst", figure)
+
+
+def test_the_caption_says_whether_the_language_model_learnt_to_judge():
+    asked, learnt = ({"judge": {"model": "m"}}, {"judge": {"trained": {"n_pairs": 1}}})
+    assert "without examples, which" in render("figure.rst", "language_model_judge", **asked)
+    assert "learnt to answer" in render("figure.rst", "language_model_judge", **learnt)
 
 
 def test_captions_name_the_selector():

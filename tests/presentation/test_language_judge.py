@@ -112,6 +112,18 @@ def test_the_projects_claims_are_judged(judged):
     assert judge_and_gold(claims, world, bootstrap=FAST).is_empty()  # none of them is said twice
 
 
+def test_a_judge_that_learnt_is_no_evidence_for_one_that_did_not(judged):
+    names = ("prompted-judge", "learnt-judge")
+    claims = [item for item in load_claims("reports/claims.yaml") if item.claim.startswith(names)]
+    world = vars(tables(judged)) | {"agreement": agreements(agreement())}
+    for learnt in (False, True):
+        found = evaluate_claims(claims, Tables(**{**world, "judge_learnt": learnt}), bootstrap=FAST)
+        about = found.with_columns(own=pl.col("claim").str.starts_with("learnt-judge") == learnt)
+        assert about.filter("own")["verdict"].to_list() == ["reproduced"] * 4
+        others = about.filter(~pl.col("own"))
+        assert others["verdict"].to_list() == ["not run"] * 4 and others["text"].str.contains("learn").all()
+
+
 def verdicts(unparsed=3):
     row = dict.fromkeys(VERDICT_SCHEMA) | {"task": "helpful", "policy": "p", "procedure": "none"}
     return pl.DataFrame([{**row, "n_replies": 100, "unparsed": unparsed}], schema=VERDICT_SCHEMA)

@@ -41,6 +41,7 @@ class Tables:
     best_of_n : best-of-N of the reference's own responses, by condition and prompt.
     prompt_poisoning : accuracy of reward models trained on poisoned pairs, by prompt.
     agreement : how far a language model, the trained judge and the gold reward agree.
+    judge_learnt : whether that language model learnt to judge in this run, instead of being asked as it is.
     best_exponents : table of that name, the best exponential transform for each N.
     prompt_judges : win rates of the main comparison under several judges, by prompt.
     multitask, change_of_variables : tables of that name, of the multi-task theorem and of the remark after it.
@@ -64,6 +65,7 @@ class Tables:
     seconds: pl.DataFrame | None = None
     prompt_poisoning: pl.DataFrame | None = None
     agreement: pl.DataFrame | None = None
+    judge_learnt: bool = False
     best_exponents: pl.DataFrame | None = None
     prompt_judges: pl.DataFrame | None = None
     multitask: pl.DataFrame | None = None

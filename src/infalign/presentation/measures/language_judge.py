@@ -24,6 +24,10 @@ from infalign.presentation.measures.base import (
 from infalign.records.judgements import JUDGES, LANGUAGE_MODEL
 
 Judge = Literal["language_model", "judge", "gold"]
+OTHER_JUDGE = {  # why a claim is not run, by whether it is about a model that learnt to judge
+    False: "the language model of this run learnt to judge from pairs, it was not asked without examples",
+    True: "the language model of this run did not learn to judge in it",
+}
 
 
 class PromptedDifference(Strict):
@@ -38,6 +42,7 @@ class PromptedDifference(Strict):
     a: PolicySeries
     b: PolicySeries
     kl: PositiveKL = 0.5
+    learnt: bool = Field(False, description="by a language model that learnt to judge in the run")
 
 
 class JudgeKappa(Strict):
@@ -47,6 +52,7 @@ class JudgeKappa(Strict):
     task: str
     procedure: ProcedureText
     judges: tuple[Judge, Judge] = Field(description="of language_model, judge and gold two, in this order")
+    learnt: bool = Field(False, description="the language model learnt to judge in the run")
 
 
 def prompted_difference(item: PromptedDifference, tables: Tables, bootstrap: Bootstrap) -> Measured:
@@ -57,6 +63,8 @@ def prompted_difference(item: PromptedDifference, tables: Tables, bootstrap: Boo
     metrics, by_prompt = tables.metrics.filter(**key), tables.prompt_metrics.filter(**key)
     if metrics.is_empty():
         return Measured((), f"no language model was asked about {item.procedure} on task {item.task}")
+    if item.learnt != tables.judge_learnt:
+        return Measured((), OTHER_JUDGE[item.learnt])
     found = {series: select_policies(metrics, series) for series in (item.a, item.b)}
     absent = [str(series) for series, policies in found.items() if policies.is_empty()]
     if absent:
@@ -80,6 +88,8 @@ def judge_kappa(item: JudgeKappa, tables: Tables, bootstrap: Bootstrap) -> Measu
     """Kappa of the table of agreement with its interval."""
     if tables.agreement is None:
         return Measured((), "no language model was asked")
+    if item.learnt != tables.judge_learnt:
+        return Measured((), OTHER_JUDGE[item.learnt])
     first, second = sorted(item.judges, key=JUDGES.index)
     rows = tables.agreement.filter(
         pl.col("policy").is_null(), task=item.task, procedure=item.procedure, scorer_a=first, scorer_b=second
