@@ -223,9 +223,11 @@ def objective(folder: Path, *sizes: int) -> None:
 
 def offline_frontier(folder: Path, *sizes: int) -> None:
     """The offline frontier of the scored rollouts."""
-    at = tables(folder, run_config(*sizes))
+    run = run_config(*sizes)
+    at = tables(folder, run)
     module, out = script("offline_frontier"), folder / "offline.parquet"
-    module.offline_frontier(at["config"], at["reference"], task="helpful", out=out)
+    blocks = {name: settings_json(getattr(run, name)) for name in ("theory", "evaluation")}
+    module.offline_frontier(at["reference"], **blocks, task="helpful", out=out)
 
 
 def calibration_quality(folder: Path, *sizes: int) -> None:

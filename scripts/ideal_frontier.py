@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from infalign.mathematics.frontier import OptimalSolution, ideal, optimal
 from infalign.records.command import run_command
-from infalign.records.config import read_config
+from infalign.records.config import Evaluation, Theory, parse_block
 from infalign.records.metrics import procedures
 from infalign.records.tables import write_table
 
@@ -23,25 +23,23 @@ SCHEMA = {
 }
 
 
-def ideal_frontier(config: Path, /, *, out: Path) -> None:
+def ideal_frontier(*, theory: str, evaluation: str, out: Path) -> None:
     """Write the ideal frontiers, with the optimal transform of each procedure.
 
     Parameters
     ----------
-    config : the run's recorded configuration.
+    theory : JSON of the configuration's block `theory`: transforms and KLs.
+    evaluation : JSON of the block `evaluation`: the procedures.
     out : table to write.
     """
-    run = read_config(config)
+    grid, measured = parse_block(Theory, theory), parse_block(Evaluation, evaluation)
     rows = []
-    for procedure in tqdm(procedures(run.evaluation), desc="procedures", disable=None):
-        points = [
-            (kl, ideal(name, procedure.text, kl=kl))
-            for name, kl in product(run.theory.transforms, run.theory.kl)
-        ]
-        points += optimal_points(procedure.text, run.theory.kl)
+    for procedure in tqdm(procedures(measured), desc="procedures", disable=None):
+        points = [(kl, ideal(name, procedure.text, kl=kl)) for name, kl in product(grid.transforms, grid.kl)]
+        points += optimal_points(procedure.text, grid.kl)
         # the budget, not the KL that the solver reached, which differs from it by rounding
         rows += [{**{name: getattr(point, name) for name in SCHEMA}, "kl": kl} for kl, point in points]
-    write_table(pl.DataFrame(rows, schema=SCHEMA), out, {"run": run.run})
+    write_table(pl.DataFrame(rows, schema=SCHEMA), out, {"theory": grid.model_dump()})
 
 
 def optimal_points(procedure: str, budgets: Sequence[float]) -> list[tuple[float, OptimalSolution]]:

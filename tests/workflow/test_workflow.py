@@ -120,6 +120,13 @@ def test_a_new_number_of_candidates_runs_no_model_job(project):
     assert set(planned) <= AGGREGATES
 
 
+def test_another_policy_computes_no_frontier_again(project):
+    project.edit_config(lambda values: values["policies"][0]["kl"].append(0.75))
+    planned = project.planned()
+    assert planned["train_policy"] >= 1 and planned["evaluate"] == 1
+    assert not {"ideal_frontier", "offline_frontier"} & set(planned)
+
+
 def test_an_edited_module_runs_exactly_its_users(project):
     module = project.folder / "src" / "infalign" / "alignment" / "ppo.py"
     before = module.read_text()

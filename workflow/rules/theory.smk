@@ -21,9 +21,11 @@ rule record_config:
         "python scripts/record_config.py {params.config:q} --out {output} 2> {log}"
 
 
+# Of the blocks that frontiers depend on alone, so that another policy or task computes none of them again.
+FRONTIERS = {"theory": settings_json(CONFIG.theory), "evaluation": settings_json(CONFIG.evaluation)}
+
+
 rule ideal_frontier:
-    input:
-        config=rules.record_config.output,
     output:
         f"{RUN}/ideal.parquet",
     log:
@@ -31,9 +33,11 @@ rule ideal_frontier:
     conda:
         "../../envs/cpu.yaml"
     params:
+        **FRONTIERS,
         code=code_hash("scripts/ideal_frontier.py"),
     shell:
-        "python scripts/ideal_frontier.py {input.config} --out {output} 2> {log}"
+        "python scripts/ideal_frontier.py --theory {params.theory:q} --evaluation {params.evaluation:q}"
+        " --out {output} 2> {log}"
 
 
 rule best_of_n_bounds:
@@ -65,8 +69,7 @@ rule multitask:
 
 rule offline_frontier:
     input:
-        config=rules.record_config.output,
-        scores=lambda w: main_scores(w.name),
+        lambda w: main_scores(w.name),
     output:
         f"{RUN}/offline/{{name}}.parquet",
     log:
@@ -74,10 +77,11 @@ rule offline_frontier:
     conda:
         "../../envs/cpu.yaml"
     params:
+        **FRONTIERS,
         code=code_hash("scripts/offline_frontier.py"),
     shell:
-        "python scripts/offline_frontier.py {input.config} {input.scores} --task {wildcards.name}"
-        " --out {output} 2> {log}"
+        "python scripts/offline_frontier.py {input} --theory {params.theory:q}"
+        " --evaluation {params.evaluation:q} --task {wildcards.name} --out {output} 2> {log}"
 
 
 rule collect_offline:
