@@ -41,7 +41,7 @@ def test_no_judge_is_asked_without_its_block_and_one_job_asks(fresh):
     after = commands(fresh)
     (line,) = re.findall(r"python scripts/ask_judge\.py .*", after)
     assert re.search(
-        r"--cache results/judges/m-[0-9a-f]{8}\.jsonl --out results/smoke/judgements\.parquet", line
+        r"--cache results/judges/m-[0-9a-f]{8}\.jsonl +--out results/smoke/judgements\.parquet", line
     )
     assert len(re.findall(r"python scripts/judge_agreement\.py", after)) == 1
     assert len(re.findall(r"evaluate\.py .* --judgements results/smoke/judgements\.parquet", after)) == 1
@@ -80,7 +80,7 @@ def test_a_run_trains_its_judge_serves_it_and_asks_it(project):
     project.snakemake("--cores", "2", "results/smoke/agreement.parquet")
     (model,) = (project.folder / "results" / "judges").glob("trained-*")
     facts = json.loads((model / "manifest.json").read_text())
-    assert list(facts["held_out_pair_accuracy"]) == ["helpfulness", "harmlessness"]
+    assert set(facts["held_out_pair_accuracy"]) == {"helpfulness", "harmlessness"}
     replies = pl.read_parquet(project.folder / "results/smoke/judgements.parquet").filter(
         scorer="language_model"
     )

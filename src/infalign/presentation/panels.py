@@ -133,7 +133,8 @@ def legend_marker(look: Look) -> Line2D:
 def say_beyond(axis: Axes, trained: pl.DataFrame, edge: float) -> None:
     beyond = trained.filter(pl.col("kl") > edge)
     if not beyond.is_empty():
-        said = f"{beyond.height} policies beyond, up to KL {beyond['kl'].to_numpy().max():.1f} →"
+        counted = "1 policy" if beyond.height == 1 else f"{beyond.height} policies"
+        said = f"{counted} beyond, up to KL {beyond['kl'].to_numpy().max():.1f} →"
         axis.text(0.99, 0.01, said, transform=axis.transAxes, ha="right", va="bottom", fontsize=7.5)
 
 
