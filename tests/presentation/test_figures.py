@@ -197,7 +197,7 @@ def test_policies_far_beyond_the_others_are_counted_instead_of_squeezing_the_axi
     far = metrics.filter(transform="raw", strength=1.0).with_columns(kl=pl.lit(40.0), kl_high=pl.lit(41.0))
     figure = win_rates.figure_standard(pl.concat([metrics, far]), offline, ideal, ["helpful"])
     assert figure.axes[0].get_xlim()[1] < 3
-    assert "1 policies beyond, up to KL 40.0 →" in [text.get_text() for text in figure.axes[0].texts]
+    assert "1 policy beyond, up to KL 40.0 →" in [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_baselines_are_in_the_papers_figures(all_metrics, offline, ideal):

@@ -8,7 +8,7 @@ import yaml
 from infalign.errors import InputError
 from infalign.language.models import new_language_model, reward_model_from, train_tokenizer
 from infalign.records.comparisons import several_seeds
-from infalign.records.config import parse_config
+from infalign.records.config import parse_config, task_folder
 from infalign.records.disk import BYTES_PER_SCORE, needed_bytes
 from infalign.records.judge_sizes import (
     judge_folder,
@@ -18,7 +18,7 @@ from infalign.records.judge_sizes import (
     score_tables,
     sized_judges,
 )
-from infalign.records.sweep import policies
+from infalign.records.sweep import conditions, policies
 from infalign.records.task import FromConfig
 
 CONFIGS = Path(__file__).parents[2] / "config"
@@ -167,4 +167,7 @@ def test_seeds_and_ablations_share_the_default_tasks():
     default = parse_config(yaml.safe_load((CONFIGS / "default.yaml").read_text()))
     for name in ("seeds", "ablations"):
         other = parse_config(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
-        assert other.tasks == default.tasks and other.methods["ppo"] == default.methods["ppo"]
+        for task in default.tasks:
+            assert task_folder(other, task) == task_folder(default, task)
+            assert conditions(other.tasks[task])[0] == conditions(default.tasks[task])[0]
+        assert other.methods["ppo"] == default.methods["ppo"]
