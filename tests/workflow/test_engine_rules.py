@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+from infalign.language.vllm_process import vllm_versions
+from infalign.records.tables import read_manifest
+
 from .conftest import ROOT, copy_of
 
 
@@ -37,3 +40,33 @@ def test_a_run_without_vllm_ends_when_it_starts(fresh, monkeypatch):
     done = fresh.snakemake("--cores", "1", check=False)
     assert done.returncode == 2 and not (fresh.folder / "results" / "tasks").exists()
     assert "error: engine: vllm: /nowhere/python does not run" in done.stderr
+
+
+def one_policy(values):
+    """One task and one policy, models with heads of 32 as vLLM's attention on the CPU wants them."""
+    task = values["tasks"]["helpful"]
+    shape = {"hidden_size": 64, "n_layers": 1, "n_heads": 2, "intermediate_size": 64, "context": 128}
+    for model in ("reference", "judge"):
+        task[model]["base"] = {"from_config": shape}
+    policy = {"tasks": ["helpful"], "method": "ppo", "reward": ["exp(10)"], "kl": [0.5]}
+    goals = {"helpful": values["goals"]["helpful"]}
+    values.update(tasks={"helpful": task}, policies=[policy], goals=goals)
+    del values["estimation"]
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+@pytest.mark.xdist_group("vllm")
+def test_a_whole_run_with_vllm(fresh, vllm_python):
+    fresh.edit_config(one_policy)
+    fresh.edit_config(choose)
+    fresh.snakemake("--cores", "2")
+    assert (fresh.folder / "results/smoke/report.html").stat().st_size > 100_000
+    assert not fresh.planned()
+    tables = [
+        table
+        for folder in ("rollouts", "samples", "scores")
+        for table in (fresh.folder / "results/tasks").rglob(f"{folder}/*.parquet")
+    ]
+    assert len(tables) == 6  # train and evaluation of the reference, evaluation of the policy
+    assert all(read_manifest(table)["engine"] == vllm_versions() for table in tables)
