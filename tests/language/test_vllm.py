@@ -33,6 +33,7 @@ from infalign.language.scoring_engines import reward_scorer
 from infalign.language.vllm_process import vllm_versions
 from infalign.records.tables import read_manifest
 from infalign.records.task import Rollouts
+from vllm_environment import vllm_python  # noqa: F401 (a fixture)
 
 pytestmark = [
     pytest.mark.vllm,

@@ -6,6 +6,7 @@ import pytest
 
 from infalign.language.vllm_process import vllm_versions
 from infalign.records.tables import read_manifest
+from vllm_environment import vllm_python  # noqa: F401 (a fixture)
 
 from .conftest import ROOT, copy_of
 
@@ -57,7 +58,8 @@ def one_policy(values):
 @pytest.mark.vllm
 @pytest.mark.slow
 @pytest.mark.xdist_group("vllm")
-def test_a_whole_run_with_vllm(fresh, vllm_python):
+@pytest.mark.usefixtures("vllm_python")
+def test_a_whole_run_with_vllm(fresh):
     fresh.edit_config(one_policy)
     fresh.edit_config(choose)
     fresh.snakemake("--cores", "2")

@@ -1,4 +1,4 @@
-"""What tests of several folders share."""
+"""vLLM for the tests that run it: they import the fixture, the first to use it installs."""
 
 import os
 import shutil
