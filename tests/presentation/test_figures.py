@@ -3,12 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import on_front
 from infalign.presentation import comparison, miscalibration, overview, win_rates
 from infalign.presentation.curves import without_reference
-from infalign.presentation.panels import save_figure
+from infalign.presentation.panels import save_figure, share_legend
 from infalign.presentation.style import Series, procedure_name, transform_look
 
 
@@ -254,3 +256,13 @@ def test_looks_are_fixed_and_distinct():
     assert transform_look("exp(7)") == transform_look("exp(7)")
     assert not Series("ppo", "exp(10)", "anchors(1)").look.filled
     assert procedure_name("won(32)") == "worst-of-32"
+
+
+@pytest.mark.parametrize(("n", "columns"), [(4, 2), (20, 2), (9, 3)])
+def test_a_legend_is_no_wider_than_its_figure(n, columns):
+    figure = Figure(figsize=(7.2, 3.0), layout="constrained")
+    name = "CTRL exp(-10), anchors(1), K = 100 {}" if n == 20 else "CTRL {}"
+    share_legend(figure, {name.format(place): Line2D([], []) for place in range(n)})
+    (legend,) = figure.legends
+    assert legend.get_window_extent().width <= figure.bbox.width
+    assert legend._ncols == columns

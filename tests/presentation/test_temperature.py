@@ -12,6 +12,7 @@ from infalign.presentation.measures import Bootstrap, Tables
 from infalign.presentation.report import examples_html, examples_markdown
 from infalign.presentation.temperature import (
     EXAMPLES_SCHEMA,
+    common_kl,
     examples,
     figure_temperature_leads,
     figure_temperatures,
@@ -211,7 +212,7 @@ def test_examples_of_a_data_set_show_no_prompt_and_keep_their_characters():
     assert text.count("Prompt of a data set, not shown.") == 2 and "a < b" in text
 
 
-LEADS = {0.5: 0.02, 1.0: 0.05}  # of exp(10) over raw at KL 0.5, by temperature
+LEADS = {0.5: 0.02, 1.0: 0.05}  # of exp(10) over raw, by temperature
 
 
 @pytest.fixture(scope="module")
@@ -229,24 +230,43 @@ def leads():
         facts = {**key, "policy": f"ppo-{transform}-{strength}", "method": "ppo", "transform": transform}
         facts |= {"calibrator": None if transform == "raw" else "empirical", "strength_kind": "kl"}
         facts |= {"n_rollouts": None, "strength": strength, "seed": 0, "temperature": temperature}
-        rows.append(facts)
         kl = strength * temperature
+        rows.append(facts | {"kl": kl})
         value = 0.6 + 0.1 * kl + (LEADS[temperature] if transform == "exp(10)" else 0.0)
         noise = 0.001 * (1 if transform == "raw" else -1)
         by_prompt += [
             {**facts, "prompt_id": prompt, "kl": kl, "win_rate": value + noise * (index - 5.5)}
             for index, prompt in enumerate(PROMPTS)
         ]
-    tables = pl.DataFrame(rows), pl.DataFrame(by_prompt)
+    once = {
+        **rows[0],
+        "policy": "ppo-identity",
+        "transform": "identity",
+        "kl": 3.0,
+    }  # at one temperature alone
+    tables = pl.DataFrame([*rows, once]), pl.DataFrame(by_prompt)
     return temperature_leads(*tables, [("helpful", "bon(4)")], resampling=Resampling(resamples=200))
 
 
-def test_leads_are_at_the_kl_of_each_temperature(leads):
+def test_leads_are_at_a_kl_that_all_series_reach_at_every_temperature(leads):
+    assert leads["kl"].to_list() == [(2.0 * 0.5 + 0.25 * 1.0) / 2] * 2
     assert leads.select("temperature", "series", "less").rows() == [
         (temperature, "CTRL exp(10)", "PPO, uncalibrated") for temperature in LEADS
     ]
     assert leads["lead"].to_list() == pytest.approx(list(LEADS.values()))
     assert (leads["lead_low"] < leads["lead"]).all() and (leads["lead"] < leads["lead_high"]).all()
+
+
+def test_without_a_common_kl_there_is_none():
+    facts = {
+        "method": "ppo",
+        "calibrator": None,
+        "n_rollouts": None,
+        "split": "evaluation",
+        "temperature": 1.0,
+    }
+    apart = [{**facts, "transform": name, "kl": kl} for name, kl in (("raw", 0.2), ("identity", 0.4))]
+    assert common_kl(pl.DataFrame(apart)) is None and common_kl(pl.DataFrame(apart).clear()) is None
 
 
 def test_a_kl_that_is_not_reached_has_no_lead_and_its_figure_no_point(leads):

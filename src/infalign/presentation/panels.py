@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 from scipy.interpolate import PchipInterpolator
@@ -157,9 +158,19 @@ def format_axes(axis: Axes) -> None:
 
 
 def share_legend(figure: Figure, handles: dict[str, Line2D]) -> None:
-    """Put one legend below all panels, policies first, curves last, and make room for it."""
+    """Put one legend below all panels, policies first, curves last, as wide as they are, and make room for it."""
     curves = [label for label in handles if label.startswith(("limit", "offline", "Pareto", "best-of-n"))]
     labels = [label for label in handles if label not in curves] + curves
     columns = 3 if figure.get_figwidth() > 7.5 or len(labels) > 8 else 2
+    legend = _legend_below(figure, handles, labels, columns)
+    while columns > 1 and legend.get_window_extent().width > figure.bbox.width:
+        legend.remove()
+        columns -= 1
+        legend = _legend_below(figure, handles, labels, columns)
     figure.set_figheight(figure.get_figheight() + 0.25 + 0.18 * -(-len(labels) // columns))
-    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=columns)
+
+
+def _legend_below(figure: Figure, handles: dict[str, Line2D], labels: list[str], columns: int) -> Legend:
+    return figure.legend(
+        [handles[label] for label in labels], labels, loc="outside lower center", ncols=columns
+    )

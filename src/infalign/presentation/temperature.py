@@ -29,7 +29,6 @@ SPLIT_NAMES = {"evaluation": "in distribution", "evaluation_out": "out of distri
 STRENGTH_SIGNS = {"kl": "KL", "beta": "β =", "n": "n ="}
 QUANTITIES = {"win_rate": "Win rate (%)", "mean_judge": "Mean judge score"}
 ORDER = ("label", "split", "temperature")
-MATCHED_KL = 0.5
 LEADS_SCHEMA = {
     **dict.fromkeys(("task", "split", "procedure"), pl.String),
     "temperature": pl.Float64,
@@ -166,28 +165,30 @@ def temperature_leads(
     prompt_metrics: pl.DataFrame,
     procedures: Sequence[tuple[str, str]],
     *,
-    kl: float = MATCHED_KL,
     resampling: Resampling,
 ) -> pl.DataFrame:
-    """Measure the lead of every PPO series over the raw reward at one KL, under each condition.
+    """Measure the lead of PPO series over the raw reward, at one KL, under each condition.
 
-    Win rates and KL are those under the condition: policy and reference are both sampled at its temperature.
+    Compared are the series that are sampled at several temperatures. Win rates and KL are those under the condition:
+    policy and reference are both sampled at its temperature. The KL of a task is the middle of those that all its
+    series have policies on both sides of, at every temperature.
 
     Parameters
     ----------
     metrics, prompt_metrics : tables of the run, all conditions.
     procedures : task and text form of a procedure.
-    kl : in nats.
     resampling : of prompts, the same ones for both sides.
 
     Returns
     -------
-    Columns LEADS_SCHEMA; the lead is null where the policies of either side are not on both sides of the KL.
+    Columns LEADS_SCHEMA; `kl` and the lead are null where there is no such KL.
     """
+    several = pl.col("temperature").n_unique().over("policy") > 1
     rows: list[dict] = []
     for task, procedure in procedures:
         key = {"task": task, "procedure": procedure, "select": "reward", "scorer": "judge"}
-        own = metrics.filter(pl.col("method") == "ppo", **key)
+        own = metrics.filter(several, pl.col("method") == "ppo", **key)
+        kl = common_kl(own)
         for (split, temperature), part in own.group_by("split", "temperature", maintain_order=True):
             condition = {"split": split, "temperature": temperature}
             by_prompt = prompt_metrics.filter(**key, **condition)
@@ -196,7 +197,33 @@ def temperature_leads(
     return pl.DataFrame(rows, schema=LEADS_SCHEMA).sort("task", "procedure", "split", "temperature")
 
 
-def _leads(policies: pl.DataFrame, by_prompt: pl.DataFrame, kl: float, resampling: Resampling) -> list[dict]:
+def common_kl(policies: pl.DataFrame) -> float | None:
+    """Middle of the KLs that every series has policies on both sides of, under each condition; None without one.
+
+    Parameters
+    ----------
+    policies : columns of the series, split, temperature and kl (nats).
+
+    Examples
+    --------
+    >>> series = {"method": "ppo", "calibrator": None, "n_rollouts": None, "split": "evaluation"}
+    >>> rows = [("raw", 1.0, 0.2), ("raw", 1.0, 0.8), ("raw", 0.5, 0.4), ("raw", 0.5, 1.5)]
+    >>> table = pl.DataFrame([series | {"transform": a, "temperature": t, "kl": k} for a, t, k in rows])
+    >>> round(common_kl(table), 12)
+    0.6
+    """
+    ranges = policies.group_by(*SERIES_KEY, "split", "temperature").agg(
+        low=pl.col("kl").min(), high=pl.col("kl").max()
+    )
+    if ranges.is_empty():
+        return None
+    low, high = ranges["low"].to_numpy().max(), ranges["high"].to_numpy().min()
+    return float(low + high) / 2 if low < high else None
+
+
+def _leads(
+    policies: pl.DataFrame, by_prompt: pl.DataFrame, kl: float | None, resampling: Resampling
+) -> list[dict]:
     """A row for each series but the raw one, where that is there."""
     series = policies.sort("policy").partition_by(SERIES_KEY, as_dict=True, maintain_order=True)
     raw = next((key for key in series if key[1] == "raw"), None)
@@ -205,7 +232,8 @@ def _leads(policies: pl.DataFrame, by_prompt: pl.DataFrame, kl: float, resamplin
     rows = []
     for key in series:
         if key != raw:
-            found = measured_at_kl([series[key], series[raw]], by_prompt, kl, resampling)
+            sides = [series[key], series[raw]]
+            found = None if kl is None else measured_at_kl(sides, by_prompt, kl, resampling)
             facts = {
                 "series": series_of(key, key[3]).label,
                 **dict(zip(SERIES_KEY[:3], key[:3], strict=True)),
@@ -233,7 +261,8 @@ def figure_temperature_leads(leads: pl.DataFrame) -> Figure:
             handles |= _draw_leads(axis, part)
             axis.axhline(0, color=GREY, linewidth=0.9, linestyle=":")
             axis.set(title=f"{task}, {procedure_name(procedure)}", xlabel="Sampling temperature")
-            axis.set_ylabel(f"Win rate less {leads['less'][0]},\nat KL {leads['kl'][0]:g} (points)")
+            at = f"at KL {part['kl'][0]:.2f} (points)" if len(part) else "no KL that all reach"
+            axis.set_ylabel(f"Win rate less {leads['less'][0]},\n{at}")
             axis.set_xticks(leads["temperature"].unique().sort())
         for axis in axes[len(panels) :]:
             axis.remove()
