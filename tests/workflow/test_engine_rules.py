@@ -1,4 +1,4 @@
-"""What `rollouts.engine: vllm` changes in the commands of a run, and that a run without vLLM does not begin."""
+"""What `engine: vllm` changes in the commands of a run, and that a run without vLLM does not begin."""
 
 import re
 
@@ -26,6 +26,10 @@ def choose(values):
         task["rollouts"] = {**task["rollouts"], "engine": "vllm"}
 
 
+def draw(values):
+    values["methods"]["ppo"]["engine"] = "vllm"
+
+
 def test_the_engine_samples_and_scores(fresh):
     assert not any("engine" in line for script in ("sample", "score") for line in commands(fresh, script))
     fresh.edit_config(choose)
@@ -35,9 +39,17 @@ def test_the_engine_samples_and_scores(fresh):
     assert all(" --engine vllm --out " in line for line in scoring)
 
 
-def test_a_run_without_vllm_ends_when_it_starts(fresh, monkeypatch):
+def test_the_engine_of_a_method_is_in_its_training_alone(fresh):
+    fresh.edit_config(draw)
+    training = commands(fresh, "train_ppo")
+    assert training and all('"engine": "vllm"' in line for line in training)
+    assert not any("vllm" in line for script in ("sample", "score") for line in commands(fresh, script))
+
+
+@pytest.mark.parametrize("edit", [choose, draw])
+def test_a_run_without_vllm_ends_when_it_starts(fresh, monkeypatch, edit):
     monkeypatch.setenv("INFALIGN_VLLM_PYTHON", "/nowhere/python")
-    fresh.edit_config(choose)
+    fresh.edit_config(edit)
     done = fresh.snakemake("--cores", "1", check=False)
     assert done.returncode == 2 and not (fresh.folder / "results" / "tasks").exists()
     assert "error: engine: vllm: /nowhere/python does not run" in done.stderr

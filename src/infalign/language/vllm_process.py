@@ -22,15 +22,9 @@ PYTHON_VARIABLE = "INFALIGN_VLLM_PYTHON"
 SECONDS_TO_END = 60  # after which a process that has answered everything is killed
 # Variables by which torchrun and accelerate tell a process that it is one of several.
 LAUNCHERS = (
-    "RANK",
-    "LOCAL_",
-    "GROUP_",
-    "ROLE_",
-    "WORLD_SIZE",
-    "MASTER_",
-    "TORCHELASTIC_",
-    "ACCELERATE_",
-    "FSDP_",
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME"),
+    *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),
+    *("MASTER_", "TORCHELASTIC_", "ACCELERATE_", "FSDP_"),
 )
 
 Ask = Callable[[Mapping[str, Any]], dict[str, Any]]

@@ -65,6 +65,7 @@ def _engine(order: dict[str, Any], **options: Any) -> Any:
     return LLM(
         model=order["model"],
         load_format="safetensors",
+        use_tqdm_on_load=False,
         trust_remote_code=False,
         dtype=order.get("dtype", "float32"),
         seed=0,
