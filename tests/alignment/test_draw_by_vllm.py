@@ -1,13 +1,20 @@
 """Training responses drawn by vLLM: by a stand-in that draws with transformers, and by vLLM itself on the CPU."""
 
+import os
+import subprocess
+import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+import drawings
 import numpy as np
 import polars as pl
 import pytest
 import torch
-from toy import END, make_toy
+from drawings import KINDS, SETTINGS, Interrupted, Objective, model, train
+from safetensors.torch import load_file
+from toy import END
 from transformers import AutoModelForCausalLM
 
 from infalign.alignment import draw_by_vllm as drawing
@@ -21,53 +28,7 @@ from infalign.records.config import settings_json
 from infalign.records.methods import BONDSettings, JBONDSettings, PPOSettings, VBoNSettings
 from vllm_environment import vllm_python  # noqa: F401 (a fixture)
 
-SETTINGS = {
-    "engine": "vllm",
-    "updates": 4,
-    "prompts_per_update": 2,
-    "samples_per_prompt": 8,
-    "learning_rate": 0.01,
-    "schedule": "constant",
-    "checkpoint_every": 2,
-}
-SIZES = {"tied": {}, "untied": {"tie_word_embeddings": False, "n_layer": 2}}
-LONG = "a b c b " * 40  # more than the 128 tokens that vLLM's cache of prompts keeps together on the CPU
-
-
-class OneEach:
-    """Stands in for the objective: the reward itself, and no pull towards the reference."""
-
-    beta = 0.0
-    fingerprint = "one each"
-
-    def values(self, prompt_ids, rewards, reference_log_probs=None):
-        return rewards
-
-
-class Interrupted(Exception):
-    """Ends a training as if it had been killed."""
-
-
-def model(kind="tied"):
-    """A toy with heads of 32 and two prompts, one of them long."""
-    toy = make_toy(**SIZES[kind] | {"n_embd": 64, "n_head": 2, "n_positions": 256})
-    return replace(toy, prompts=pl.DataFrame({"prompt_id": ["long", "short"], "prompt": [LONG, "b"]}))
-
-
-def train(folder, name="run", kind="tied", stop_after=None, **settings):
-    """Train on the number of `a` in a response, from the same start each time."""
-    toy, calls = model(kind), []
-
-    def score(prompts, responses, finished):
-        calls.append(1)
-        if stop_after is not None and len(calls) > stop_after:
-            raise Interrupted
-        return np.array([float(response.count("a")) for response in responses])
-
-    return ppo.train_ppo(
-        toy.reference, toy.tokenizer, toy.prompts, OneEach(), score, PPOSettings(**SETTINGS | settings),
-        seed=3, max_new_tokens=3, output_dir=folder / name, scratch_dir=folder / "scratch", progress=False,
-    )  # fmt: skip
+ROOT = Path(__file__).parents[2]
 
 
 def weights(folder):
@@ -112,7 +73,7 @@ def stand_ins(monkeypatch):
     return started
 
 
-@pytest.mark.parametrize("kind", list(SIZES))
+@pytest.mark.parametrize("kind", list(KINDS))
 @pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 16}], ids=["weights", "adapters"])
 def test_responses_are_those_of_the_weights_of_their_update(stand_ins, tmp_path, kind, lora):
     log = train(tmp_path, kind=kind, lora=lora)
@@ -180,7 +141,7 @@ def test_a_training_without_updates_needs_no_vllm(tmp_path, monkeypatch):
     toy = model()
     facts = {"seed": 3, "max_new_tokens": 3, "updates": 0, "progress": False}
     ppo.train_ppo(
-        toy.reference, toy.tokenizer, toy.prompts, OneEach(), None, PPOSettings(**SETTINGS), **facts,
+        toy.reference, toy.tokenizer, toy.prompts, Objective(), None, PPOSettings(**SETTINGS), **facts,
         output_dir=tmp_path / "run", scratch_dir=tmp_path / "scratch",
     )  # fmt: skip
     assert same(weights(tmp_path / "run"), toy.reference.state_dict())
@@ -245,3 +206,22 @@ class TestWithVllm:
         resumed = train(tmp_path, "resumed")
         assert resumed.drop("seconds").equals(log.drop("seconds"))
         assert same(weights(tmp_path / "undisturbed"), weights(tmp_path / "resumed"))
+
+    def test_two_processes_draw_what_one_draws(self, tmp_path):
+        """Each of the two with a vLLM beside it; with whole weights and with those that FSDP divides."""
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
+        command += ["--config_file", ROOT / "profiles" / "accelerate" / "data_parallel.yaml"]
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(
+            [*command, drawings.__file__, tmp_path], env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        alone = train(tmp_path, "alone", kind="untied")
+        one = load_file(tmp_path / "alone" / "model.safetensors")
+        for name in ("whole", "divided"):
+            log = pl.read_parquet(tmp_path / f"{name}.parquet")
+            assert log["draw_gap"].max() < 1e-3
+            for column in ("kl", "reward", "length"):
+                assert log[column].to_list() == pytest.approx(alone[column].to_list(), rel=1e-3, abs=1e-5)
+            two = load_file(tmp_path / name / "model.safetensors")
+            assert max(float((one[key] - two[key]).abs().max()) for key in one) < 1e-4
