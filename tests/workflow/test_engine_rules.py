@@ -1,7 +1,9 @@
 """What `engine: vllm` changes in the commands of a run, and that a run without vLLM does not begin."""
 
+import json
 import re
 
+import polars as pl
 import pytest
 
 from infalign.language.vllm_process import vllm_versions
@@ -72,8 +74,8 @@ def one_policy(values):
 @pytest.mark.xdist_group("vllm")
 @pytest.mark.usefixtures("vllm_python")
 def test_a_whole_run_with_vllm(fresh):
-    fresh.edit_config(one_policy)
-    fresh.edit_config(choose)
+    for edit in (one_policy, choose, draw):
+        fresh.edit_config(edit)
     fresh.snakemake("--cores", "2")
     assert (fresh.folder / "results/smoke/report.html").stat().st_size > 100_000
     assert not fresh.planned()
@@ -83,4 +85,8 @@ def test_a_whole_run_with_vllm(fresh):
         for table in (fresh.folder / "results/tasks").rglob(f"{folder}/*.parquet")
     ]
     assert len(tables) == 6  # train and evaluation of the reference, evaluation of the policy
-    assert all(read_manifest(table)["engine"] == vllm_versions() for table in tables)
+    (policy,) = (fresh.folder / "results/tasks").glob("*/policies/*/*/model")
+    made = [*map(read_manifest, tables), json.loads((policy / "manifest.json").read_text())]
+    assert all(manifest["engine"] == vllm_versions() for manifest in made)
+    log = pl.read_parquet(policy.parent / "training.parquet")
+    assert log["draw_gap"].max() < 1e-3 and log["kl"][-1] > 0
