@@ -39,6 +39,7 @@ from infalign.records.studies import (
 )
 from infalign.records.sweep import (
     conditions,
+    engines,
     folders_pattern,
     policies,
     policy_folder,
@@ -94,7 +95,7 @@ onstart:
     if set(workflow.dag_settings.targets) != {"costs"}:
         try:
             check_disk(CONFIG, POLICIES, "results")
-            if "vllm" in {task.rollouts.engine for task in CONFIG.tasks.values()}:
+            if "vllm" in engines(CONFIG, POLICIES):
                 vllm_versions()
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)

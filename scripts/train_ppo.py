@@ -8,6 +8,7 @@ from infalign.alignment.objectives import build_objective
 from infalign.alignment.ppo import train_ppo
 from infalign.alignment.processes import join_processes
 from infalign.language.models import load_language_model
+from infalign.language.vllm_process import engine_versions
 from infalign.records.command import run_command
 
 
@@ -34,6 +35,7 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
             **{wanted.strength_kind: wanted.strength},
         )
         facts = {"beta": objective.beta_paper, "beta_scaled": objective.beta, "tilt_kl": objective.kl}
+    facts |= engine_versions(method.engine)
     model, tokenizer = load_language_model(job.reference)
     job.write(
         lambda folder: train_ppo(

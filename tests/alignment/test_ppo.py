@@ -80,6 +80,11 @@ def test_before_the_first_update_ratio_is_one_and_kl_zero(toy, toy_objective, tm
     assert log["learning_rate"].to_list() == [0.003, 0.0015]
 
 
+def test_what_the_policy_draws_is_as_likely_when_it_is_measured(toy, toy_objective, tmp_path):
+    log = train(toy, toy_objective, tmp_path, **EXACT | {"updates": 4, "samples_per_prompt": 8})
+    assert log["kl"][-1] > 0 and log["draw_gap"].max() < 1e-5
+
+
 def test_first_gradient_is_the_exact_gradient_of_the_objective(toy, toy_objective):
     """With many samples the accumulated gradient approaches that of the enumerated objective."""
     settings = PPOSettings(**EXACT | {"samples_per_prompt": 4096, "minibatches": 1, "value_coefficient": 0.0})

@@ -66,6 +66,7 @@ def every_response(toy: Toy) -> ppo.Batch:
         toy.responses * toy.prompts.height,
         np.array([response[-1] == toy.tokenizer.eos_token_id for response in toy.responses] * 2),
         toy.score(prompts, texts * toy.prompts.height, None),
+        np.concatenate([toy.log_probs(toy.reference, prompt) for prompt in toy.prompts["prompt"]]),
     )
 
 

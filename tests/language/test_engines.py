@@ -2,25 +2,29 @@
 
 import os
 import sys
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from infalign.errors import InputError
 from infalign.language import sampling_engines, scoring_engines
+from infalign.language import vllm_process as vllm_process_module
 from infalign.language.generation import sample_responses
 from infalign.language.models import encode_prompts, reward_model_from, save_model
-from infalign.language.sampling_engines import response_seed, sample_from, vllm_samples
+from infalign.language.sampling_engines import response_seed, sample_from, vllm_sampler, vllm_samples
 from infalign.language.scoring import causal_sequences, reward_scores, scores_of_logits
 from infalign.language.scoring_engines import reward_scorer
-from infalign.language.vllm_process import engine_versions, vllm_process, vllm_versions
+from infalign.language.vllm_process import engine_versions, visible_device, vllm_process, vllm_versions
 from infalign.records.task import Rollouts
 
 # Responses say which prompt and seed they belong to: their first token is the prompt's length, their
-# log-probability the seed's rest; one of three is cut. Rewards are the sequence's sum and length.
+# log-probability the seed's rest, and how many calls reloaded the weights; one of three is cut. Rewards are the
+# sequence's sum and length.
 STAND_IN = """
 import atexit, json, os, pathlib
 from types import SimpleNamespace
@@ -40,7 +44,17 @@ class LLM:
         print("a line that is no answer")
         if MODE == "unknown":
             raise ValueError("an architecture that is not supported")
-        self.options = options
+        self.options, self.calls = options, []
+
+    def collective_rpc(self, method):
+        self.calls.append(method)
+
+    def apply_model(self, function):
+        self.calls.append(function.__name__)
+
+    def reset_prefix_cache(self):
+        self.calls.append("reset")
+        return MODE != "cached"
 
     def generate(self, prompts, parameters, use_tqdm):
         if MODE == "dies":
@@ -48,7 +62,8 @@ class LLM:
         if MODE == "short":
             prompts = prompts[:-1]
         assert self.options["runner"] == "generate"
-        return [response(p["prompt_token_ids"], q) for p, q in zip(prompts, parameters)]
+        assert not self.calls or self.calls == ["reload_weights", "_pack_output_layer", "reset"]
+        return [response(p["prompt_token_ids"], q, len(self.calls)) for p, q in zip(prompts, parameters)]
 
     def classify(self, prompts, pooling_params, use_tqdm):
         assert self.options["runner"] == "pooling" and not pooling_params.use_activation
@@ -59,7 +74,7 @@ class LLM:
             logits[0][0] = float("inf")
         return [SimpleNamespace(outputs=SimpleNamespace(probs=row)) for row in logits]
 
-def response(prompt, parameters):
+def response(prompt, parameters, n_calls):
     cut = parameters.seed % 3 == 0
     tokens = [len(prompt)] + [5] * (parameters.max_tokens - 1)
     if not cut:
@@ -68,7 +83,7 @@ def response(prompt, parameters):
         tokens = parameters.stop_token_ids + tokens
     found = SimpleNamespace(
         token_ids=tokens,
-        cumulative_logprob=float("nan") if MODE == "nan" else -float(parameters.seed % 997),
+        cumulative_logprob=float("nan") if MODE == "nan" else -float(parameters.seed % 997 + 1000 * n_calls),
         finish_reason="length" if cut else "stop",
     )
     return SimpleNamespace(outputs=[found])
@@ -175,6 +190,71 @@ def test_work_that_was_done_counts_however_the_process_ends(stand_in, folder, pr
     whole = sample_from(folder, prompts, settings(), seed=7)
     stand_in("abort")
     assert sample_from(folder, prompts, settings(), seed=7).equals(whole)
+
+
+def held(folder):
+    sizes = {"eos_id": 9, "max_new_tokens": 6, "batch_size": 2}
+    return vllm_sampler(folder, context=12, temperature=1.0, **sizes)
+
+
+def test_a_sampler_stays_loaded_and_takes_new_weights(stand_in, folder):
+    with held(folder) as sampler:
+        assert len(children()) == 1
+        once = sampler.samples([[5, 6], [7]], [[1, 2], [3, 4]])
+        again = sampler.samples([[5, 6], [7]], [[1, 2], [3, 4]])
+        sampler.reload()
+        later = sampler.samples([[5, 6], [7]], [[1, 2], [3, 4]])
+    assert not children()
+    assert once.tokens == again.tokens == later.tokens
+    assert once.log_prob == again.log_prob == [-1.0, -2.0, -3.0, -4.0]
+    assert later.log_prob == [-3001.0, -3002.0, -3003.0, -3004.0], "weights, output layer and cache"
+
+
+def test_a_cache_that_keeps_old_weights_ends_the_work(stand_in, folder):
+    stand_in("cached")
+    with held(folder) as sampler, pytest.raises(InputError, match="ended with 1 before it had answered"):
+        sampler.reload()
+
+
+def test_a_process_sees_its_gpu_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for device in ("cuda", "cuda:1"):
+        assert visible_device(torch.device(device)) == {"CUDA_VISIBLE_DEVICES": "1"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-5ab")
+    assert visible_device(torch.device("cuda")) == {"CUDA_VISIBLE_DEVICES": "GPU-5ab"}
+    assert visible_device(torch.device("cuda:0")) == {"CUDA_VISIBLE_DEVICES": "2"}
+    assert visible_device(torch.device("cpu")) == {}
+
+
+def test_precision_and_share_of_the_gpu_are_asked_for(monkeypatch):
+    asked = []
+
+    @contextmanager
+    def process(order, environment):
+        asked.append((order, environment))
+        yield None
+
+    monkeypatch.setattr(sampling_engines, "vllm_process", process)
+    monkeypatch.setattr(sampling_engines, "visible_device", lambda device: {"CUDA_VISIBLE_DEVICES": "3"})
+    facts = {"context": 9, "eos_id": 2, "max_new_tokens": 3, "temperature": 1.0, "batch_size": 4}
+    with vllm_sampler("m", **facts, dtype="bfloat16", gpu_memory=0.2, device=torch.device("cuda")):
+        pass
+    with vllm_sampler("m", **facts, gpu_memory=0.2):  # no GPU
+        pass
+    (order, environment), (plain, nothing) = asked
+    assert order["dtype"] == "bfloat16" and order["gpu_memory"] == 0.2
+    assert environment == {"CUDA_VISIBLE_DEVICES": "3"} and nothing == {}
+    assert plain["dtype"] == "float32" and "gpu_memory" not in plain
+
+
+def test_a_launcher_of_several_processes_does_not_reach_vllm(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "TORCHELASTIC_USE_AGENT_STORE", "ACCELERATE_USE_FSDP"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("VLLM_SOMETHING", "1")
+    environment = vllm_process_module._environment()
+    assert not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "ACCELERATE_USE_FSDP"} & set(environment)
+    assert "TORCHELASTIC_USE_AGENT_STORE" not in environment and environment["VLLM_SOMETHING"] == "1"
 
 
 @pytest.mark.parametrize(

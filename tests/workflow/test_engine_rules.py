@@ -1,7 +1,9 @@
-"""What `rollouts.engine: vllm` changes in the commands of a run, and that a run without vLLM does not begin."""
+"""What `engine: vllm` changes in the commands of a run, and that a run without vLLM does not begin."""
 
+import json
 import re
 
+import polars as pl
 import pytest
 
 from infalign.language.vllm_process import vllm_versions
@@ -26,6 +28,10 @@ def choose(values):
         task["rollouts"] = {**task["rollouts"], "engine": "vllm"}
 
 
+def draw(values):
+    values["methods"]["ppo"]["engine"] = "vllm"
+
+
 def test_the_engine_samples_and_scores(fresh):
     assert not any("engine" in line for script in ("sample", "score") for line in commands(fresh, script))
     fresh.edit_config(choose)
@@ -35,9 +41,17 @@ def test_the_engine_samples_and_scores(fresh):
     assert all(" --engine vllm --out " in line for line in scoring)
 
 
-def test_a_run_without_vllm_ends_when_it_starts(fresh, monkeypatch):
+def test_the_engine_of_a_method_is_in_its_training_alone(fresh):
+    fresh.edit_config(draw)
+    training = commands(fresh, "train_ppo")
+    assert training and all('"engine": "vllm"' in line for line in training)
+    assert not any("vllm" in line for script in ("sample", "score") for line in commands(fresh, script))
+
+
+@pytest.mark.parametrize("edit", [choose, draw])
+def test_a_run_without_vllm_ends_when_it_starts(fresh, monkeypatch, edit):
     monkeypatch.setenv("INFALIGN_VLLM_PYTHON", "/nowhere/python")
-    fresh.edit_config(choose)
+    fresh.edit_config(edit)
     done = fresh.snakemake("--cores", "1", check=False)
     assert done.returncode == 2 and not (fresh.folder / "results" / "tasks").exists()
     assert "error: engine: vllm: /nowhere/python does not run" in done.stderr
@@ -60,8 +74,8 @@ def one_policy(values):
 @pytest.mark.xdist_group("vllm")
 @pytest.mark.usefixtures("vllm_python")
 def test_a_whole_run_with_vllm(fresh):
-    fresh.edit_config(one_policy)
-    fresh.edit_config(choose)
+    for edit in (one_policy, choose, draw):
+        fresh.edit_config(edit)
     fresh.snakemake("--cores", "2")
     assert (fresh.folder / "results/smoke/report.html").stat().st_size > 100_000
     assert not fresh.planned()
@@ -71,4 +85,8 @@ def test_a_whole_run_with_vllm(fresh):
         for table in (fresh.folder / "results/tasks").rglob(f"{folder}/*.parquet")
     ]
     assert len(tables) == 6  # train and evaluation of the reference, evaluation of the policy
-    assert all(read_manifest(table)["engine"] == vllm_versions() for table in tables)
+    (policy,) = (fresh.folder / "results/tasks").glob("*/policies/*/*/model")
+    made = [*map(read_manifest, tables), json.loads((policy / "manifest.json").read_text())]
+    assert all(manifest["engine"] == vllm_versions() for manifest in made)
+    log = pl.read_parquet(policy.parent / "training.parquet")
+    assert log["draw_gap"].max() < 1e-3 and log["kl"][-1] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infalign.alignment.advantages import generalised_advantages, token_rewards
+from infalign.alignment.draw_by_vllm import Draw, draw_by_vllm
 from infalign.alignment.lora import adapted_policy, adapter_dropout, has_adapters
 from infalign.alignment.processes import ALONE, Processes
 from infalign.alignment.sequences import Chunk, Sequences, chunks, token_distributions, token_features
@@ -21,6 +23,7 @@ from infalign.alignment.training import Learner, run_fingerprint, run_updates, s
 from infalign.errors import InputError
 from infalign.language.generation import sample_tokens
 from infalign.language.models import encode_prompts
+from infalign.language.sampling_engines import Samples
 from infalign.records.methods import PPOSettings
 
 ScoreFunction = Callable[[Sequence[str], Sequence[str], Sequence[bool]], np.ndarray]
@@ -104,6 +107,7 @@ class Batch(Sequences):
 
     finished: np.ndarray  # (n,) bool
     rewards: np.ndarray  # (n,) of the reward model
+    drawn_log_prob: np.ndarray  # (n,) as who drew them says
     values: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (n,) what the objective makes of them
     tokens: dict[str, torch.Tensor] = field(default_factory=dict)
 
@@ -219,12 +223,15 @@ def train_ppo(
     One row an update: step, kl (nats a response, mean), kl_sampled (log-ratio estimate of it), reward,
     value, objective (value − β·kl), ratio_deviation (largest |ratio − 1| before the first step of the
     update), clip_fraction, policy_loss, value_loss, explained_variance, entropy (nats a token), length,
-    finished, learning_rate, gradient_norm, seconds.
+    finished, draw_gap (mean over the responses of |log-probability as who drew them says − as measured
+    here before the first step|, nats a response: rounding, and what else tells the engine from the policy
+    in training), learning_rate, gradient_norm, seconds.
 
     Raises
     ------
     InputError
-        No prompts, a reward that is not finite, or updates that the processes cannot share equally.
+        No prompts, a reward that is not finite, updates that the processes cannot share equally, or
+        vLLM is to draw and is not there or cannot run the model.
     TrainingDiverged
         A loss or gradient is not finite.
 
@@ -236,23 +243,72 @@ def train_ppo(
     if prompts.is_empty():
         raise InputError("PPO needs at least one training prompt, got none; check the split")
 
-    def update(learner: Learner[PPOSettings]) -> dict[str, float]:
-        batch = sample_batch(learner, tokenizer, prompts, objective, score_fn, seed, max_new_tokens)
-        rng = np.random.default_rng([seed, learner.step, STREAMS["minibatches"]])
-        return update_policy(learner, batch, objective.beta, rng)
-
     facts = [objective.fingerprint, seed, max_new_tokens, temperature, updates]
     texts = [prompts["prompt_id"].to_list(), prompts["prompt"].to_list()]
     fingerprint = run_fingerprint(reference, settings, *facts, *texts)  # of whole weights
-    return run_updates(
-        new_learner(reference, settings, temperature, updates, seed=seed, processes=processes),
-        update,
-        tokenizer,
-        fingerprint=fingerprint,
-        output_dir=output_dir,
-        scratch_dir=scratch_dir,
-        progress=progress,
-    )
+    learner = new_learner(reference, settings, temperature, updates, seed=seed, processes=processes)
+    copied = Path(scratch_dir) / f"{settings.kind}-{fingerprint}-drawing"
+    with _engine(learner, tokenizer, prompts, copied, seed, max_new_tokens) as draw:
+
+        def update(learner: Learner[PPOSettings]) -> dict[str, float]:
+            batch = sample_batch(learner, tokenizer, prompts, objective, score_fn, seed, max_new_tokens, draw)
+            rng = np.random.default_rng([seed, learner.step, STREAMS["minibatches"]])
+            return update_policy(learner, batch, objective.beta, rng)
+
+        return run_updates(
+            learner,
+            update,
+            tokenizer,
+            fingerprint=fingerprint,
+            output_dir=output_dir,
+            scratch_dir=scratch_dir,
+            progress=progress,
+        )
+
+
+def _engine(
+    learner: Learner[PPOSettings],
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: pl.DataFrame,
+    copied: Path,
+    seed: int,
+    max_new_tokens: int,
+) -> AbstractContextManager[Draw]:
+    """Who draws the responses of training; vLLM reads the weights from the folder `copied`."""
+    eos_id = int(tokenizer.eos_token_id)
+    if learner.settings.engine == "transformers":
+        return nullcontext(draw_by_policy(eos_id, seed, max_new_tokens))
+    encoded = encode_prompts(tokenizer, prompts["prompt"].to_list())
+    facts = {"eos_id": eos_id, "seed": seed, "max_new_tokens": max_new_tokens}
+    return draw_by_vllm(encoded, copied, learner.processes, **facts)
+
+
+def draw_by_policy(eos_id: int, seed: int, max_new_tokens: int) -> Draw:
+    """Let the policy draw where it is trained.
+
+    Parameters
+    ----------
+    eos_id : end-of-sequence token.
+    seed : of the training; each process draws with the numbers that a single one would use for its part.
+    max_new_tokens : longest response.
+    """
+
+    def draw(learner: Learner[PPOSettings], ids: Sequence[str], prompts: Sequence[list[int]]) -> Samples:
+        own = learner.processes.part(np.arange(len(prompts)))
+        rng = np.random.default_rng([seed, learner.step, STREAMS["sampling"]])
+        with learner.autocast(), learner.processes.whole(learner.policy):
+            samples = sample_tokens(
+                learner.policy,
+                [prompts[row] for row in own],
+                rng.random((len(prompts), max_new_tokens))[own],
+                eos_id=eos_id,
+                max_new_tokens=max_new_tokens,
+                temperature=learner.temperature,
+            )
+        log_prob = [float(log_probs.sum(dtype=np.float64)) for log_probs in samples.log_probs]
+        return Samples(samples.tokens, log_prob, samples.finished)
+
+    return draw
 
 
 def sample_batch(
@@ -263,11 +319,12 @@ def sample_batch(
     score_fn: ScoreFunction,
     seed: int,
     max_new_tokens: int,
+    draw: Draw | None = None,
 ) -> Batch:
     """Draw the responses of update `learner.step`, score them and measure them under both models.
 
-    The rows are grouped by prompt. Each process draws and scores its part, with the numbers that a single
-    process would draw for it. Raises InputError if a reward is not finite.
+    The rows are grouped by prompt. Each process draws and scores its part; None: by `draw_by_policy`. Raises
+    InputError if a reward is not finite.
     """
     settings = learner.settings
     chosen = np.repeat(
@@ -277,23 +334,16 @@ def sample_batch(
     texts, ids = (np.array(prompts[name].to_list(), dtype=object)[chosen] for name in ("prompt", "prompt_id"))
     encoded = encode_prompts(tokenizer, list(texts))
     own = learner.processes.part(np.arange(len(encoded)))
-    rng = np.random.default_rng([seed, learner.step, STREAMS["sampling"]])
-    with learner.autocast(), learner.processes.whole(learner.policy):
-        samples = sample_tokens(
-            learner.policy,
-            [encoded[row] for row in own],
-            rng.random((len(encoded), max_new_tokens))[own],
-            eos_id=tokenizer.eos_token_id,
-            max_new_tokens=max_new_tokens,
-            temperature=learner.temperature,
-        )
+    draw = draw or draw_by_policy(int(tokenizer.eos_token_id), seed, max_new_tokens)
+    samples = draw(learner, list(ids), encoded)
     responses = tokenizer.batch_decode(
         samples.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
     scores = np.asarray(score_fn(list(texts[own]), responses, list(samples.finished)), dtype=float)
-    rows = learner.processes.gather(list(zip(samples.tokens, samples.finished, scores, strict=True)))
-    tokens, finished, rewards = (list(column) for column in zip(*rows, strict=True))
-    batch = Batch(encoded, tokens, np.array(finished), np.array(rewards))
+    columns = (samples.tokens, samples.finished, scores, samples.log_prob)
+    rows = learner.processes.gather(list(zip(*columns, strict=True)))
+    tokens, finished, rewards, drawn = (list(column) for column in zip(*rows, strict=True))
+    batch = Batch(encoded, tokens, np.array(finished), np.array(rewards), np.array(drawn))
     check_rewards(batch.rewards, ids, learner.step)
     batch.tokens = measure_tokens(learner, batch)
     reference_log_probs = batch.padded("reference_log_probs").sum(axis=1)
@@ -530,4 +580,5 @@ def _summary(batch: Batch, beta: float) -> dict[str, float]:
         "entropy": float(tokens["entropy"].mean()),
         "length": float(batch.lengths.mean()),
         "finished": float(batch.finished.mean()),
+        "draw_gap": float(np.abs(batch.drawn_log_prob - batch.padded("log_probs").sum(axis=1)).mean()),
     }

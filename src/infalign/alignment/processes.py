@@ -64,6 +64,10 @@ class Processes:
         distributed.all_gather_object(parts, items)
         return [item for part in parts for item in part]
 
+    def wait(self) -> None:
+        """Wait until all processes have come here."""
+        self.gather([self.index])
+
     def add(self, tensors: Iterable[torch.Tensor]) -> None:
         """Replace each tensor by the sum of it over the processes."""
         if self.count > 1:

@@ -236,10 +236,22 @@ def _save_policy(learner: Learner, tokenizer: PreTrainedTokenizerBase, output_di
         with torch.no_grad():
             for name, parameter in learner.policy.named_parameters():
                 parameter.copy_(learner.average[name])
+    save_weights(learner, output_dir)
+    if learner.processes.main:
+        tokenizer.save_pretrained(output_dir)
+
+
+def save_weights(learner: Learner, folder: Path) -> None:
+    """Write the policy as a whole model without adapters; of several processes the main one, and all must call.
+
+    Parameters
+    ----------
+    learner : whose policy it is.
+    folder : that transformers loads then (safetensors), without a tokenizer.
+    """
     weights = _saved_weights(learner)
     if learner.processes.main:
-        learner.policy.save_pretrained(output_dir, state_dict=weights)
-        tokenizer.save_pretrained(output_dir)
+        learner.policy.save_pretrained(folder, state_dict=weights)
 
 
 def _saved_weights(learner: Learner) -> dict[str, torch.Tensor] | None:

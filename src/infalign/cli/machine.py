@@ -127,7 +127,7 @@ def _torch() -> Iterator[Check]:
 def _configuration(path: Path, data_root: Path | None) -> Iterator[Check]:
     """What a run would need: its data, its models, disk, and a GPU for models that are not small."""
     from infalign.records.disk import needed_bytes
-    from infalign.records.sweep import policies
+    from infalign.records.sweep import engines, policies
 
     run = _read_config(path, data_root)
     yield Check("config", "ok", f"{path}: run {run.run}, {len(policies(run))} policies")
@@ -139,7 +139,7 @@ def _configuration(path: Path, data_root: Path | None) -> Iterator[Check]:
         for name, proxy in pool.proxies.items():
             if proxy.base is not None:
                 yield from _base(f"{pool.task} proxy {name}", proxy.base)
-    if "vllm" in {task.rollouts.engine for task in run.tasks.values()}:
+    if "vllm" in engines(run, policies(run)):
         yield _vllm()
     needed, free = needed_bytes(run, policies(run), "results"), shutil.disk_usage(Path.cwd()).free
     status: Status = "ok" if free >= needed else "missing"
@@ -147,7 +147,7 @@ def _configuration(path: Path, data_root: Path | None) -> Iterator[Check]:
 
 
 def _vllm() -> Check:
-    """The Python that samples and scores, where a configuration asks for vLLM."""
+    """The Python that samples, scores or draws for a training, where a configuration asks for vLLM."""
     from infalign.language.vllm_process import PYTHON_VARIABLE, vllm_python, vllm_versions
 
     try:

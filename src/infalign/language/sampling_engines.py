@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import torch
 from transformers import AutoModelForCausalLM
 
 from infalign.errors import InputError
@@ -21,7 +23,7 @@ from infalign.language.models import (
     load_tokenizer,
     outline,
 )
-from infalign.language.vllm_process import vllm_process
+from infalign.language.vllm_process import Ask, visible_device, vllm_process
 from infalign.records.task import Rollouts
 
 LOWEST_TEMPERATURE = 0.01  # vLLM takes a lower one for this
@@ -171,32 +173,109 @@ def vllm_samples(
         If the temperature is one that vLLM has not, a prompt is empty or too long, vLLM is not there, cannot
         run the model or does not return what it was asked for.
     """
+    check_context(outline(folder, AutoModelForCausalLM), prompt_tokens, max_new_tokens)
+    context = max(map(len, prompt_tokens)) + max_new_tokens
+    with vllm_sampler(
+        folder,
+        context=context,
+        eos_id=eos_id,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        batch_size=batch_size,
+    ) as sampler:
+        return sampler.samples(prompt_tokens, seeds)
+
+
+@dataclass(frozen=True)
+class VllmSampler:
+    """A language model that vLLM keeps loaded.
+
+    Parameters
+    ----------
+    ask : Callable
+        Of `vllm_process`.
+    eos_id, max_new_tokens, batch_size : int
+        As in `vllm_samples`.
+    """
+
+    ask: Ask
+    eos_id: int
+    max_new_tokens: int
+    batch_size: int
+
+    def samples(self, prompt_tokens: Sequence[Sequence[int]], seeds: Sequence[Sequence[int]]) -> Samples:
+        """Sample responses, see `vllm_samples`."""
+        step = max(1, BATCHES_AT_ONCE * self.batch_size // max(map(len, seeds)))  # prompts
+        tokens: list[list[int]] = []
+        log_prob: list[float] = []
+        for start in range(0, len(prompt_tokens), step):
+            some = slice(start, start + step)
+            answer = self.ask({"prompts": prompt_tokens[some], "seeds": seeds[some]})
+            _check_answer(answer, sum(map(len, seeds[some])), self.eos_id, self.max_new_tokens)
+            tokens += answer["tokens"]
+            log_prob += answer["log_prob"]
+        return Samples(tokens, log_prob, np.array([row[-1] == self.eos_id for row in tokens]))
+
+    def reload(self) -> None:
+        """Take the weights that are in the model's folder now."""
+        self.ask({"reload": True})
+
+
+@contextmanager
+def vllm_sampler(
+    folder: str | Path,
+    *,
+    context: int,
+    eos_id: int,
+    max_new_tokens: int,
+    temperature: float,
+    batch_size: int,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    gpu_memory: float | None = None,
+    device: torch.device | None = None,
+) -> Iterator[VllmSampler]:
+    """Keep a language model loaded with vLLM; its process ends with the block.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of a causal language model.
+    context : int
+        Tokens of the longest prompt with its response.
+    eos_id, max_new_tokens, temperature, batch_size
+        As in `vllm_samples`.
+    dtype : str
+        Of weights and arithmetic.
+    gpu_memory : float, optional
+        Share of the GPU's memory that vLLM may take, in (0, 1), if `device` is one; default: vLLM's own.
+    device : torch.device, optional
+        The GPU to run on, if it is one; default: any that is visible.
+
+    Raises
+    ------
+    InputError
+        If the temperature is one that vLLM has not, vLLM is not there or cannot run the model.
+    """
     if temperature != 0 and temperature < LOWEST_TEMPERATURE:
         raise InputError(
             f"vLLM samples at temperatures of at least {LOWEST_TEMPERATURE}, got {temperature}; use engine: "
             "transformers"
         )
-    check_context(outline(folder, AutoModelForCausalLM), prompt_tokens, max_new_tokens)
     order = {
         "kind": "language_model",
         "model": str(folder),
-        "context": max(map(len, prompt_tokens)) + max_new_tokens,
+        "context": context,
         "batch_size": batch_size,
         "eos_id": eos_id,
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
+        "dtype": dtype,
     }
-    step = max(1, BATCHES_AT_ONCE * batch_size // max(map(len, seeds)))  # prompts
-    tokens: list[list[int]] = []
-    log_prob: list[float] = []
-    with vllm_process(order) as ask:
-        for start in range(0, len(prompt_tokens), step):
-            some = slice(start, start + step)
-            answer = ask({"prompts": prompt_tokens[some], "seeds": seeds[some]})
-            _check_answer(answer, sum(map(len, seeds[some])), eos_id, max_new_tokens)
-            tokens += answer["tokens"]
-            log_prob += answer["log_prob"]
-    return Samples(tokens, log_prob, np.array([row[-1] == eos_id for row in tokens]))
+    environment = {} if device is None else visible_device(device)
+    if environment and gpu_memory is not None:
+        order["gpu_memory"] = gpu_memory
+    with vllm_process(order, environment) as ask:
+        yield VllmSampler(ask, eos_id, max_new_tokens, batch_size)
 
 
 def _check_answer(answer: dict[str, Any], n_rows: int, eos_id: int, max_new_tokens: int) -> None:

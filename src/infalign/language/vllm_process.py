@@ -13,11 +13,19 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
+import torch
+
 from infalign.errors import InputError
 from infalign.language import vllm_worker
 
 PYTHON_VARIABLE = "INFALIGN_VLLM_PYTHON"
 SECONDS_TO_END = 60  # after which a process that has answered everything is killed
+# Variables by which torchrun and accelerate tell a process that it is one of several.
+LAUNCHERS = (
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME"),
+    *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),
+    *("MASTER_", "TORCHELASTIC_", "ACCELERATE_", "FSDP_"),
+)
 
 Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -40,8 +48,12 @@ def vllm_python() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Of vLLM's Python: what lies in the folder of a script, or where it runs, is no package."""
-    return {**os.environ, "PYTHONSAFEPATH": "1"}
+    """Of vLLM's Python: what lies in the folder of a script, or where it runs, is no package.
+
+    It is alone, also where a launcher started several processes of this one's kind.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
+    return {**kept, "PYTHONSAFEPATH": "1"}
 
 
 def vllm_versions() -> dict[str, str]:
@@ -88,8 +100,27 @@ def engine_versions(engine: str) -> dict[str, dict[str, str]]:
     return {"engine": vllm_versions()} if engine == "vllm" else {}
 
 
+def visible_device(device: torch.device) -> dict[str, str]:
+    """Environment in which a process sees one GPU alone, that of a model here; empty where it is on the CPU.
+
+    Parameters
+    ----------
+    device : torch.device
+
+    Examples
+    --------
+    >>> visible_device(torch.device("cpu"))
+    {}
+    """
+    if device.type != "cuda":
+        return {}
+    index = torch.cuda.current_device() if device.index is None else device.index
+    ours = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return {"CUDA_VISIBLE_DEVICES": ours.split(",")[index].strip() if ours else str(index)}
+
+
 @contextmanager
-def vllm_process(order: Mapping[str, Any]) -> Iterator[Ask]:
+def vllm_process(order: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Iterator[Ask]:
     """Start vLLM with a model; the process ends with the block.
 
     Its work counts as done when it has answered. How it exits afterwards does not matter: some versions abort then.
@@ -98,6 +129,8 @@ def vllm_process(order: Mapping[str, Any]) -> Iterator[Ask]:
     ----------
     order : mapping
         `kind` (language_model or reward_model), `model` (folder), and what `vllm_worker` takes for that kind.
+    environment : mapping, optional
+        Variables of its environment beside those of this process.
 
     Yields
     ------
@@ -116,7 +149,7 @@ def vllm_process(order: Mapping[str, Any]) -> Iterator[Ask]:
             [vllm_python(), vllm_worker.__file__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdout=2,  # vLLM writes to both; the caller's standard output is its own
-            env=_environment(),
+            env={**_environment(), **(environment or {})},
         )
     connection = Connection(ours.detach())
 

@@ -55,15 +55,19 @@ def _send(connection: Connection, message: dict[str, Any]) -> None:
 
 
 def _engine(order: dict[str, Any], **options: Any) -> Any:
-    """Model of a local folder, in float32 as everywhere, with no defaults of its own for sampling."""
+    """Model of a local folder, in float32 unless the order says otherwise, with no defaults of its own for sampling."""
     import torch
     from vllm import LLM
+
+    if "gpu_memory" in order:
+        options["gpu_memory_utilization"] = order["gpu_memory"]
 
     return LLM(
         model=order["model"],
         load_format="safetensors",
+        use_tqdm_on_load=False,
         trust_remote_code=False,
-        dtype="float32",
+        dtype=order.get("dtype", "float32"),
         seed=0,
         enforce_eager=not torch.cuda.is_available(),
         **options,
@@ -71,7 +75,10 @@ def _engine(order: dict[str, Any], **options: Any) -> Any:
 
 
 def language_model(order: dict[str, Any]) -> Answer:
-    """Sampler: a request holds `prompts` (tokens) and for each its `seeds`, one a response."""
+    """Sampler: a request holds `prompts` (tokens) and for each its `seeds`, one a response.
+
+    Or it holds `reload`: the weights are read anew from the model's folder.
+    """
     from vllm import SamplingParams
 
     engine = _engine(
@@ -93,6 +100,8 @@ def language_model(order: dict[str, Any]) -> Answer:
     }
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
+        if "reload" in request:
+            return _reload(engine)
         pairs = [
             ({"prompt_token_ids": prompt}, SamplingParams(seed=seed, **common))
             for prompt, seeds in zip(request["prompts"], request["seeds"], strict=True)
@@ -107,6 +116,27 @@ def language_model(order: dict[str, Any]) -> Answer:
         }
 
     return answer
+
+
+def _reload(engine: Any) -> dict[str, Any]:
+    """Read the weights anew and forget the keys and values of prompts, which are those of the old weights."""
+    import torch
+
+    engine.collective_rpc("reload_weights")
+    if not torch.cuda.is_available():
+        engine.apply_model(_pack_output_layer)
+    if not engine.reset_prefix_cache():
+        raise RuntimeError("the cache of prompts could not be emptied after the weights had changed")
+    return {}
+
+
+def _pack_output_layer(model: Any) -> None:
+    """Pack the output layer anew: where it is the embedding too, reloading leaves the CPU's copy of it as it was."""
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for layer in model.modules():
+        if isinstance(layer, ParallelLMHead):
+            layer.quant_method.process_weights_after_loading(layer)
 
 
 def reward_model(order: dict[str, Any]) -> Answer:

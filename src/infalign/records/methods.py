@@ -11,7 +11,9 @@ NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Strength = Literal["kl", "beta", "n"]
+ENGINE_MEMORY = 0.3  # of a GPU that the training needs for itself
 
 
 class Optimisation(BaseModel):
@@ -97,6 +99,26 @@ class PPOSettings(Optimisation):
         description="train low-rank adapters; null: all weights",
         exclude_if=lambda lora: lora is None,  # policies without adapters keep their hash
     )
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="who draws the responses of training (docs/several-gpus.md)",
+        exclude_if=lambda engine: engine == "transformers",  # policies that do not name one keep their hash
+    )
+    engine_memory: Share | None = Field(
+        None,
+        description="share of the GPU's memory that vLLM may take beside the training, only for engine: vllm; "
+        f"null: {ENGINE_MEMORY}",
+        exclude_if=lambda share: share is None,
+    )
+
+    @model_validator(mode="after")
+    def _shares_are_of_vllm(self) -> PPOSettings:
+        if self.engine_memory is not None and self.engine != "vllm":
+            raise ValueError(
+                f"engine_memory is vLLM's share of the GPU, got {self.engine_memory} with engine: {self.engine}; "
+                "leave it out or set engine: vllm"
+            )
+        return self
 
     @model_validator(mode="after")
     def _averages_are_of_weights(self) -> PPOSettings:
@@ -155,6 +177,14 @@ class BONDSettings(PPOSettings):
         description="none: the anchor's weights follow the policy's",
         exclude_if=lambda lora: lora is None,
     )
+    engine: Literal["transformers"] = Field(  # type: ignore[assignment]
+        "transformers",
+        description="transformers: the anchor draws too",
+        exclude_if=lambda engine: engine == "transformers",
+    )
+    engine_memory: None = Field(  # type: ignore[assignment]
+        None, description="of vLLM only", exclude_if=lambda share: share is None
+    )
     updates: Count = Field(312, description="of each stage; one schedule runs through all stages")
     samples_per_prompt: Count = Field(2, description="the fewest that a leave-one-out baseline takes")
     epochs: Count = Field(1, description="1: the gradient is that of the divergence")
@@ -179,6 +209,14 @@ class JBONDSettings(PPOSettings):
         None,
         description="none: the anchor's weights follow the policy's",
         exclude_if=lambda lora: lora is None,
+    )
+    engine: Literal["transformers"] = Field(  # type: ignore[assignment]
+        "transformers",
+        description="transformers: the anchor draws too",
+        exclude_if=lambda engine: engine == "transformers",
+    )
+    engine_memory: None = Field(  # type: ignore[assignment]
+        None, description="of vLLM only", exclude_if=lambda share: share is None
     )
     updates: Count = Field(
         35,

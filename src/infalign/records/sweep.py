@@ -154,6 +154,18 @@ def with_varied_rollouts(rows: Sequence[Policy], task: str) -> list[Policy]:
     return [policy for policy in own if len(counts[policy.method, policy.strength]) > 1]
 
 
+def engines(config: Config, rows: Sequence[Policy]) -> set[str]:
+    """Engines that a run needs: those that sample and score, and those that draw while policies train.
+
+    Parameters
+    ----------
+    config : of the run.
+    rows : its policies.
+    """
+    drawing = {getattr(config.methods[row.method], "engine", "transformers") for row in rows}
+    return {task.rollouts.engine for task in config.tasks.values()} | drawing
+
+
 def policy_folder(config: Config, policy: Policy) -> str:
     """Folder of a policy below `results/tasks/`; it names the settings of its method by their hash."""
     settings = short_hash(settings_json(config.methods[policy.method]))
