@@ -1,5 +1,6 @@
 """What runs again and what does not, and that a run that was killed ends as if it had not been."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -311,3 +312,13 @@ def test_a_job_by_hand_says_what_its_input_lacks(project):
     )  # fmt: skip
     assert done.returncode == 2
     assert "missing.json" in done.stderr
+
+
+def test_planning_loads_no_torch():
+    """Every job of a cluster reads the Snakefile again."""
+    text = (ROOT / "Snakefile").read_text()
+    modules = re.findall(r"^from (infalign\.\S+) import", text, flags=re.MULTILINE)
+    found = "{'torch', 'transformers', 'pandas'} & set(sys.modules)"
+    program = f"import sys, {', '.join(modules)}; print(sorted({found}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert len(modules) > 10 and done.stdout.strip() == "[]"

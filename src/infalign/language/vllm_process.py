@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from infalign.errors import InputError
 from infalign.language import vllm_worker
+
+if TYPE_CHECKING:
+    import torch
 
 PYTHON_VARIABLE = "INFALIGN_VLLM_PYTHON"
 SECONDS_TO_END = 60  # after which a process that has answered everything is killed
@@ -109,11 +110,14 @@ def visible_device(device: torch.device) -> dict[str, str]:
 
     Examples
     --------
+    >>> import torch
     >>> visible_device(torch.device("cpu"))
     {}
     """
     if device.type != "cuda":
         return {}
+    import torch  # not while a run is planned
+
     index = torch.cuda.current_device() if device.index is None else device.index
     ours = os.environ.get("CUDA_VISIBLE_DEVICES")
     return {"CUDA_VISIBLE_DEVICES": ours.split(",")[index].strip() if ours else str(index)}
