@@ -157,7 +157,7 @@ def test_seeds_are_compared_where_both_series_have_several(values):
     seeds = yaml.safe_load((CONFIGS / "seeds.yaml").read_text())
     rows = policies(parse_config(seeds))
     assert all(several_seeds(rows, task) for task in ("helpful", "harmless"))
-    assert len(rows) == 48 and not several_seeds(rows, "other")
+    assert len(rows) == 51 and not several_seeds(rows, "other")
     assert not several_seeds([row for row in rows if row.reward != "raw"], "helpful")
     assert not several_seeds([row for row in rows if row.seed == 0], "helpful")
     assert not several_seeds(policies(parse_config(values)), "helpful")
