@@ -165,13 +165,12 @@ class VBoNSettings(PPOSettings):
     )
 
 
-class BONDSettings(PPOSettings):
-    """Best-of-N distillation by a Jeffreys divergence, in stages of best-of-`n_each` (Sessa et al. 2024)."""
+class AnchoredSettings(PPOSettings):
+    """A method that distils best-of-n of an anchor, a second policy that draws and whose weights are whole."""
 
     takes_reward: ClassVar[bool] = False
     strengths: ClassVar[tuple[Strength, ...]] = ("n",)
 
-    kind: Literal["bond"] = "bond"  # type: ignore[assignment]
     lora: None = Field(  # type: ignore[assignment]
         None,
         description="none: the anchor's weights follow the policy's",
@@ -185,6 +184,12 @@ class BONDSettings(PPOSettings):
     engine_memory: None = Field(  # type: ignore[assignment]
         None, description="of vLLM only", exclude_if=lambda share: share is None
     )
+
+
+class BONDSettings(AnchoredSettings):
+    """Best-of-N distillation by a Jeffreys divergence, in stages of best-of-`n_each` (Sessa et al. 2024)."""
+
+    kind: Literal["bond"] = "bond"  # type: ignore[assignment]
     updates: Count = Field(312, description="of each stage; one schedule runs through all stages")
     samples_per_prompt: Count = Field(2, description="the fewest that a leave-one-out baseline takes")
     epochs: Count = Field(1, description="1: the gradient is that of the divergence")
@@ -198,26 +203,10 @@ class BONDSettings(PPOSettings):
     )
 
 
-class JBONDSettings(PPOSettings):
+class JBONDSettings(AnchoredSettings):
     """J-BOND: best-of-2 of a moving anchor, its quantile from two samples (Sessa et al. 2024)."""
 
-    takes_reward: ClassVar[bool] = False
-    strengths: ClassVar[tuple[Strength, ...]] = ("n",)
-
     kind: Literal["jbond"] = "jbond"  # type: ignore[assignment]
-    lora: None = Field(  # type: ignore[assignment]
-        None,
-        description="none: the anchor's weights follow the policy's",
-        exclude_if=lambda lora: lora is None,
-    )
-    engine: Literal["transformers"] = Field(  # type: ignore[assignment]
-        "transformers",
-        description="transformers: the anchor draws too",
-        exclude_if=lambda engine: engine == "transformers",
-    )
-    engine_memory: None = Field(  # type: ignore[assignment]
-        None, description="of vLLM only", exclude_if=lambda share: share is None
-    )
     updates: Count = Field(
         35,
         description="for each doubling of n; the anchor's weights move to the policy's by "
