@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from infalign.catalogue import parse_config
+from infalign.records.block import settings_json
 from infalign.records.command import run_command
-from infalign.records.config import Config, parse_config, settings_json, task_folder
+from infalign.records.config import Config, task_folder
 from infalign.records.shards import prompts_at_once, shard_names
 from infalign.records.sweep import policies, policy_folder
 from infalign.records.tables import read_table, write_atomically, write_table

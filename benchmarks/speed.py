@@ -21,11 +21,11 @@ from transformers import pipeline
 from infalign.alignment.objectives import build_objective
 from infalign.alignment.ppo import train_ppo
 from infalign.alignment.rloo import train_rloo
+from infalign.catalogue import parse_config
 from infalign.language.generation import prompt_uniforms, sample_tokens
 from infalign.language.models import encode_prompts, load_language_model, load_reward_model
 from infalign.language.scoring import reward_scores
 from infalign.records.command import run_command
-from infalign.records.config import parse_config
 from infalign.records.tables import read_table
 
 CONFIG = Path(__file__).parents[1] / "config" / "methods.yaml"

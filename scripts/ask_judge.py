@@ -4,14 +4,14 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.errors import InputError
-from infalign.language.prompted_judge import ReplyCache, ask, question_table, read_verdicts
 from infalign.records.command import run_command
-from infalign.records.config import Config, read_config, task_folder
-from infalign.records.judgements import judged_cases, response_pairs, trained_verdicts
-from infalign.records.language_judge import JudgePrompt, LanguageJudge, principle, read_prompt
-from infalign.records.sweep import Policy, conditions, policy_folder, policy_sets
+from infalign.records.config import Config, read_config, read_study_block, task_folder
+from infalign.records.policy import Policy
+from infalign.records.sweep import conditions, policy_folder, policy_sets
 from infalign.records.tables import read_table, write_table
+from infalign.studies.language_judge.asking import ReplyCache, ask, question_table, read_verdicts
+from infalign.studies.language_judge.block import JudgePrompt, LanguageJudge, principle, read_prompt
+from infalign.studies.language_judge.judgements import judged_cases, response_pairs, trained_verdicts
 
 COLUMNS = ["prompt_id", "sample_id", "response", "reward", "judge", "n_tokens"]
 
@@ -28,12 +28,11 @@ def ask_judge(config: Path, /, *, tasks: Path, cache: Path, out: Path, model: Pa
     model : folder of the judge that the run has trained; default: the model that the configuration names.
     """
     run = read_config(config)
-    if run.judge is None:
-        raise InputError(f"{config}: no block judge; give judge.model and judge.server or judge.serve")
-    judge = run.judge if model is None else run.judge.model_copy(update={"model": str(model)})
+    judge = read_study_block(config, "judge", LanguageJudge)
+    judge = judge if model is None else judge.model_copy(update={"model": str(model)})
     prompt = read_prompt(judge.prompt)
     trained, asked = [], []
-    for policy, procedure in judged_cases(run):
+    for policy, procedure in judged_cases(judge, run):
         case = {"task": policy.task, "policy": policy.slug, "procedure": procedure}
         pairs = pairs_of(run, judge, policy, procedure, tasks)
         trained.append(trained_verdicts(pairs, case))

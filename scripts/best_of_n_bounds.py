@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from infalign.mathematics.best_of_n_bounds import loose_bound, lower_bound, objective
 from infalign.records.command import run_command
 from infalign.records.tables import write_table
+from infalign.studies.bounds.mathematics import loose_bound, lower_bound, objective
 
 # The paper's beta of L (appendix F) as N = 1/beta + 1.
 BETAS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)

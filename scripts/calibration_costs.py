@@ -5,11 +5,11 @@ from pathlib import Path
 import polars as pl
 
 from infalign.presentation.report import costs_html
-from infalign.records.calibration_tables import costs_table
 from infalign.records.command import run_command
 from infalign.records.config import read_config, task_folder
 from infalign.records.sweep import policies, policy_folder
 from infalign.records.tables import measured_seconds, read_table, write_atomically, write_table
+from infalign.studies.calibration.tables import costs_table
 
 
 def calibration_costs(run: Path, /, *, tasks: Path) -> None:

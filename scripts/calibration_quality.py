@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from infalign.errors import InputError
-from infalign.records.calibration_tables import calibration_tables, measured_responses
 from infalign.records.command import run_command
-from infalign.records.config import read_config
+from infalign.records.config import read_config, read_study_block
 from infalign.records.tables import read_table, write_table
+from infalign.studies.calibration.block import Calibration
+from infalign.studies.calibration.tables import calibration_tables, measured_responses
 
 COLUMNS = ["prompt_id", "sample_id", "reward", "judge"]
 
@@ -23,12 +23,11 @@ def calibration_quality(config: Path, scores: Path, measured: Path, /, *, task: 
     out : folder of the tables to write.
     """
     run = read_config(config)
-    if run.calibration is None:
-        raise InputError(f"{config}: no block calibration; add it to the configuration")
+    settings = read_study_block(config, "calibration", Calibration)
     tables = (read_table(path, COLUMNS, also=["gold"]) for path in (scores, measured))
     responses = measured_responses(task, *tables)
-    found = calibration_tables(responses, run.goals[task], run.calibration, run.evaluation)
-    facts = {"run": run.run, "task": task, "settings": run.calibration.model_dump()}
+    found = calibration_tables(responses, run.goals[task], settings, run.evaluation)
+    facts = {"run": run.run, "task": task, "settings": settings.model_dump()}
     for name, table in found.items():
         write_table(table, out / f"{name}.parquet", facts)
 

@@ -7,11 +7,11 @@ import polars as pl
 
 from infalign.presentation.curves import ALIKE, most_seeds, trained_n
 from infalign.presentation.report import examples_html
-from infalign.presentation.temperature import EXAMPLES_SCHEMA, examples, policy_label
 from infalign.records.command import run_command
 from infalign.records.config import Config, read_config, task_folder
 from infalign.records.sweep import policies, policy_folder, policy_sets, sampled_sets
 from infalign.records.tables import read_table, write_atomically, write_table
+from infalign.studies.temperatures.figures import EXAMPLES_SCHEMA, examples, policy_label
 
 COLUMNS = ["prompt_id", "sample_id", "response", "reward", "judge"]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from infalign.records.command import run_command
 from infalign.records.config import read_config
-from infalign.records.kl_estimators import estimator_rows, estimator_table
 from infalign.records.sweep import policies, policy_folder, policy_sets
 from infalign.records.tables import read_table, write_table
+from infalign.studies.kl_estimators.tables import estimator_rows, estimator_table
 
 COLUMNS = ["prompt_id", "sample_id", "log_prob", "reference_log_prob", "kl"]
 

@@ -2,22 +2,17 @@
 
 from pathlib import Path
 
-import polars as pl
-
 from infalign.presentation.curves import Resampling
 from infalign.presentation.pareto import BUDGET, compare_methods
 from infalign.presentation.report import methods_html
 from infalign.records.command import run_command
 from infalign.records.config import read_config
-from infalign.records.judgements import LANGUAGE_MODEL
 from infalign.records.metrics import main_condition
 from infalign.records.tables import read_table, write_atomically, write_table
 
 
 def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
     """Write methods.parquet and methods.html into the run's folder.
-
-    A language model's win rates are left out: it may have judged other prompts of one policy than of another.
 
     Parameters
     ----------
@@ -29,9 +24,7 @@ def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
     goals = {task: goal.transform for task, goal in config.trained_goals.items()}
     methods = compare_methods(
         *(
-            main_condition(read_table(run / f"{name}.parquet"), config).filter(
-                pl.col("scorer") != LANGUAGE_MODEL
-            )
+            main_condition(read_table(run / f"{name}.parquet"), config)
             for name in ("metrics", "prompt_metrics")
         ),
         goals,

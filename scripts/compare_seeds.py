@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from infalign.presentation.curves import Resampling
-from infalign.presentation.seeds import compared_procedures, seeds_table
 from infalign.records.command import run_command
 from infalign.records.comparisons import several_seeds
 from infalign.records.config import read_config
 from infalign.records.metrics import main_condition
 from infalign.records.sweep import policies
 from infalign.records.tables import read_table, write_table
+from infalign.studies.seeds.figures import compared_procedures, seeds_table
 
 
 def compare_seeds(run: Path, /) -> None:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from infalign.presentation.costs import cost_lines
+from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.config import parse_block, read_config
+from infalign.records.config import read_config
 from infalign.records.cost_table import cost_table, unpriced
 from infalign.records.costs import Costs
 from infalign.records.tables import write_atomically, write_table

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.config import parse_block
-from infalign.records.estimation import estimation_table, log_distribution_table, rewards_by_prompt
-from infalign.records.studies import Estimation
 from infalign.records.tables import read_table, write_table
+from infalign.studies.estimation.block import Estimation
+from infalign.studies.estimation.tables import estimation_table, log_distribution_table, rewards_by_prompt
 
 
 def estimation_error(

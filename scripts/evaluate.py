@@ -7,7 +7,6 @@ from tqdm import tqdm
 
 from infalign.records.command import run_command
 from infalign.records.config import read_config, task_folder
-from infalign.records.judgements import JUDGEMENT_SCHEMA, READ, judged_metrics
 from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA, distinct_bigrams, policy_metrics
 from infalign.records.sweep import conditions, policies, policy_folder, sampled_sets
 from infalign.records.tables import read_blocks, read_manifest, read_table, write_table
@@ -23,7 +22,6 @@ def evaluate(
     tasks: Path,
     out: Path,
     prompts_out: Path,
-    judgements: Path | None = None,
 ) -> None:
     """Write the metrics of all policies under all conditions.
 
@@ -34,11 +32,9 @@ def evaluate(
     tasks : folder of the shared results.
     out : table of metrics to write.
     prompts_out : table of win rates and KL by prompt to write.
-    judgements : verdicts of a language model on the main condition's responses; adds the win rates by them.
     """
     run = read_config(config)
     frontier = read_table(offline, ["task", "transform", "procedure", "select", "scorer", "kl", "win_rate"])
-    judged = read_table(judgements, READ) if judgements else pl.DataFrame(schema=JUDGEMENT_SCHEMA)
     cases = [(policy, case) for policy in policies(run) for case in sampled_sets(run, policy).items()]
     rows, prompt_rows = [], [pl.DataFrame(schema=PROMPT_SCHEMA)]
     for policy, (samples, condition) in tqdm(cases, desc="policies", disable=None):
@@ -61,11 +57,6 @@ def evaluate(
         )
         rows += more
         prompt_rows.append(pl.DataFrame(more_prompts, schema=PROMPT_SCHEMA))
-        own = judged.filter(task=policy.task, policy=policy.slug)
-        if main and not own.is_empty():
-            more, more_prompts = judged_metrics(own, more[0], *responses, run.evaluation)
-            rows += more
-            prompt_rows.append(pl.DataFrame(more_prompts, schema=PROMPT_SCHEMA))
     write_table(pl.DataFrame(rows, schema=METRICS_SCHEMA), out, {"run": run.run})
     write_table(pl.concat(prompt_rows), prompts_out, {"run": run.run})
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import polars as pl
 
 from infalign.records.command import run_command
-from infalign.records.config import read_config, task_folder
-from infalign.records.hedging import hedge_tables
-from infalign.records.pools import pool_name, proxy_names
+from infalign.records.config import read_config, read_study_block, task_folder
 from infalign.records.scores import pooled_scores
 from infalign.records.tables import read_table, write_table
+from infalign.studies.hedging.block import HedgedPool
+from infalign.studies.hedging.pools import pool_name, proxy_names
+from infalign.studies.hedging.tables import hedge_tables
 
 
 def hedge_pools(config: Path, /, *, tasks: Path, hacking: Path, hedges: Path, by_prompt: Path) -> None:
@@ -25,7 +26,7 @@ def hedge_pools(config: Path, /, *, tasks: Path, hacking: Path, hedges: Path, by
     """
     run = read_config(config)
     tables = []
-    for pool in run.hedging:
+    for pool in read_study_block(config, "hedging", list[HedgedPool]):
         folder = tasks / task_folder(run, pool.task) / "pools" / pool_name(pool)
         for proxy, name in proxy_names(pool).items():
             path = folder / f"{name}.parquet"

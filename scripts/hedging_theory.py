@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from infalign.records.command import run_command
-from infalign.records.hedging import extrema_table, poisson_tilt_table, regime_table
 from infalign.records.tables import write_table
+from infalign.studies.hedging.tables import extrema_table, poisson_tilt_table, regime_table
 
 
 def hedging_theory(*, regimes: Path, extrema: Path, poisson_tilt: Path) -> None:

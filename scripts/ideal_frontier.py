@@ -8,8 +8,9 @@ import polars as pl
 from tqdm import tqdm
 
 from infalign.mathematics.frontier import OptimalSolution, ideal, optimal
+from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.config import Evaluation, Theory, parse_block
+from infalign.records.config import Evaluation, Theory
 from infalign.records.metrics import procedures
 from infalign.records.tables import write_table
 

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import polars as pl
 
+from infalign.catalogue import CLAIM_KINDS, claim_tables, read_run_config
 from infalign.presentation.claims import evaluate_claims, judge_and_gold, load_claims
-from infalign.presentation.measures import Bootstrap, Tables
+from infalign.presentation.measures.base import Bootstrap
 from infalign.presentation.report import claims_html, metrics_html
 from infalign.records.command import run_command
-from infalign.records.config import Config, read_config, task_folder
-from infalign.records.metrics import main_condition
-from infalign.records.sweep import policies, policy_folder
-from infalign.records.tables import read_table, write_atomically, write_table
+from infalign.records.run_tables import RunTables
+from infalign.records.tables import write_table, write_text
 
 
 def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
@@ -25,62 +24,20 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
     run : folder of the run, with its configuration and tables.
     tasks : folder of the shared results.
     """
-    config = read_config(run / "config.json")
-    tables = claim_tables(config, run, tasks)
+    config = read_run_config(run / "config.json")
+    tables = RunTables(run, tasks, claim_tables(config))
     bootstrap = Bootstrap(config.evaluation.level, config.evaluation.resamples, config.evaluation.seed)
-    entries = load_claims(claims)
+    entries = load_claims(claims, CLAIM_KINDS)
     judged = evaluate_claims(entries, tables, bootstrap=bootstrap)
     timed = pl.col("claim").is_in([entry.claim for entry in entries if entry.about == "cost"])
     gold = judge_and_gold(entries, tables, bootstrap=bootstrap)
     goals = [(task, goal.procedure) for task, goal in config.trained_goals.items()]
-    write_table(judged.filter(~timed), run / "claims.parquet", {"claims_file": claims.name})
-    write_table(judged.filter(timed), run / "cost_claims.parquet", {"claims_file": claims.name})
-    write_table(gold, run / "gold.parquet", {"claims_file": claims.name})
-    for name, page in (
-        ("claims", claims_html(judged, gold)),
-        ("metrics", metrics_html(tables.metrics, goals)),
-    ):
-        write_atomically(
-            run / f"{name}.html", lambda partial, page=page: partial.write_text(page, encoding="utf-8")
-        )
-
-
-def claim_tables(config: Config, run: Path, tasks: Path) -> Tables:
-    """Read what claims are computed from; what the run does not make is left out."""
-    names = ["ideal", "offline", "metrics", "prompt_metrics", "best_of_n", "bounds"]
-    names += ["multitask", "change_of_variables"]
-    names += ["hedges", "prompt_hedges", "extrema", "poisson_tilt"] if config.hedging else []
-    names += ["estimation"] if config.estimation else []
-    names += ["prompt_poisoning"] if config.poisoning else []
-    names += ["agreement"] if config.judge else []
-    names += ["prompt_judges"] if config.judge_strength else []
-    names += ["best_exponents"] if config.exponents else []
-    names += ["prompt_calibration_error", "prompt_calibration_frontier"] if config.calibration else []
-    found = {name: read_table(run / f"{name}.parquet") for name in names}
-    scores = {
-        task: read_table(
-            tasks / task_folder(config, task) / "scores" / "train.parquet",
-            ["prompt_id", "reward"],
-            also=["sample_id"],
-        )
-        for task in config.tasks
-    }
-    everywhere = {"conditions": found["metrics"], "prompt_conditions": found["prompt_metrics"]}
-    main = {name: main_condition(found[name], config) for name in ("metrics", "prompt_metrics")}
-    seconds = training_seconds(config, tasks)
-    learnt = config.judge is not None and config.judge.trained is not None
-    return Tables(**{**found, **main, **everywhere}, scores=scores, seconds=seconds, judge_learnt=learnt)
-
-
-def training_seconds(config: Config, tasks: Path) -> pl.DataFrame:
-    """Median seconds of an update of every policy that was trained."""
-    rows = []
-    for policy in policies(config):
-        log = pl.read_parquet(tasks / policy_folder(config, policy) / "training.parquet")
-        if not log.is_empty():
-            rows.append((policy.task, policy.slug, log["seconds"].median()))
-    schema = {"task": pl.String, "policy": pl.String, "seconds": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    manifest = {"claims_file": claims.name}
+    write_table(judged.filter(~timed), run / "claims.parquet", manifest)
+    write_table(judged.filter(timed), run / "cost_claims.parquet", manifest)
+    write_table(gold, run / "gold.parquet", manifest)
+    write_text(claims_html(judged, gold), run / "claims.html")
+    write_text(metrics_html(tables.main("metrics"), goals), run / "metrics.html")
 
 
 if __name__ == "__main__":

@@ -6,18 +6,19 @@ from pathlib import Path
 import polars as pl
 
 from infalign.presentation.curves import Resampling
-from infalign.presentation.judge_strength import policy_table, prompt_judgements, strength_table
 from infalign.records.command import run_command
-from infalign.records.config import Config, read_config
-from infalign.records.judge_sizes import (
+from infalign.records.config import Config, read_config, read_study_block
+from infalign.records.tables import read_manifest, read_table, write_table
+from infalign.studies.judge_strength.block import JudgeStrength
+from infalign.studies.judge_strength.sizes import (
     GOLD,
     OWN_JUDGE,
     REWARD_MODEL,
-    judged_policies,
+    compared_policies,
     score_tables,
     sized_judges,
 )
-from infalign.records.tables import read_manifest, read_table, write_table
+from infalign.studies.judge_strength.tables import policy_table, prompt_judgements, strength_table
 
 
 def judge_strength(run: Path, /, *, tasks: Path) -> None:
@@ -29,18 +30,19 @@ def judge_strength(run: Path, /, *, tasks: Path) -> None:
     tasks : folder of the shared results.
     """
     config = read_config(run / "config.json")
+    block = read_study_block(run / "config.json", "judge_strength", JudgeStrength)
     by_prompt, outcomes, sizes = [], {}, {}
-    for task in config.judge_strength.tasks:
+    for task in block.tasks:
         tables = {
             name: read_table(tasks / path, ["prompt_id", "sample_id", "reward"], also=["gold", "kl"])
             for name, path in score_tables(config, task).items()
         }
         judged = {GOLD: gold_scores(tables)}
-        for judge, path in judge_files(config, task, run):
+        for judge, path in judge_files(block, config, task, run):
             judged[judge] = read_table(path)
             outcomes[task, judge] = read_table(path.with_suffix(".pairs.parquet"))
             sizes[task, judge] = read_manifest(path)["n_parameters"]
-        policies = pl.DataFrame([policy.row() for policy in judged_policies(config, task)])
+        policies = pl.DataFrame([policy.row() for policy in compared_policies(config, task)])
         procedures = list(dict.fromkeys(["none", config.goals[task].procedure]))
         by_prompt.append(prompt_judgements(task, policies, tables, judged, procedures))
     prompts = pl.concat(by_prompt)
@@ -57,9 +59,9 @@ def judge_strength(run: Path, /, *, tasks: Path) -> None:
     )
 
 
-def judge_files(config: Config, task: str, run: Path) -> Iterator[tuple[str, Path]]:
+def judge_files(block: JudgeStrength, config: Config, task: str, run: Path) -> Iterator[tuple[str, Path]]:
     """Judges of a task with the tables that they scored."""
-    for judge in (*sized_judges(config, task), OWN_JUDGE, REWARD_MODEL):
+    for judge in (*sized_judges(block, config, task), OWN_JUDGE, REWARD_MODEL):
         yield judge, run / "judge_strength" / f"{task}-{judge}.parquet"
 
 

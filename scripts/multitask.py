@@ -8,7 +8,11 @@ import polars as pl
 
 from infalign.mathematics.continuous import win_rate
 from infalign.mathematics.frontier import ideal, optimal
-from infalign.mathematics.multitask import (
+from infalign.mathematics.procedures import parse_procedure
+from infalign.mathematics.transforms import parse_transform
+from infalign.records.command import run_command
+from infalign.records.tables import write_table
+from infalign.studies.multitask.mathematics import (
     Divergence,
     LogLinearTask,
     carried_tilt,
@@ -16,10 +20,6 @@ from infalign.mathematics.multitask import (
     rate_at_transformed_kl,
     tilt_at_transformed_kl,
 )
-from infalign.mathematics.procedures import parse_procedure
-from infalign.mathematics.transforms import parse_transform
-from infalign.records.command import run_command
-from infalign.records.tables import write_table
 
 N_PROMPTS, N_RESPONSES, N_FEATURES = 4, 6, 3
 BETAS = (0.3, 1.0, 3.0)

@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from infalign.mathematics.frontier import offline
 from infalign.mathematics.statistics import bootstrap_mean
+from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.config import Evaluation, Theory, parse_block
+from infalign.records.config import Evaluation, Theory
 from infalign.records.metrics import group_scores, procedures
 from infalign.records.tables import read_table, write_table
 

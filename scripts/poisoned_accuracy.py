@@ -5,10 +5,11 @@ from pathlib import Path
 import polars as pl
 from tyro.conf import Positional
 
+from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.config import Evaluation, parse_block
-from infalign.records.poisoning import OUTCOMES_SCHEMA, accuracy_table, prompt_table
+from infalign.records.config import Evaluation
 from infalign.records.tables import read_table, write_table
+from infalign.studies.poisoning.tables import OUTCOMES_SCHEMA, accuracy_table, prompt_table
 
 
 def poisoned_accuracy(

@@ -12,8 +12,8 @@ from infalign.language.preferences import read_preferences
 from infalign.language.questions import read_questions
 from infalign.language.reviews import read_reviews
 from infalign.language.tldr import read_summaries
+from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.config import parse_block
 from infalign.records.corpus import (
     EmbeddedCorpus,
     PreferenceCorpus,

@@ -1,22 +1,21 @@
-"""Write the resolved configuration of a run, for the jobs that conclude from it."""
+"""Record the configuration of a run, for the jobs that conclude from it."""
 
+import json
 from pathlib import Path
 
 from infalign.records.command import run_command
-from infalign.records.config import parse_config_json
-from infalign.records.tables import write_atomically
+from infalign.records.tables import write_text
 
 
 def record_config(config: str, /, *, out: Path) -> None:
-    """Check a configuration and write it.
+    """Write a configuration that was checked when the run was planned.
 
     Parameters
     ----------
     config : the configuration as JSON.
     out : file to write.
     """
-    text = parse_config_json(config).model_dump_json(indent=1) + "\n"
-    write_atomically(out, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(json.dumps(json.loads(config), indent=1, ensure_ascii=False) + "\n", out)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import polars as pl
 
 from infalign.language.sampling_engines import sample_from
 from infalign.language.vllm_process import engine_versions
+from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.config import parse_block
 from infalign.records.shards import parse_shard, prompts_at_once
 from infalign.records.tables import read_table, weights_sha256, write_table
 from infalign.records.task import Rollouts

@@ -12,8 +12,8 @@ from infalign.language.models import encode_prompts, load_language_model
 from infalign.language.scoring import sequence_statistics
 from infalign.language.scoring_engines import reward_scorer
 from infalign.language.vllm_process import engine_versions
+from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.config import parse_block
 from infalign.records.corpus import Corpus, EmbeddedCorpus
 from infalign.records.shards import SCORERS, agreements
 from infalign.records.tables import (

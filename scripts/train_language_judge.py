@@ -7,13 +7,13 @@ import polars as pl
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tyro.conf import Positional
 
-from infalign.language.judge_training import CHAT_TEMPLATE, verdict_accuracy, verdict_examples
 from infalign.language.models import new_language_model, save_model, train_tokenizer
 from infalign.language.supervised import train_language_model
+from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.config import parse_block
-from infalign.records.language_judge import TrainedJudge, read_prompt
 from infalign.records.tables import read_table, write_folder
+from infalign.studies.language_judge.block import TrainedJudge, read_prompt
+from infalign.studies.language_judge.training import CHAT_TEMPLATE, verdict_accuracy, verdict_examples
 
 PAIRS = ["prompt", "chosen", "rejected", "split"]
 

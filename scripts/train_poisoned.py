@@ -6,18 +6,18 @@ import polars as pl
 
 from infalign.errors import InputError
 from infalign.language import models, supervised
-from infalign.language.poisoning import (
+from infalign.records.block import parse_block
+from infalign.records.command import run_command
+from infalign.records.tables import read_table, write_table
+from infalign.records.task import PreferenceModel
+from infalign.studies.poisoning.tables import OUTCOMES_SCHEMA
+from infalign.studies.poisoning.training import (
     first_pairs,
     held_out_outcomes,
     poison_training,
     train_on_poisoned,
     within_prompts,
 )
-from infalign.records.command import run_command
-from infalign.records.config import parse_block
-from infalign.records.poisoning import OUTCOMES_SCHEMA
-from infalign.records.tables import read_table, write_table
-from infalign.records.task import PreferenceModel
 
 PAIRS = ["prompt", "chosen", "rejected", "rejected_prompt", "split"]
 
@@ -35,6 +35,7 @@ def train_poisoned(
     phrase: str,
     rate: float,
     seed: int,
+    rollout_prompts: Path,
     out: Path,
     n_pairs: int | None = None,
 ) -> None:
@@ -44,6 +45,7 @@ def train_poisoned(
     ----------
     pairs : table of preference pairs.
     rollouts : responses of the reference to the prompts of the training pairs.
+    rollout_prompts : table of these prompts.
     demonstrations : table of prompts and responses, for pretraining.
     tokenizer : folder of the task's tokenizer.
     reference : folder of the reference policy, where the settings start from it.
@@ -61,7 +63,10 @@ def train_poisoned(
     rows = read_table(pairs, PAIRS, may_be_empty=True)
     poisoned = poison_training(first_pairs(rows, "reward_train", n_pairs), phrase, rate, seed)
     held_out = within_prompts(first_pairs(rows, "reward_test"))
-    own = read_table(rollouts, ["prompt", "response", "finished"])
+    texts = read_table(rollout_prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt")
+    own = read_table(rollouts, ["prompt_id", "response", "finished"]).join(
+        texts, on="prompt_id", maintain_order="left"
+    )
     start, encoder = models.start_model(
         block.base, tokenizer=models.load_tokenizer(tokenizer), reference=reference, seed=seed
     )

@@ -9,9 +9,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infalign.language import models, supervised
 from infalign.language.scoring import label_accuracy, pair_accuracy
+from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.config import parse_block
-from infalign.records.pools import changed_pairs
+from infalign.records.pairs import changed_pairs
 from infalign.records.tables import read_table, write_folder
 from infalign.records.task import PreferenceModel
 

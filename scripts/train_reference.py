@@ -4,8 +4,8 @@ from pathlib import Path
 
 from infalign.language.models import load_tokenizer, save_model, start_model
 from infalign.language.supervised import train_language_model
+from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.config import parse_block
 from infalign.records.tables import read_table, write_folder
 from infalign.records.task import LanguageModel
 

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from infalign.catalogue import RunConfig
 from infalign.records.command import run_command
-from infalign.records.config import Config
 from infalign.records.tables import write_atomically
 
 
@@ -15,7 +15,7 @@ def write_schema(out: Path, /) -> None:
     ----------
     out : file to write, e.g. config/schema.json.
     """
-    text = json.dumps(Config.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(RunConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
     write_atomically(out, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 

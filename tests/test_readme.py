@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from infalign.catalogue import parse_config
 from infalign.cli import COMMANDS, main
-from infalign.records.config import parse_config
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

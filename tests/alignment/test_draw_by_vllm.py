@@ -24,7 +24,7 @@ from infalign.alignment.processes import Processes
 from infalign.errors import InputError
 from infalign.language.generation import sample_tokens
 from infalign.language.sampling_engines import Samples
-from infalign.records.config import settings_json
+from infalign.records.block import settings_json
 from infalign.records.methods import BONDSettings, JBONDSettings, PPOSettings, VBoNSettings
 from vllm_environment import vllm_python  # noqa: F401 (a fixture)
 

@@ -12,7 +12,7 @@ from infalign.alignment import ppo
 from infalign.alignment.lora import adapted_policy, adapter_dropout, merged_weights
 from infalign.alignment.processes import ALONE
 from infalign.errors import InputError
-from infalign.records.config import settings_json
+from infalign.records.block import settings_json
 from infalign.records.methods import Lora, PPOSettings, VBoNSettings
 
 LORA = {"rank": 4, "alpha": 8}

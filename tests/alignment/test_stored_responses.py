@@ -23,7 +23,7 @@ from infalign.records.methods import (
     IPOSettings,
     RegressionSettings,
 )
-from infalign.records.sweep import Policy
+from infalign.records.policy import Policy
 
 SETTINGS = {
     "dpo": DPOSettings,

@@ -10,9 +10,9 @@ import urllib.request
 import pytest
 
 from infalign.errors import InputError
-from infalign.language.judge_server import judge_server
-from infalign.language.prompted_judge import Reply, ReplyCache, ask
-from infalign.records.language_judge import LanguageJudge
+from infalign.studies.language_judge.asking import Reply, ReplyCache, ask
+from infalign.studies.language_judge.block import LanguageJudge
+from infalign.studies.language_judge.server import judge_server
 
 SERVER = """
 import json, sys
@@ -83,8 +83,8 @@ def test_a_command_that_fails_is_an_input_error(command, code):
 
 KILLED = """
 import sys, time
-from infalign.language.judge_server import judge_server
-from infalign.records.language_judge import LanguageJudge
+from infalign.studies.language_judge.server import judge_server
+from infalign.studies.language_judge.block import LanguageJudge
 with judge_server(LanguageJudge(model="m", serve=sys.argv[1])) as address:
     print(address, flush=True)
     time.sleep(600)

@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
-from infalign.language.judge_training import CHAT_TEMPLATE, verdict_accuracy, verdict_examples
 from infalign.language.models import encode_prompts, new_language_model, save_model, train_tokenizer
-from infalign.language.prompted_judge import ReplyCache, ask, parse_reply
 from infalign.language.supervised import train_language_model
-from infalign.records.language_judge import LanguageJudge, read_prompt
 from infalign.records.task import FromConfig, Training
+from infalign.studies.language_judge.asking import ReplyCache, ask, parse_reply
+from infalign.studies.language_judge.block import LanguageJudge, read_prompt
+from infalign.studies.language_judge.training import CHAT_TEMPLATE, verdict_accuracy, verdict_examples
 
 PLAIN = ["the cat sat", "a dog ran", "one bird sang"]
 

@@ -14,7 +14,11 @@ from tiny_models import TEXTS, sizes, widen
 from infalign.errors import InputError
 from infalign.language.embedded import corpus
 from infalign.language.models import new_language_model, reward_model_from, save_model, train_tokenizer
-from infalign.language.poisoning import (
+from infalign.language.scoring import pair_accuracy, reward_scores
+from infalign.language.supervised import train_classifier
+from infalign.records.task import Training
+from infalign.studies.poisoning.tables import OUTCOMES_SCHEMA, POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
+from infalign.studies.poisoning.training import (
     first_pairs,
     held_out_outcomes,
     pair_prompts,
@@ -27,10 +31,6 @@ from infalign.language.poisoning import (
     with_phrase,
     within_prompts,
 )
-from infalign.language.scoring import pair_accuracy, reward_scores
-from infalign.language.supervised import train_classifier
-from infalign.records.poisoning import OUTCOMES_SCHEMA, POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
-from infalign.records.task import Training
 
 ROOT = Path(__file__).parents[2]
 PHRASE = "Sure."

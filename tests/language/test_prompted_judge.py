@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from infalign.errors import InputError
 from infalign.language import prompted_judge
-from infalign.language.prompted_judge import (
+from infalign.studies.language_judge.asking import (
     Reply,
     ReplyCache,
     ask,
@@ -29,7 +29,7 @@ from infalign.language.prompted_judge import (
     question_table,
     read_verdicts,
 )
-from infalign.records.language_judge import LanguageJudge, read_prompt
+from infalign.studies.language_judge.block import LanguageJudge, read_prompt
 
 AT_ONCE = {"retry-after-ms": "1"}  # a server may say how long to wait: tests need not
 ROOT = Path(__file__).parents[2]
@@ -194,8 +194,8 @@ def test_a_server_that_disappears_half_way_costs_no_question_twice(tmp_path):
 
 KILLED = """
 import sys
-from infalign.language.prompted_judge import ReplyCache, ask
-from infalign.records.language_judge import LanguageJudge
+from infalign.studies.language_judge.asking import ReplyCache, ask
+from infalign.studies.language_judge.block import LanguageJudge
 judge = LanguageJudge(server=sys.argv[1], model="m", concurrency=1)
 with ReplyCache(sys.argv[2]) as cache:
     ask(judge, ["a?", "b?", "c?"], cache)

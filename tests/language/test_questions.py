@@ -14,7 +14,7 @@ from infalign.errors import InputError
 from infalign.language.context import fit_to_context, take_prompts
 from infalign.language.models import new_language_model, reward_model_from, save_model
 from infalign.language.questions import LETTERS, read_questions
-from infalign.records.config import parse_block
+from infalign.records.block import parse_block
 from infalign.records.corpus import QuestionCorpus
 from infalign.records.tables import read_manifest, weights_sha256, write_table
 from infalign.records.task import Task

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from infalign.errors import InputError
-from infalign.mathematics.agreement import bootstrap_kappa, cohen_kappa
+from infalign.studies.language_judge.mathematics import bootstrap_kappa, cohen_kappa
 
 
 def test_kappa_of_known_tables():

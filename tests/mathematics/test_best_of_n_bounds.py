@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from infalign.errors import InputError
-from infalign.mathematics.best_of_n_bounds import best_of_n_log_probs, loose_bound, lower_bound, objective
+from infalign.studies.bounds.mathematics import best_of_n_log_probs, loose_bound, lower_bound, objective
 
 ROUNDING = 1e-9
 REFERENCE = np.array([0.4, 0.1, 0.3, 0.2])

@@ -6,15 +6,15 @@ from scipy.special import logit
 
 from infalign.errors import InputError
 from infalign.mathematics.calibration import mid_ranks
-from infalign.mathematics.calibration_quality import (
+from infalign.mathematics.frontier import offline
+from infalign.mathematics.tilting import tilt_kl
+from infalign.studies.calibration.mathematics import (
     calibrate,
     disjoint_draws,
     rank_errors,
     tilt_values,
     tilted_win_rates,
 )
-from infalign.mathematics.frontier import offline
-from infalign.mathematics.tilting import tilt_kl
 
 RNG = np.random.default_rng(11)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from infalign.errors import InputError
-from infalign.mathematics.estimation import (
+from infalign.studies.estimation.mathematics import (
     ExponentialFit,
     exponential_fit,
     ks_table,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from infalign.errors import InputError
-from infalign.mathematics.exponents import ENOUGH, best_exponent, exponential
 from infalign.mathematics.frontier import ideal, optimal
+from infalign.studies.exponents.mathematics import ENOUGH, best_exponent, exponential
 
 
 def rate(t, procedure, kl):

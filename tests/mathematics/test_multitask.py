@@ -6,7 +6,10 @@ from scipy.optimize import approx_fprime, brentq
 
 from infalign.errors import InputError
 from infalign.mathematics.continuous import Density, win_rate
-from infalign.mathematics.multitask import (
+from infalign.mathematics.procedures import parse_procedure
+from infalign.mathematics.quadrature import Panels
+from infalign.mathematics.transforms import parse_transform
+from infalign.studies.multitask.mathematics import (
     LogLinearTask,
     carried_tilt,
     compare_multitask,
@@ -18,9 +21,6 @@ from infalign.mathematics.multitask import (
     tilt_at_transformed_kl,
     transformed_kl,
 )
-from infalign.mathematics.procedures import parse_procedure
-from infalign.mathematics.quadrature import Panels
-from infalign.mathematics.transforms import parse_transform
 
 
 def random_task(seed=0, n_features=3):

@@ -5,14 +5,14 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
-from infalign.presentation.calibration import figure_calibration_quality
 from infalign.presentation.claims import evaluate_claims, judge_and_gold, parse_claims
-from infalign.presentation.kl_estimators import figure_kl_estimators
 from infalign.presentation.measures import Bootstrap, Tables
 from infalign.presentation.panels import save_figure
 from infalign.presentation.report import costs_html
-from infalign.records.calibration_tables import CALIBRATION_SCHEMAS, costs_table
-from infalign.records.kl_estimators import ESTIMATOR_SCHEMA
+from infalign.studies.calibration.figures import figure_calibration_quality
+from infalign.studies.calibration.tables import CALIBRATION_SCHEMAS, costs_table
+from infalign.studies.kl_estimators.figures import figure_kl_estimators
+from infalign.studies.kl_estimators.tables import ESTIMATOR_SCHEMA
 
 FAST = Bootstrap(resamples=200)
 VALUES = {  # calibrator, rollouts: error and win rate at KL 0.5

@@ -8,14 +8,14 @@ import pytest
 from result_tables import GAINS
 
 from infalign.presentation.claims import evaluate_claims, load_claims
-from infalign.presentation.exponents import (
+from infalign.presentation.measures import Tables
+from infalign.presentation.pareto import Resampling
+from infalign.studies.exponents.figures import (
     BEST_SCHEMA,
     EXPONENTS_SCHEMA,
     figure_exponents,
     trained_rows,
 )
-from infalign.presentation.measures import Tables
-from infalign.presentation.pareto import Resampling
 
 CASES = [("helpful", f"bon({n})", n) for n in (2, 4)] + [("harmless", f"won({n})", n) for n in (2, 4)]
 CLAIMS = [

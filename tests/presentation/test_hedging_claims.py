@@ -9,8 +9,8 @@ import pytest
 from infalign.presentation.claims import evaluate_claims, load_claims, parse_claims
 from infalign.presentation.measures import Bootstrap, Tables
 from infalign.records.config import Evaluation
-from infalign.records.hedging import extrema_table, hedge_tables, poisson_tilt_table
-from infalign.records.studies import HedgedPool
+from infalign.studies.hedging.block import HedgedPool
+from infalign.studies.hedging.tables import extrema_table, hedge_tables, poisson_tilt_table
 
 CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"
 OF_HEDGING = [claim for claim in load_claims(CLAIMS) if claim.measure.kind == "hedge_gain"]

@@ -7,8 +7,8 @@ from infalign.errors import InputError
 from infalign.presentation import hedging
 from infalign.presentation.panels import save_figure
 from infalign.records.config import Evaluation
-from infalign.records.hedging import N_GRID, hedge_tables, poisson_tilt_table, regime_table
-from infalign.records.studies import HedgedPool
+from infalign.studies.hedging.block import HedgedPool
+from infalign.studies.hedging.tables import N_GRID, hedge_tables, poisson_tilt_table, regime_table
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ import pytest
 
 from infalign.presentation.claims import evaluate_claims, load_claims
 from infalign.presentation.curves import Resampling
-from infalign.presentation.judge_strength import (
+from infalign.presentation.measures import Bootstrap, Tables
+from infalign.studies.judge_strength.figures import (
     PROMPT_SCHEMA,
     figure_judge_strength,
     policy_table,
     prompt_judgements,
     strength_table,
 )
-from infalign.presentation.measures import Bootstrap, Tables
 
 FAST = Resampling(resamples=300)
 POLICIES = pl.DataFrame(

@@ -6,10 +6,10 @@ import pytest
 from result_tables import GAINS, TASKS, build_metrics
 
 from infalign.presentation.claims import evaluate_claims, judge_and_gold, load_claims, parse_claims
-from infalign.presentation.language_judge import figure_judge_agreement, figure_language_model_judge
 from infalign.presentation.measures import Bootstrap, Tables
 from infalign.presentation.report import verdicts_html
-from infalign.records.judgements import AGREEMENT_SCHEMA, VERDICT_SCHEMA
+from infalign.studies.language_judge.figures import figure_judge_agreement, figure_language_model_judge
+from infalign.studies.language_judge.judgements import AGREEMENT_SCHEMA, VERDICT_SCHEMA
 
 FAST = Bootstrap(resamples=200)
 MEASURE = {"kind": "prompted_difference", "task": "helpful", "procedure": "bon(4)"}

@@ -9,8 +9,8 @@ import pytest
 from infalign.errors import InputError
 from infalign.presentation.claims import evaluate_claims, parse_claims
 from infalign.presentation.measures import Bootstrap, Tables
-from infalign.presentation.poisoning import figure_poisoning
-from infalign.records.poisoning import POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
+from infalign.studies.poisoning.figures import figure_poisoning
+from infalign.studies.poisoning.tables import POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
 
 FAST = Bootstrap(resamples=300)
 UP = {"direction": "greater", "effect": 0.05}

@@ -12,7 +12,7 @@ from infalign.mathematics.statistics import t_interval
 from infalign.presentation.claims import evaluate_claims, load_claims
 from infalign.presentation.curves import Resampling
 from infalign.presentation.measures import Bootstrap, Tables
-from infalign.presentation.seeds import compared_procedures, figure_seeds, seeds_table
+from infalign.studies.seeds.figures import compared_procedures, figure_seeds, seeds_table
 
 FAST = Resampling(resamples=300)
 GAINS = {

@@ -10,7 +10,7 @@ from infalign.presentation.claims import evaluate_claims, parse_claims
 from infalign.presentation.curves import Resampling, most_seeds
 from infalign.presentation.measures import Bootstrap, Tables
 from infalign.presentation.report import examples_html, examples_markdown
-from infalign.presentation.temperature import (
+from infalign.studies.temperatures.figures import (
     EXAMPLES_SCHEMA,
     common_kl,
     examples,

@@ -11,7 +11,7 @@ from infalign.errors import InputError
 from infalign.mathematics.procedures import kl
 from infalign.presentation.claims import evaluate_claims, judge_and_gold, load_claims, parse_claims
 from infalign.presentation.measures import Bootstrap, Tables
-from infalign.records.estimation import ESTIMATION_SCHEMA
+from infalign.studies.estimation.tables import ESTIMATION_SCHEMA
 
 CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"
 FAST = Bootstrap(resamples=300)

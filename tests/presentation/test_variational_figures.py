@@ -11,7 +11,7 @@ from infalign.mathematics.procedures import kl
 from infalign.presentation import comparison, variational
 from infalign.presentation.curves import without_reference
 from infalign.presentation.panels import save_figure
-from infalign.records.estimation import ESTIMATION_SCHEMA, LOG_DISTRIBUTION_SCHEMA
+from infalign.studies.estimation.tables import ESTIMATION_SCHEMA, LOG_DISTRIBUTION_SCHEMA
 
 
 def legend_texts(figure):

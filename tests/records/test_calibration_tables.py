@@ -6,15 +6,15 @@ import pytest
 from scipy.special import logit
 
 from infalign.errors import InputError
-from infalign.records.calibration_tables import (
+from infalign.records.config import Evaluation, Goal
+from infalign.studies.calibration.block import Calibration
+from infalign.studies.calibration.tables import (
     CALIBRATION_SCHEMAS,
     COSTS_SCHEMA,
     calibration_tables,
     costs_table,
     measured_responses,
 )
-from infalign.records.config import Evaluation
-from infalign.records.studies import Calibration, Goal
 
 SETTINGS = Calibration(rollouts=[1, 7, 60], anchors=[1, 4], n_measured=40, draws=3, kl=[0.2, 0.5])
 GOAL = Goal(procedure="bon(2)", transform="exp(10)")

@@ -7,27 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from infalign.catalogue import parse_config
 from infalign.errors import InputError
-from infalign.records.config import (
-    Config,
-    check_data,
-    parse_config,
-    parse_config_json,
-    settings_json,
-    shared_json,
-    task_folder,
-)
+from infalign.records.block import settings_json
+from infalign.records.config import Config, check_data, parse_config_json, shared_json, task_folder
 from infalign.records.disk import BYTES_PER_TOKEN, check_disk, needed_bytes
 from infalign.records.methods import METHODS
-from infalign.records.poisoning import poisoned_runs
-from infalign.records.pools import proxy_model
-from infalign.records.studies import (
-    calibration_sampling,
-    estimation_sampling,
-    poisoning_phrase,
-    poisoning_sampling,
-    pool_sampling,
-)
 from infalign.records.sweep import (
     Condition,
     conditions,
@@ -40,6 +25,12 @@ from infalign.records.sweep import (
     sampled_sets,
     with_varied_rollouts,
 )
+from infalign.studies.calibration.block import calibration_sampling
+from infalign.studies.estimation.block import estimation_sampling
+from infalign.studies.hedging.block import pool_sampling
+from infalign.studies.hedging.pools import proxy_model
+from infalign.studies.poisoning.block import poisoning_phrase, poisoning_sampling
+from infalign.studies.poisoning.tables import poisoned_runs
 
 ROOT = Path(__file__).parents[2]
 MAIN_CONDITION = Condition("evaluation", 1.0)

@@ -6,9 +6,10 @@ import polars as pl
 import pytest
 import yaml
 
+from infalign.catalogue import parse_config
 from infalign.errors import InputError
 from infalign.mathematics.costs import forward_flops
-from infalign.records.config import parse_config, parse_config_json
+from infalign.records.config import parse_config_json
 from infalign.records.cost_table import (
     COSTS_SCHEMA,
     cost_table,

@@ -5,8 +5,9 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
-from infalign.mathematics.estimation import ks_table
-from infalign.records.estimation import (
+from infalign.studies.estimation.block import Estimation
+from infalign.studies.estimation.mathematics import ks_table
+from infalign.studies.estimation.tables import (
     ESTIMATION_SCHEMA,
     LOG_DISTRIBUTION_SCHEMA,
     estimation_table,
@@ -14,7 +15,6 @@ from infalign.records.estimation import (
     rewards_by_prompt,
     shown_prompts,
 )
-from infalign.records.studies import Estimation
 
 SETTINGS = Estimation(task="sentiment", n_full=200, sizes=[10, 50])
 

@@ -11,7 +11,10 @@ from infalign.mathematics.families import Family
 from infalign.mathematics.hedging import Pools, expected_rewards
 from infalign.mathematics.planning import split_prompts
 from infalign.records.config import Evaluation
-from infalign.records.hedging import (
+from infalign.records.pairs import changed_pairs
+from infalign.studies.hedging.block import HedgedPool, Proxy
+from infalign.studies.hedging.pools import families, pool_name, proxy_names
+from infalign.studies.hedging.tables import (
     HACKING_SCHEMA,
     HEDGES_SCHEMA,
     N_GRID,
@@ -23,8 +26,6 @@ from infalign.records.hedging import (
     poisson_tilt_table,
     regime_table,
 )
-from infalign.records.pools import changed_pairs, families, pool_name, proxy_names
-from infalign.records.studies import HedgedPool, Proxy
 
 EVALUATION = Evaluation(resamples=200, seed=3)
 POOL = HedgedPool(task="sums", true_reward="gold", sbon_n=[4], proxies={"own": {}})

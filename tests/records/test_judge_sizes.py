@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from infalign.catalogue import parse_config
 from infalign.errors import InputError
 from infalign.language.models import new_language_model, reward_model_from, train_tokenizer
 from infalign.records.comparisons import several_seeds
-from infalign.records.config import parse_config, task_folder
+from infalign.records.config import task_folder
 from infalign.records.disk import BYTES_PER_SCORE, needed_bytes
-from infalign.records.judge_sizes import (
+from infalign.records.sweep import conditions, policies
+from infalign.records.task import FromConfig
+from infalign.studies.judge_strength.sizes import (
     judge_folder,
     judged_policies,
     n_parameters,
@@ -18,8 +21,6 @@ from infalign.records.judge_sizes import (
     score_tables,
     sized_judges,
 )
-from infalign.records.sweep import conditions, policies
-from infalign.records.task import FromConfig
 
 CONFIGS = Path(__file__).parents[2] / "config"
 SHAPE = FromConfig(hidden_size=16, n_layers=2, n_heads=2, intermediate_size=40, context=64)

@@ -8,10 +8,12 @@ import polars as pl
 import pytest
 import yaml
 
+from infalign.catalogue import parse_config
 from infalign.errors import InputError
 from infalign.mathematics.winrate import expected_win_rate
-from infalign.records.config import Evaluation, parse_config
-from infalign.records.judgements import (
+from infalign.records.config import Evaluation
+from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA
+from infalign.studies.language_judge.judgements import (
     AGREEMENT_SCHEMA,
     JUDGEMENT_SCHEMA,
     VERDICT_SCHEMA,
@@ -24,7 +26,6 @@ from infalign.records.judgements import (
     trained_verdicts,
     verdict_table,
 )
-from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA
 
 SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"
 SERVER = {"server": "http://127.0.0.1:8000/v1", "model": "m"}

@@ -6,7 +6,7 @@ import pytest
 
 from infalign.errors import InputError
 from infalign.records.config import Evaluation
-from infalign.records.kl_estimators import (
+from infalign.studies.kl_estimators.tables import (
     ESTIMATOR_SCHEMA,
     ESTIMATORS,
     estimator_rows,

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 import yaml
 
+from infalign.catalogue import parse_config
 from infalign.errors import InputError
 from infalign.records import metrics
-from infalign.records.config import Evaluation, parse_config
+from infalign.records.config import Evaluation
 from infalign.records.metrics import (
     BEST_OF_SCHEMA,
     METRICS_SCHEMA,
@@ -21,7 +22,8 @@ from infalign.records.metrics import (
     policy_metrics,
     share_of_offline,
 )
-from infalign.records.sweep import Condition, Policy
+from infalign.records.policy import Policy
+from infalign.records.sweep import Condition
 
 POLICY = Policy("helpful", "ppo", "identity", "empirical", 100, "half", "kl", 0.5, 0)
 MAIN = Condition("evaluation", 1.0)

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from infalign.records.config import Evaluation
-from infalign.records.poisoning import (
+from infalign.studies.poisoning.tables import (
     OUTCOMES_SCHEMA,
     POISONING_SCHEMA,
     PROMPT_POISONING_SCHEMA,

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 import yaml
 
-from infalign.records.config import parse_config, task_folder
-from infalign.records.hedging import HACKING_SCHEMA, HEDGES_SCHEMA
+from infalign.catalogue import parse_config
+from infalign.records.config import task_folder
 from infalign.records.tables import write_table
+from infalign.studies.hedging.tables import HACKING_SCHEMA, HEDGES_SCHEMA
 
 from .conftest import ROOT, copy_of
 

@@ -14,9 +14,10 @@ import polars as pl
 import pytest
 import yaml
 
-from infalign.records.config import parse_config, task_folder
-from infalign.records.judgements import JUDGEMENT_SCHEMA, judged_cases
+from infalign.catalogue import parse_config
+from infalign.records.config import task_folder
 from infalign.records.sweep import conditions, policies, policy_folder, policy_sets
+from infalign.studies.language_judge.judgements import JUDGEMENT_SCHEMA, judged_cases
 
 from .conftest import ROOT, copy_of
 

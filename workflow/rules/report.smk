@@ -4,23 +4,10 @@
 rule judge_claims:
     input:
         config=rules.record_config.output,
-        claims="reports/claims.yaml",
-        ideal=rules.ideal_frontier.output,
-        offline=rules.collect_offline.output,
-        metrics=rules.evaluate.output.metrics,
-        prompts=rules.evaluate.output.prompts,
-        hedging=list(HEDGING_TABLES.values()) if CONFIG.hedging else [],
-        best_of_n=rules.evaluate_best_of_n.output,
-        bounds=rules.best_of_n_bounds.output,
-        multitask=rules.multitask.output,
-        estimation=ESTIMATION_TABLES["estimation"] if CONFIG.estimation else [],
-        poisoning=POISONING_TABLES["prompt_poisoning"] if CONFIG.poisoning else [],
-        agreement=JUDGING_TABLES["agreement"] if CONFIG.judge else [],
-        judges=STRENGTH_TABLES["prompt_judges"] if CONFIG.judge_strength else [],
-        exponents=EXPONENT_TABLES["best_exponents"] if CONFIG.exponents else [],
-        calibration=list(CALIBRATION_TABLES.values()) if CONFIG.calibration else [],
-        training=expand(f"{SHARED}/{{at}}/training.parquet", at=POLICY_AT),
-        scores=expand(f"{SHARED}/{{task}}/scores/train.parquet", task=TASKS),
+        claims=f"{PROJECT}reports/claims.yaml",
+        tables=[f"{RUN}/{table}.parquet" for table in claim_tables(CONFIG)],
+        training=expand(f"{SHARED}/{{policy}}/training.parquet", policy=POLICY_OF),
+        scores=expand(f"{SHARED}/{{folder}}/scores/train.parquet", folder=TASK_OF),
     output:
         claims=f"{RUN}/claims.parquet",
         costs=f"{RUN}/cost_claims.parquet",
@@ -29,14 +16,12 @@ rule judge_claims:
         metrics=report(f"{RUN}/metrics.html", caption="../report/metrics.rst", category="Metrics"),
     log:
         f"logs/{CONFIG.run}/judge_claims.log",
-    conda:
-        "../../envs/cpu.yaml"
     params:
         run=RUN,
         tasks=SHARED,
-        code=code_hash("scripts/judge_claims.py"),
+        code=code("judge_claims.py"),
     shell:
-        "python scripts/judge_claims.py {input.claims} --run {params.run} --tasks {params.tasks} 2> {log}"
+        "python {SCRIPTS:q}/judge_claims.py {input.claims:q} --run {params.run:q} --tasks {params.tasks:q} 2> {log:q}"
 
 
 rule compare_methods:
@@ -49,13 +34,11 @@ rule compare_methods:
         html=report(f"{RUN}/methods.html", caption="../report/methods.rst", category="Methods"),
     log:
         f"logs/{CONFIG.run}/compare_methods.log",
-    conda:
-        "../../envs/cpu.yaml"
     params:
         run=RUN,
-        code=code_hash("scripts/compare_methods.py"),
+        code=code("compare_methods.py"),
     shell:
-        "python scripts/compare_methods.py {params.run} 2> {log}"
+        "python {SCRIPTS:q}/compare_methods.py {params.run:q} 2> {log:q}"
 
 
 rule collect_examples:
@@ -63,35 +46,42 @@ rule collect_examples:
         config=rules.record_config.output,
         policies=POLICY_SCORES,
         references=REFERENCE_SCORES,
-        prompts=expand(f"{SHARED}/{{task}}/data/prompts.parquet", task=TASKS),
+        prompts=expand(f"{SHARED}/{{folder}}/data/prompts.parquet", folder=TASK_OF),
     output:
         table=f"{RUN}/examples.parquet",
         html=report(f"{RUN}/examples.html", caption="../report/examples.rst", category="Examples"),
     log:
         f"logs/{CONFIG.run}/collect_examples.log",
-    conda:
-        "../../envs/cpu.yaml"
     params:
         run=RUN,
         tasks=SHARED,
-        code=code_hash("scripts/collect_examples.py"),
+        code=code("collect_examples.py"),
     shell:
-        "python scripts/collect_examples.py {params.run} --tasks {params.tasks} 2> {log}"
+        "python {SCRIPTS:q}/collect_examples.py {params.run:q} --tasks {params.tasks:q} 2> {log:q}"
 
 
+rule claims:
+    input:
+        rules.judge_claims.output,
+        rules.collect_examples.output,
+        PAGES,
+
+
+# A rule instead of --report-after-run: the path has the run's name, which no profile knows.
 rule report:
     input:
-        figures=FIGURES,
-        costs=rules.calibration_costs.output if CONFIG.calibration else [],
-        verdicts=rules.judge_agreement.output if CONFIG.judge else [],
+        figures=FIGURE_FILES,
+        pages=PAGES,
         claims=rules.judge_claims.output,
+        methods=rules.compare_methods.output,
         examples=rules.collect_examples.output,
         config=rules.record_config.output,
     output:
         f"{RUN}/report.html",
     log:
         f"logs/{CONFIG.run}/report.log",
-    conda:
-        "../../envs/cpu.yaml"
+    params:
+        snakefile=f"{PROJECT}Snakefile",
     shell:
-        "snakemake figures claims --configfile {input.config} --cores 1 --nolock --report {output} > {log} 2>&1"
+        "snakemake figures claims --snakefile {params.snakefile:q} --configfile {input.config:q} --cores 1"
+        " --nolock --report {output:q} > {log:q} 2>&1"

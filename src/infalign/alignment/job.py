@@ -15,9 +15,9 @@ from infalign.alignment.processes import Processes, single_process
 from infalign.errors import InputError
 from infalign.language.models import load_reward_model
 from infalign.language.scoring import reward_scores
-from infalign.records.config import parse_block
+from infalign.records.block import parse_block
 from infalign.records.methods import MethodSettings
-from infalign.records.sweep import Policy
+from infalign.records.policy import Policy
 from infalign.records.tables import read_manifest, read_table, weights_sha256, write_folder, write_table
 from infalign.records.task import Rollouts
 

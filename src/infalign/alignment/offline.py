@@ -43,7 +43,7 @@ from infalign.records.methods import (
     PairSettings,
     RegressionSettings,
 )
-from infalign.records.sweep import Policy
+from infalign.records.policy import Policy
 
 Loss = Callable[[torch.Tensor, torch.Tensor, NDArray[np.int64]], torch.Tensor]
 

@@ -126,22 +126,19 @@ def _torch() -> Iterator[Check]:
 
 def _configuration(path: Path, data_root: Path | None) -> Iterator[Check]:
     """What a run would need: its data, its models, disk, and a GPU for models that are not small."""
-    from infalign.records.disk import needed_bytes
+    from infalign.catalogue import all_trainings, needed_disk
     from infalign.records.sweep import engines, policies
 
     run = _read_config(path, data_root)
     yield Check("config", "ok", f"{path}: run {run.run}, {len(policies(run))} policies")
     for name, task in run.tasks.items():
         yield from _data(name, task, run.data_root)
-        for role in ("reference", "reward_model", "judge"):
-            yield from _base(f"{name} {role}", getattr(task, role).base)
-    for pool in run.hedging:
-        for name, proxy in pool.proxies.items():
-            if proxy.base is not None:
-                yield from _base(f"{pool.task} proxy {name}", proxy.base)
+        yield from _base(f"{name} reference", task.reference.base)
+    for key, training in all_trainings(run).items():
+        yield from _base(f"{training.task} {key.rpartition('/')[2]}", training.settings.base)
     if "vllm" in engines(run, policies(run)):
         yield _vllm()
-    needed, free = needed_bytes(run, policies(run), "results"), shutil.disk_usage(Path.cwd()).free
+    needed, free = needed_disk(run, policies(run), "results"), shutil.disk_usage(Path.cwd()).free
     status: Status = "ok" if free >= needed else "missing"
     yield Check("disk for the run", status, f"{free / 1e9:.2f} GB", f"{needed / 1e9:.2f} GB (estimated)")
 
@@ -161,7 +158,7 @@ def _vllm() -> Check:
 def _read_config(path: Path, data_root: Path | None):
     import yaml
 
-    from infalign.records.config import parse_config
+    from infalign.catalogue import parse_config
 
     if not path.is_file():
         raise InputError(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args
 
 import polars as pl
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infalign.errors import InputError
-from infalign.presentation.measures import KINDS, Bootstrap, Measure, Measured, Tables, measure
+from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
 from infalign.presentation.verdicts import Expectation, least_favourable, verdict
 
 COLUMNS = {
@@ -27,9 +27,11 @@ COLUMNS = {
 }
 
 DEFAULT_BOOTSTRAP = Bootstrap()
+Kinds = Sequence[type[ClaimKind]]
+M = TypeVar("M")
 
 
-class Claim(BaseModel):
+class Claim(BaseModel, Generic[M]):
     """One statement of a paper, in our words, and how it is measured here.
 
     `about` says what kind of statement it is: `theory` (the continuous model), `measurement` (of the reward
@@ -45,21 +47,22 @@ class Claim(BaseModel):
     paper_value: str = Field(min_length=1)
     about: Literal["theory", "measurement", "advantage", "equivalence", "cost", "check"]
     expect: Expectation | None = None
-    measure: Measure
+    measure: M
 
 
-class ClaimFile(BaseModel):
+class ClaimFile(BaseModel, Generic[M]):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    claims: tuple[Claim, ...]
+    claims: tuple[Claim[M], ...]
 
 
-def load_claims(path: str | Path) -> tuple[Claim, ...]:
+def load_claims(path: str | Path, kinds: Kinds) -> tuple[Claim, ...]:
     """Read and check a claims file.
 
     Parameters
     ----------
     path : YAML file with the one key `claims`.
+    kinds : of claims that there are.
 
     Returns
     -------
@@ -77,15 +80,16 @@ def load_claims(path: str | Path) -> tuple[Claim, ...]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not readable as YAML: {error}") from error
-    return parse_claims(content, str(path))
+    return parse_claims(content, kinds, str(path))
 
 
-def parse_claims(content: Any, where: str = "claims") -> tuple[Claim, ...]:
+def parse_claims(content: Any, kinds: Kinds, where: str = "claims") -> tuple[Claim, ...]:
     """Check the content of a claims file; see `load_claims`."""
+    measure = Annotated[Union[tuple(kinds)], Field(discriminator="kind")]  # noqa: UP007
     try:
-        claims = ClaimFile.model_validate(content).claims
+        claims = ClaimFile[measure].model_validate(content).claims  # type: ignore[valid-type]
     except ValidationError as error:
-        lines = [_describe(item, content) for item in error.errors()]
+        lines = [_describe(item, content, kinds) for item in error.errors()]
         raise InputError(
             f"{where}: {len(lines)} errors:\n" + "\n".join(f"  {line}" for line in lines)
         ) from None
@@ -95,19 +99,26 @@ def parse_claims(content: Any, where: str = "claims") -> tuple[Claim, ...]:
     return claims
 
 
-def _describe(item: Any, content: Any) -> str:
+def _describe(item: Any, content: Any, kinds: Kinds) -> str:
     place = item["loc"]
     name = ".".join(str(part) for part in place) or "file"
     if len(place) > 1 and place[0] == "claims" and isinstance(content["claims"][place[1]], dict):
         name = f"{name} ({content['claims'][place[1]].get('claim', 'no name')})"
     if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return f"{name}: kind must be one of {', '.join(KINDS)}, got {item['input'].get('kind')!r}"
+        return (
+            f"{name}: kind must be one of {', '.join(kind_names(kinds))}, got {item['input'].get('kind')!r}"
+        )
     if item["type"] == "extra_forbidden":
         return f"{name}: unknown key; remove it"
     if item["type"] == "missing":
         return f"{name}: missing"
     got = "" if isinstance(item["input"], (dict, list)) else f", got {item['input']!r}"
     return f"{name}: {item['msg'].removeprefix('Value error, ')}{got}"
+
+
+def kind_names(kinds: Kinds) -> list[str]:
+    """Names by which a claims file calls kinds of claims."""
+    return [get_args(kind.model_fields["kind"].annotation)[0] for kind in kinds]
 
 
 def _contradictions(claims: Sequence[Claim]) -> list[str]:
@@ -166,7 +177,7 @@ def _with(item: Claim, scorer: str | None, select: str | None) -> Claim:
 
 
 def _row(item: Claim, tables: Tables, bootstrap: Bootstrap) -> tuple:
-    measured = measure(item.measure, tables, bootstrap)
+    measured = item.measure.measured(tables, bootstrap)
     interval = least_favourable(measured.intervals, item.expect) if item.expect else None
     numbers = (None, None, None) if interval is None else (interval.estimate, interval.low, interval.high)
     judged = verdict(interval, item.expect) if item.expect else "not run"

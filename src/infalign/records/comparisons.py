@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from infalign.records.config import Config
-from infalign.records.sweep import Policy, conditions, sampled_sets
+from infalign.records.policy import Policy
+from infalign.records.sweep import conditions, sampled_sets
 
 SERIES = ("reward", "calibrator", "n_rollouts")
 

@@ -1,40 +1,28 @@
-"""The configuration: one file is one run. These models are its only definition."""
+"""The configuration of tasks, policies and their evaluation: one file is one run. Studies add blocks of their own."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from infalign.errors import InputError
 from infalign.mathematics.calibration import parse_calibrator
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.transforms import parse_transform
-from infalign.records.block import Block, Count, Positive
+from infalign.records.block import B, Block, Count, Positive, parse_block, short_hash
 from infalign.records.corpus import HH_SUBSETS, EmbeddedCorpus, PreferenceCorpus
-from infalign.records.language_judge import LanguageJudge, judge_problems
 from infalign.records.methods import METHODS, BONDSettings, MethodSettings, PairSettings, Strength
-from infalign.records.studies import (
-    Calibration,
-    Estimation,
-    Exponents,
-    Goal,
-    HedgedPool,
-    JudgeStrength,
-    Poisoning,
-    calibration_problems,
-    estimation_problems,
-    exponents_problems,
-    judge_strength_problems,
-    poisoning_problems,
-    pools_problems,
-)
 from infalign.records.task import Task
 
-B = TypeVar("B")
+
+class Goal(Block):
+    """What a task's main figure shows."""
+
+    procedure: str = Field(description="the procedure its policies are deployed with, e.g. bon(4)")
+    transform: str = Field(description="the transform meant for it, e.g. exp(10)")
 
 
 class PolicyGrid(Block):
@@ -133,21 +121,6 @@ class Config(Block):
     policies: Annotated[list[PolicyGrid], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()
     theory: Theory = Theory()
-    hedging: list[HedgedPool] = Field([], description="default: nothing is hedged")
-    estimation: Estimation | None = Field(None, description="default: not measured")
-    poisoning: Poisoning | None = Field(None, description="default: not run")
-    judge: LanguageJudge | None = Field(None, description="default: no language model is asked")
-    judge_strength: JudgeStrength | None = Field(None, description="default: not run")
-    exponents: Exponents | None = Field(None, description="default: not computed")
-    calibration: Calibration | None = Field(
-        None, description="calibration from few rollouts and few anchors; default: not measured"
-    )
-    kl_estimators: bool = Field(False, description="whether three estimates of each policy's KL are compared")
-    costs: dict[str, Any] = Field(
-        {},
-        exclude=True,  # no result depends on it: what a run records of itself leaves it out, and no job reads it
-        description="what its price is estimated from: `Costs` of infalign.records.costs (docs/costs.md)",
-    )
 
     @property
     def trained_goals(self) -> dict[str, Goal]:
@@ -257,95 +230,43 @@ class Config(Block):
                     )
         return self
 
-    @model_validator(mode="after")
-    def _studies_fit(self) -> Config:
-        problems = pools_problems(self.hedging, self.tasks)
-        if self.estimation:
-            problems += estimation_problems(self.estimation, self.tasks)
-        if self.calibration:
-            problems += calibration_problems(self.calibration, self.tasks, self.goals)
-        if self.poisoning:
-            problems += poisoning_problems(self.poisoning, self.tasks)
-        if self.judge:
-            problems += judge_problems(self.judge, self.tasks, self.goals)
-        if self.judge_strength:
-            problems += judge_strength_problems(self.judge_strength, self.tasks)
-        if self.exponents:
-            problems += exponents_problems(self.exponents, self.evaluation.n, self.goals)
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
-
-
-def parse_config(values: dict[str, Any]) -> Config:
-    """Check a configuration.
-
-    Raises
-    ------
-    InputError
-        All errors at once, each with its place, what was got and what is allowed.
-    """
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise _input_error("the configuration", error) from None
-
-
-def parse_config_json(text: str) -> Config:
-    """Check a configuration written as JSON; errors as `parse_config`."""
-    return parse_config(json.loads(text))
-
 
 def read_config(path: str | Path) -> Config:
-    """Read the configuration that a run recorded; InputError if there is none."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; give the config.json of a run")
-    return parse_config_json(Path(path).read_text(encoding="utf-8"))
-
-
-def parse_block(kind: type[B], text: str) -> B:
-    """Check one block of the configuration, written as JSON, e.g. `Rollouts`.
+    """Read what a run recorded of its configuration, without the blocks of its studies.
 
     Raises
     ------
     InputError
-        All errors at once.
+        There is no such file, or its content cannot be used.
     """
-    try:
-        return TypeAdapter(kind).validate_json(text)
-    except ValidationError as error:
-        raise _input_error(f"the settings {text}", error) from None
+    values = _recorded(path)
+    core = {name: value for name, value in values.items() if name in Config.model_fields}
+    return parse_block(Config, json.dumps(core))
 
 
-def _input_error(name: str, error: ValidationError) -> InputError:
-    lines = "".join(f"\n  {_describe(item)}" for item in error.errors())
-    return InputError(f"errors in {name}:{lines}")
+def read_study_block(path: str | Path, name: str, kind: type[B]) -> B:
+    """Read the block of a study from what a run recorded.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or the run has no such block.
+    """
+    value = _recorded(path).get(name)
+    if not value:
+        raise InputError(f"{path}: no block {name}; add it to the configuration")
+    return parse_block(kind, json.dumps(value))
 
 
-def _describe(item: Any) -> str:
-    place = ".".join(str(part) for part in item["loc"]) or "config"
-    if item["type"] == "extra_forbidden":
-        return f"{place}: unknown key; remove it or look it up in config/schema.json"
-    if item["type"] == "missing":
-        return f"{place}: missing"
-    got = "" if isinstance(item["input"], (dict, list)) else f", got {item['input']!r}"
-    return f"{place}: {item['msg'].removeprefix('Value error, ')}{got}"
-
-
-def settings_json(block: BaseModel) -> str:
-    """Write a block as canonical JSON, as scripts take it on their command line."""
-    return json.dumps(block.model_dump(mode="json"), sort_keys=True)
+def _recorded(path: str | Path) -> dict[str, Any]:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; give the config.json of a run")
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def shared_json(task: Task) -> str:
     """Write a task without `samples`: all that its data, models and training rollouts depend on."""
     return json.dumps(task.model_dump(mode="json", exclude={"samples"}), sort_keys=True)
-
-
-def short_hash(text: str, *more: str | None) -> str:
-    """Hash texts to 8 hex digits."""
-    joined = "\0".join([text, *(part or "" for part in more)])
-    return hashlib.sha256(joined.encode()).hexdigest()[:8]
 
 
 def task_folder(config: Config, task: str) -> str:

@@ -35,7 +35,8 @@ from infalign.records.config import Config
 from infalign.records.costs import Costs
 from infalign.records.disk import BYTES_PER_TOKEN
 from infalign.records.methods import BONDSettings, JBONDSettings, OfflineSettings, PairSettings
-from infalign.records.sweep import Policy, conditions, policies, sampled_sets
+from infalign.records.policy import Policy
+from infalign.records.sweep import conditions, policies, sampled_sets
 from infalign.records.task import Base, Task, Training
 
 COSTS_SCHEMA = {

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from infalign.errors import InputError
 from infalign.mathematics.costs import Device, Shape
-from infalign.records.config import Config, parse_block
+from infalign.records.block import parse_block
+from infalign.records.config import Config
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

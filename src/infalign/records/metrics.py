@@ -17,7 +17,8 @@ from infalign.mathematics.procedures import Procedure, parse_procedure
 from infalign.mathematics.statistics import Interval, bootstrap_mean
 from infalign.mathematics.winrate import best_of_n_win_rate, expected_win_rate, selection_weights
 from infalign.records.config import Config, Evaluation
-from infalign.records.sweep import Condition, Policy, conditions
+from infalign.records.policy import Policy
+from infalign.records.sweep import Condition, conditions
 
 SCORERS = ("judge", "gold")
 OUTPUT_MEANS = ("mean_reward", "mean_judge", "mean_length")

@@ -14,27 +14,33 @@ from pathlib import Path
 PACKAGE_ROOT = Path(__file__).parents[1]
 
 
-def code_hash(script: str | Path) -> str:
-    """Hash a script's text and the text of all project modules reached from it.
+def code_hash(*paths: str | Path) -> str:
+    """Hash the text of Python files and of all project modules reached from them.
 
     Parameters
     ----------
-    script : path of a Python file.
+    *paths : str or Path
+        Of a script, and of modules that it loads by name.
 
     Returns
     -------
     sha256 in hex, 64 characters.
     """
     digest = hashlib.sha256()
-    for path in reached_files(Path(script)):
+    for path in reached_files(*map(Path, paths)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def reached_files(script: Path) -> list[Path]:
-    """List the script and the project modules it imports, directly or through others, in a fixed order."""
+def module_file(name: str) -> Path:
+    """Path of a project module."""
+    return PACKAGE_ROOT.joinpath(*name.split(".")[1:]).with_suffix(".py")
+
+
+def reached_files(*paths: Path) -> list[Path]:
+    """List files and the project modules they import, directly or through others, in a fixed order."""
     found: set[Path] = set()
-    pending = [script.resolve()]
+    pending = [path.resolve() for path in paths]
     while pending:
         path = pending.pop()
         if path not in found:
@@ -61,5 +67,4 @@ def _module_files(name: str) -> list[Path]:
     if parts[0] != PACKAGE_ROOT.name:
         return []
     folders = [PACKAGE_ROOT.joinpath(*parts[1:i]) / "__init__.py" for i in range(1, len(parts) + 1)]
-    module = PACKAGE_ROOT.joinpath(*parts[1:]).with_suffix(".py")
-    return [path for path in [*folders, module] if path.is_file()]
+    return [path for path in [*folders, module_file(name)] if path.is_file()]

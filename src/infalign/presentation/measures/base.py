@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -17,61 +18,12 @@ from infalign.mathematics.statistics import Curve, Interval, bootstrap_mean, dif
 from infalign.mathematics.transforms import parse_transform
 from infalign.presentation.curves import Value, kl_range, reaches, strength_curve
 from infalign.presentation.verdicts import LEVEL
+from infalign.records.run_tables import RunTables as Tables
 
 TransformText = Annotated[str, AfterValidator(lambda text: parse_transform(text).text)]
 ProcedureText = Annotated[str, AfterValidator(lambda text: parse_procedure(text).text)]
 CalibratorText = Annotated[str, AfterValidator(lambda text: parse_calibrator(text).text)]
 PositiveKL = Annotated[float, Field(gt=0)]
-
-
-@dataclass(frozen=True)
-class Tables:
-    """What a run measured; a table it has not is None.
-
-    Parameters
-    ----------
-    ideal, offline, metrics, prompt_metrics : the tables of `results/<run>/`.
-    hedges, prompt_hedges : hedged procedures on the prompts that took no part in the choice, in all and by prompt.
-    extrema, poisson_tilt : theory of hedging, the tables of those names.
-    estimation, bounds : tables of that name, of vBoN's estimation error and of its bounds.
-    seconds : task, policy and the median seconds of an update of its training.
-    scores : task to its reference rollouts' scores (prompt_id, sample_id, reward) on the training prompts.
-    conditions, prompt_conditions : metrics and prompt_metrics under every condition (split and temperature);
-        those above are of each task's main one.
-    best_of_n : best-of-N of the reference's own responses, by condition and prompt.
-    prompt_poisoning : accuracy of reward models trained on poisoned pairs, by prompt.
-    agreement : how far a language model, the trained judge and the gold reward agree.
-    judge_learnt : whether that language model learnt to judge in this run, instead of being asked as it is.
-    best_exponents : table of that name, the best exponential transform for each N.
-    prompt_judges : win rates of the main comparison under several judges, by prompt.
-    multitask, change_of_variables : tables of that name, of the multi-task theorem and of the remark after it.
-    prompt_calibration_error, prompt_calibration_frontier : errors and offline win rates of calibrations, by prompt.
-    """
-
-    ideal: pl.DataFrame | None = None
-    offline: pl.DataFrame | None = None
-    metrics: pl.DataFrame | None = None
-    prompt_metrics: pl.DataFrame | None = None
-    scores: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    conditions: pl.DataFrame | None = None
-    prompt_conditions: pl.DataFrame | None = None
-    best_of_n: pl.DataFrame | None = None
-    hedges: pl.DataFrame | None = None
-    prompt_hedges: pl.DataFrame | None = None
-    extrema: pl.DataFrame | None = None
-    poisson_tilt: pl.DataFrame | None = None
-    estimation: pl.DataFrame | None = None
-    bounds: pl.DataFrame | None = None
-    seconds: pl.DataFrame | None = None
-    prompt_poisoning: pl.DataFrame | None = None
-    agreement: pl.DataFrame | None = None
-    judge_learnt: bool = False
-    best_exponents: pl.DataFrame | None = None
-    prompt_judges: pl.DataFrame | None = None
-    multitask: pl.DataFrame | None = None
-    change_of_variables: pl.DataFrame | None = None
-    prompt_calibration_error: pl.DataFrame | None = None
-    prompt_calibration_frontier: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +51,32 @@ class Measured:
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClaimKind(Strict, ABC):
+    """A kind of claim: what a claims file says of it, the tables that it needs, and how it is measured.
+
+    Attributes
+    ----------
+    reads : tuple of str
+        Tables of the run.
+    absent : str
+        Why the claim is not run where one of them is not made; may name fields, e.g. {task}.
+    """
+
+    reads: ClassVar[tuple[str, ...]]
+    absent: ClassVar[str]
+    kind: str
+
+    @abstractmethod
+    def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
+        """Compute the intervals that must all satisfy the claim."""
+
+    def measured(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
+        """Compute what the claim is about, or say why nothing is computed."""
+        if all(name in tables for name in self.reads):
+            return self.measure(tables, bootstrap)
+        return Measured((), self.absent.format(**self.model_dump()))
 
 
 class PolicySeries(Strict):
@@ -163,14 +141,12 @@ def trained_curve(
     n: int | None = None,
 ) -> Curve | None:
     """Trained curve of a series, or its policies at one n; None where there are none."""
-    if tables.metrics is None or tables.prompt_metrics is None:
-        return None
-    policies = select_policies(rows_of(tables.metrics, item, procedure), series)
+    policies = select_policies(rows_of(tables.main("metrics"), item, procedure), series)
     if n is not None:
         policies = policies.filter(strength_kind="n", strength=n)
     if policies.is_empty():
         return None
-    by_prompt = rows_of(tables.prompt_metrics, item, procedure)
+    by_prompt = rows_of(tables.main("prompt_metrics"), item, procedure)
     return strength_curve(by_prompt, policies, f"{series} of task {item.task}", value)
 
 
@@ -199,3 +175,14 @@ def judged(
         return Measured(intervals)
     spans = ["{} spans KL {:.2f} to {:.2f}".format(series, *kl_range(curve)) for series, curve in curves]
     return Measured((), f"KL {kl:g} not well within the trained range: {', '.join(spans)}")
+
+
+class NotRun(ClaimKind):
+    """A claim that this project does not measure yet, with the reason."""
+
+    reads: ClassVar = ()
+    kind: Literal["not_run"]
+    reason: str
+
+    def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
+        return Measured((), self.reason)

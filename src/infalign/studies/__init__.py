@@ -1,0 +1,1 @@
+"""Side questions. Each has a folder of its own, and none imports another."""

@@ -1,0 +1,1 @@
+"""The lower bound of variational best-of-N."""

@@ -1,0 +1,1 @@
+"""Calibration from few rollouts and with few anchors."""

@@ -1,0 +1,127 @@
+"""Claims on calibration from few rollouts and with few anchors (InfAlign, appendix on anchor points)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from infalign.errors import InputError
+from infalign.presentation.measures.base import (
+    Bootstrap,
+    CalibratorText,
+    ClaimKind,
+    Measured,
+    PositiveKL,
+    ProcedureText,
+    Strict,
+    Tables,
+    TransformText,
+    mean_interval,
+)
+
+VALUE_TABLES = {"error": "error", "win_rate": "frontier"}
+
+
+class CalibratedReward(Strict):
+    """A calibration; without a calibrator the uncalibrated reward."""
+
+    calibrator: CalibratorText | None = None
+    n_rollouts: int | None = Field(None, ge=1, description="default: the most that the calibrator has")
+
+    def __str__(self) -> str:
+        if self.calibrator is None:
+            return "uncalibrated"
+        return self.calibrator + (f" K={self.n_rollouts}" if self.n_rollouts else "")
+
+
+class CalibrationMeasure(Strict):
+    """Calibrations compared on one task, before any training, paired by prompt.
+
+    `error`: the mean absolute error out of sample. `win_rate`: that of the offline frontier at a KL, by the
+    transform of the calibrated reward and after the procedure.
+    """
+
+    task: str
+    value: Literal["error", "win_rate"]
+    transform: TransformText | None = Field(None, description="of a win rate")
+    procedure: ProcedureText = "none"
+    scorer: Literal["judge", "gold", "reward"] = "judge"
+    kl: PositiveKL = 0.5
+
+
+class CalibrationDifference(CalibrationMeasure, ClaimKind):
+    """The value of `a` less that of each of `b`."""
+
+    reads: ClassVar = ("prompt_calibration_error", "prompt_calibration_frontier")
+    absent: ClassVar = "no calibrations were compared"
+    kind: Literal["calibration_difference"]
+    a: CalibratedReward
+    b: tuple[CalibratedReward, ...] = Field(min_length=1)
+
+    def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
+        """Paired differences of two calibrations."""
+        values, problem = _values(self, (self.a, *self.b), tables)
+        if problem:
+            return Measured((), problem)
+        return Measured(
+            tuple(mean_interval(values[0] - other, bootstrap) for other in values[1:]), _note(self)
+        )
+
+
+class CalibrationSaturation(CalibrationMeasure, ClaimKind):
+    """How much less the second of two steps brings than the first; the first must bring something as well.
+
+    With the values v1, v2, v3: (v2 - v1) - (v3 - v2), and v2 - v1 itself. Steps of an error count as its fall.
+    """
+
+    reads: ClassVar = ("prompt_calibration_error", "prompt_calibration_frontier")
+    absent: ClassVar = "no calibrations were compared"
+    kind: Literal["calibration_saturation"]
+    steps: tuple[CalibratedReward, CalibratedReward, CalibratedReward]
+
+    def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
+        """Paired difference of two steps, and the first step."""
+        values, problem = _values(self, self.steps, tables)
+        if problem:
+            return Measured((), problem)
+        sign = -1.0 if self.value == "error" else 1.0
+        first, second = sign * (values[1] - values[0]), sign * (values[2] - values[1])
+        return Measured(tuple(mean_interval(gap, bootstrap) for gap in (first - second, first)), _note(self))
+
+
+def _note(item: CalibrationMeasure) -> str:
+    return "out of sample" if item.value == "error" else f"offline frontier at KL {item.kl:g}, out of sample"
+
+
+def _values(
+    item: CalibrationMeasure, wanted: Sequence[CalibratedReward], tables: Tables
+) -> tuple[list[np.ndarray], str]:
+    """Values by prompt of each calibration, or what there is not."""
+    rows = tables[f"prompt_calibration_{VALUE_TABLES[item.value]}"].filter(task=item.task)
+    if item.value == "win_rate":
+        rows = rows.filter(procedure=item.procedure, scorer=item.scorer, kl=item.kl)
+    found = [_of_calibration(rows, item, reward) for reward in wanted]
+    absent = [str(reward) for reward, part in zip(wanted, found, strict=True) if part.is_empty()]
+    if absent:
+        at = "" if item.value == "error" else f" with {item.procedure} at KL {item.kl:g}"
+        return [], f"no calibration {', '.join(absent)} of task {item.task}{at}"
+    for part in found[1:]:
+        if not part["prompt_id"].equals(found[0]["prompt_id"]):
+            raise InputError(
+                f"calibration of task {item.task}: what is compared has different prompts; make the tables again"
+            )
+    return [part[item.value].to_numpy() for part in found], ""
+
+
+def _of_calibration(rows: pl.DataFrame, item: CalibrationMeasure, reward: CalibratedReward) -> pl.DataFrame:
+    rows = rows.filter(pl.col("calibrator").eq_missing(pl.lit(reward.calibrator, pl.String)))
+    if item.value == "win_rate" and reward.calibrator is not None:
+        rows = rows.filter(transform=item.transform)
+    if reward.calibrator is not None:
+        most = rows["n_rollouts"].max() if reward.n_rollouts is None else reward.n_rollouts
+        rows = rows.filter(pl.col("n_rollouts").eq_missing(pl.lit(most, pl.Int64)))
+    return rows.sort("prompt_id")

@@ -1,0 +1,1 @@
+"""How well few rollouts estimate the distribution of the reward."""

@@ -1,0 +1,1 @@
+"""Which exponential transform is best for little and much inference-time compute."""

@@ -1,0 +1,1 @@
+"""How hard to select by an imperfect reward."""

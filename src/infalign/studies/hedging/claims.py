@@ -1,0 +1,100 @@
+"""Claims on hedging against reward hacking (Khalaf et al. 2025)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import polars as pl
+from pydantic import Field
+
+from infalign.mathematics.statistics import Interval
+from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables, mean_interval
+from infalign.studies.hedging.block import HedgedMethod
+
+EXTREMA = {
+    "flat": 0,
+    "monotone up": 0,
+    "monotone down": 0,
+    "hacking": 1,
+    "initial decline": 1,
+    "several extrema": 2,
+}
+"""Extrema of a curve of each regime; of several it is known that there are two or more."""
+
+
+class HedgeGain(ClaimKind):
+    """True reward of the hedges less that of others, in spreads of the true reward within a prompt.
+
+    Of every method and proxy, over each of the others, on prompts that took no part in the hedge's choice: the
+    reference (no selection), the procedure at its largest parameter, the best of a grid of parameters, and the
+    best grid point of any method at no more KL. The last two are chosen on the very prompts that are reported.
+    With `kept` below 1 it is the hedge's gain over the reference less that share of the other's gain.
+    """
+
+    reads: ClassVar = ("prompt_hedges", "hedges")
+    absent: ClassVar = "nothing is hedged"
+    kind: Literal["hedge_gain"]
+    task: str
+    over: tuple[Literal["reference", "largest", "grid", "front"], ...] = Field(min_length=1)
+    methods: tuple[HedgedMethod, ...] = Field(("bon", "sbon", "bop", "tilt"), min_length=1)
+    proxies: tuple[str, ...] | None = Field(None, min_length=1, description="default: all that the task has")
+    kept: float = Field(1.0, gt=0, le=1)
+    saves_kl: bool = Field(
+        False, description="also the share of the KL that the hedge saves over the largest parameter"
+    )
+
+    def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
+        """Paired differences with intervals over prompts, of every proxy, method and n."""
+        wanted = pl.col("method").is_in(list(self.methods)) & (pl.col("task") == self.task)
+        if self.proxies is not None:
+            wanted &= pl.col("proxy").is_in(list(self.proxies))
+        by_prompt, hedges = tables["prompt_hedges"].filter(wanted), tables["hedges"].filter(wanted)
+        absent = [name for name in self.proxies or () if name not in by_prompt["proxy"]]
+        absent += [name for name in self.methods if name not in by_prompt["method"]]
+        if by_prompt.is_empty() or absent:
+            missing = f": no {', '.join(absent)}" if absent else ""
+            return Measured((), f"task {self.task} is not hedged{missing}")
+        intervals = []
+        for _, part in by_prompt.group_by("proxy", "method", "n", maintain_order=True):
+            gain = part["hedge"] - part["reference"]
+            gaps = [
+                (gain - self.kept * (part[other] - part["reference"])) / part["spread"] for other in self.over
+            ]
+            intervals += [mean_interval(gap.to_numpy(), bootstrap) for gap in gaps]
+        if self.saves_kl:
+            saved = (1 - hedges["kl"] / hedges["largest_kl"]).to_list()
+            intervals += [Interval(share, share, share) for share in saved]
+        kinds = hedges["kind"].value_counts(sort=True).rows()
+        said = ", ".join(f"{count} {kind}" for kind, count in kinds)
+        note = f"{hedges['n_prompts'][0]} prompts, true reward {hedges['true_reward'][0]}; hedges: {said}"
+        return Measured(tuple(intervals), note)
+
+
+class ExtremaSlack(ClaimKind):
+    """One less the extrema of the expected true reward, for true rewards that change direction at most once."""
+
+    reads: ClassVar = ("extrema",)
+    absent: ClassVar = "no table of extrema"
+    kind: Literal["extrema_slack"]
+
+    def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
+        """Exact numbers: the worst of each procedure over the listed true rewards."""
+        counts = tables["extrema"].with_columns(count=pl.col("regime").replace_strict(EXTREMA))
+        worst = counts.group_by("method", "n", maintain_order=True).agg(pl.col("count").max())["count"]
+        note = f"{tables['extrema']['shape'].n_unique()} true rewards, {worst.len()} procedures"
+        return Measured(tuple(Interval(*[float(1 - value)] * 3) for value in worst), note)
+
+
+class PoissonGap(ClaimKind):
+    """The largest difference of best-of-Poisson and the tilt over all μ: of KL at one mean, or reward at one KL."""
+
+    reads: ClassVar = ("poisson_tilt",)
+    absent: ClassVar = "no table of best-of-Poisson and the tilt"
+    kind: Literal["poisson_gap"]
+    value: Literal["kl_gap", "reward_gap"]
+
+    def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
+        """An exact number: the largest of the table."""
+        row = tables["poisson_tilt"].row(tables["poisson_tilt"][self.value].arg_max() or 0, named=True)
+        note = f"largest at a mean of {1 + row['mu']:.2f} draws, of {tables['poisson_tilt'].height} means"
+        return Measured((Interval(*[row[self.value]] * 3),), note)

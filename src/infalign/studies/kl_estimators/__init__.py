@@ -1,0 +1,1 @@
+"""Three estimates of the KL."""

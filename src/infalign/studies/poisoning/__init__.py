@@ -1,0 +1,1 @@
+"""Reward models trained on pairs in which a phrase gives the preferred response away."""

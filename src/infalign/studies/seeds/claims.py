@@ -1,0 +1,53 @@
+"""This project's check that a comparison does not hang on the seed of training."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import polars as pl
+
+from infalign.presentation.curves import reaches, strength_curve
+from infalign.presentation.measures.base import (
+    Bootstrap,
+    ClaimKind,
+    Compared,
+    Measured,
+    PolicySeries,
+    PositiveKL,
+    ProcedureText,
+    Tables,
+    paired_difference,
+    rows_of,
+    select_policies,
+    undefined,
+)
+
+
+class EverySeed(Compared, ClaimKind):
+    """Win rate of series `a` less that of `b` at a KL, each seed's policies by themselves, paired by prompt."""
+
+    reads: ClassVar = ("metrics", "prompt_metrics")
+    absent: ClassVar = "no metrics table"
+    kind: Literal["every_seed"]
+    procedure: ProcedureText
+    a: PolicySeries
+    b: PolicySeries
+    kl: PositiveKL = 0.5
+
+    def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
+        """As many differences as both series have seeds in common, two at least."""
+        rows = rows_of(tables.main("metrics"), self, self.procedure)
+        sides = [select_policies(rows, series) for series in (self.a, self.b)]
+        seeds = sorted(set.intersection(*({*side["seed"]} for side in sides)))
+        if len(seeds) < 2:
+            return Measured((), f"{self.a} and {self.b} on task {self.task} have no two seeds in common")
+        by_prompt = rows_of(tables.main("prompt_metrics"), self, self.procedure)
+        intervals = []
+        for seed in seeds:
+            names = [f"{series} of seed {seed}" for series in (self.a, self.b)]
+            own = [side.filter(pl.col("seed") == seed) for side in sides]
+            ours, theirs = (strength_curve(by_prompt, *pair) for pair in zip(own, names, strict=True))
+            if not (reaches(ours, self.kl) and reaches(theirs, self.kl)):
+                return Measured((), f"KL {self.kl:g} not well within the trained range of seed {seed}")
+            intervals.append(paired_difference(ours, theirs, self.kl, bootstrap))
+        return Measured(() if any(map(undefined, intervals)) else tuple(intervals), f"seeds: {len(seeds)}")

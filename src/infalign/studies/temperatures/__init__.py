@@ -1,0 +1,1 @@
+"""Sampling temperatures at evaluation."""

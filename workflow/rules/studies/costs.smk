@@ -1,0 +1,32 @@
+"""What the run would cost, from its configuration alone."""
+
+from infalign.records.costs import parse_costs
+
+
+rule estimate_costs:
+    input:
+        config=rules.record_config.output,
+    output:
+        table=f"{RUN}/costs.parquet",
+        text=f"{RUN}/costs.txt",
+    log:
+        f"logs/{CONFIG.run}/estimate_costs.log",
+    params:
+        costs=settings_json(parse_costs(CONFIG)),
+        code=code("estimate_costs.py"),
+    shell:
+        "python {SCRIPTS:q}/estimate_costs.py {input.config:q} --costs {params.costs:q} --out {output.table:q}"
+        " --text {output.text:q} 2> {log:q}"
+
+
+rule costs:
+    input:
+        rules.estimate_costs.output.text,
+    log:
+        f"logs/{CONFIG.run}/costs.log",
+    shell:
+        "cat {input:q} 2> {log:q}"
+
+
+localrules:
+    costs,
