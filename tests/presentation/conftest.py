@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-import result_tables
+from presentation import result_tables
 
 from infalign.presentation.curves import Resampling
 from infalign.presentation.pareto import compare_methods

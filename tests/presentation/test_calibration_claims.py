@@ -5,14 +5,15 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
-from infalign.presentation.claims import evaluate_claims, judge_and_gold, parse_claims
-from infalign.presentation.measures import Bootstrap, Tables
+from infalign.presentation.claims import evaluate_claims, judge_and_gold
+from infalign.presentation.measures.base import Bootstrap
 from infalign.presentation.panels import save_figure
 from infalign.presentation.report import costs_html
 from infalign.studies.calibration.figures import figure_calibration_quality
 from infalign.studies.calibration.tables import CALIBRATION_SCHEMAS, costs_table
 from infalign.studies.kl_estimators.figures import figure_kl_estimators
 from infalign.studies.kl_estimators.tables import ESTIMATOR_SCHEMA
+from presentation.stored_tables import Tables, parse_claims
 
 FAST = Bootstrap(resamples=200)
 VALUES = {  # calibrator, rollouts: error and win rate at KL 0.5

@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 from result_tables import GAINS
 
-from infalign.presentation.claims import evaluate_claims, load_claims
-from infalign.presentation.measures import Tables
+from infalign.presentation.claims import evaluate_claims
 from infalign.presentation.pareto import Resampling
 from infalign.studies.exponents.figures import (
     BEST_SCHEMA,
@@ -16,6 +15,7 @@ from infalign.studies.exponents.figures import (
     figure_exponents,
     trained_rows,
 )
+from presentation.stored_tables import Tables, load_claims
 
 CASES = [("helpful", f"bon({n})", n) for n in (2, 4)] + [("harmless", f"won({n})", n) for n in (2, 4)]
 CLAIMS = [

@@ -6,11 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from infalign.presentation.claims import evaluate_claims, load_claims, parse_claims
-from infalign.presentation.measures import Bootstrap, Tables
+from infalign.presentation.claims import evaluate_claims
+from infalign.presentation.measures.base import Bootstrap
 from infalign.records.config import Evaluation
 from infalign.studies.hedging.block import HedgedPool
 from infalign.studies.hedging.tables import extrema_table, hedge_tables, poisson_tilt_table
+from presentation.stored_tables import Tables, load_claims, parse_claims
 
 CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"
 OF_HEDGING = [claim for claim in load_claims(CLAIMS) if claim.measure.kind == "hedge_gain"]

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from infalign.presentation.claims import evaluate_claims, load_claims
+from infalign.presentation.claims import evaluate_claims
 from infalign.presentation.curves import Resampling
-from infalign.presentation.measures import Bootstrap, Tables
+from infalign.presentation.measures.base import Bootstrap
 from infalign.studies.judge_strength.figures import (
     PROMPT_SCHEMA,
     figure_judge_strength,
@@ -17,6 +17,7 @@ from infalign.studies.judge_strength.figures import (
     prompt_judgements,
     strength_table,
 )
+from presentation.stored_tables import Tables, load_claims
 
 FAST = Resampling(resamples=300)
 POLICIES = pl.DataFrame(

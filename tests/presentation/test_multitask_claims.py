@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from infalign.presentation.claims import evaluate_claims, load_claims
-from infalign.presentation.measures import Tables
+from infalign.presentation.claims import evaluate_claims
+from presentation.stored_tables import Tables, load_claims
 
 CLAIMS = [
     claim

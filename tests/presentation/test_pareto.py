@@ -7,13 +7,14 @@ from result_tables import GAINS, METHODS, build_methods, build_metrics, build_pr
 
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, hypervolume, on_front
-from infalign.presentation.claims import evaluate_claims, parse_claims
-from infalign.presentation.measures import Bootstrap, Tables
+from infalign.presentation.claims import evaluate_claims
+from infalign.presentation.measures.base import Bootstrap
 from infalign.presentation.pareto import (
     METHODS_SCHEMA,
     Resampling,
     compare_methods,
 )
+from presentation.stored_tables import Tables, parse_claims
 
 GOALS = {"helpful": "exp(10)", "harmless": "exp(-10)"}
 FAST = Resampling(resamples=200)

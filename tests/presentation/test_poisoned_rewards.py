@@ -7,10 +7,11 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
-from infalign.presentation.claims import evaluate_claims, parse_claims
-from infalign.presentation.measures import Bootstrap, Tables
+from infalign.presentation.claims import evaluate_claims
+from infalign.presentation.measures.base import Bootstrap
 from infalign.studies.poisoning.figures import figure_poisoning
 from infalign.studies.poisoning.tables import POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
+from presentation.stored_tables import Tables, parse_claims
 
 FAST = Bootstrap(resamples=300)
 UP = {"direction": "greater", "effect": 0.05}

@@ -9,10 +9,11 @@ import pytest
 from result_tables import win_rate_at
 
 from infalign.mathematics.statistics import t_interval
-from infalign.presentation.claims import evaluate_claims, load_claims
+from infalign.presentation.claims import evaluate_claims
 from infalign.presentation.curves import Resampling
-from infalign.presentation.measures import Bootstrap, Tables
+from infalign.presentation.measures.base import Bootstrap
 from infalign.studies.seeds.figures import compared_procedures, figure_seeds, seeds_table
+from presentation.stored_tables import Tables, load_claims
 
 FAST = Resampling(resamples=300)
 GAINS = {

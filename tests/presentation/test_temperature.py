@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
-from infalign.presentation.claims import evaluate_claims, parse_claims
+from infalign.presentation.claims import evaluate_claims
 from infalign.presentation.curves import Resampling, most_seeds
-from infalign.presentation.measures import Bootstrap, Tables
+from infalign.presentation.measures.base import Bootstrap
 from infalign.presentation.report import examples_html, examples_markdown
 from infalign.studies.temperatures.figures import (
     EXAMPLES_SCHEMA,
@@ -19,6 +19,7 @@ from infalign.studies.temperatures.figures import (
     temperature_curves,
     temperature_leads,
 )
+from presentation.stored_tables import Tables, parse_claims
 
 TEMPERATURES, SPLITS, SEEDS = (0.25, 1.0), ("evaluation", "evaluation_out"), (0, 1, 2)
 PROMPTS = [f"p{index:02d}" for index in range(12)]
@@ -75,7 +76,7 @@ def judged(world, measure, **expect):
     }
     claims = parse_claims({"claims": [{**claim, "expect": expect, "measure": measure}]})
     metrics, by_prompt, best = world
-    tables = Tables(conditions=metrics, prompt_conditions=by_prompt, best_of_n=best)
+    tables = Tables(metrics=metrics, prompt_metrics=by_prompt, best_of_n=best)
     return evaluate_claims(claims, tables, bootstrap=Bootstrap(resamples=200)).row(0, named=True)
 
 

@@ -9,9 +9,10 @@ from result_tables import METHODS, REWARD_SLOPE, build_metrics, build_prompt_met
 
 from infalign.errors import InputError
 from infalign.mathematics.procedures import kl
-from infalign.presentation.claims import evaluate_claims, judge_and_gold, load_claims, parse_claims
-from infalign.presentation.measures import Bootstrap, Tables
+from infalign.presentation.claims import evaluate_claims, judge_and_gold
+from infalign.presentation.measures.base import Bootstrap
 from infalign.studies.estimation.tables import ESTIMATION_SCHEMA
+from presentation.stored_tables import Tables, load_claims, parse_claims
 
 CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"
 FAST = Bootstrap(resamples=300)

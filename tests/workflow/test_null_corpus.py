@@ -6,7 +6,7 @@ import sys
 import polars as pl
 import pytest
 
-from infalign.presentation.claims import load_claims
+from presentation.stored_tables import load_claims
 
 from .conftest import ROOT, copy_of
 

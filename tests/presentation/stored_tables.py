@@ -1,0 +1,54 @@
+"""The tables of a run, held in memory, and claims of every kind."""
+
+from types import SimpleNamespace
+
+import polars as pl
+
+from infalign.catalogue import CLAIM_KINDS
+from infalign.presentation import claims
+from infalign.records.run_tables import RunTables
+
+
+class Tables(RunTables):
+    """Tables by name. `main_*` are those of the main condition where they are others."""
+
+    def __init__(self, *, scores=None, seconds=None, blocks=None, **frames):
+        self.stored, self.blocks = frames, blocks or {}
+        self.task_scores, self.seconds = scores or {}, seconds
+
+    def __contains__(self, name):
+        return name in self.stored
+
+    def __getitem__(self, name):
+        return self.stored[name]
+
+    def __getattr__(self, name):
+        if name in ("config", "made") or name.startswith("_"):
+            raise AttributeError(name)
+        return self.stored[name]
+
+    def main(self, name):
+        return self.stored.get(f"main_{name}", self.stored[name])
+
+    def block(self, name, kind):
+        return self.blocks[name]
+
+    def scores(self, task):
+        return self.task_scores.get(task)
+
+    def training_seconds(self):
+        schema = {"task": pl.String, "policy": pl.String, "seconds": pl.Float64}
+        return pl.DataFrame(schema=schema) if self.seconds is None else self.seconds
+
+
+def language_judge(learnt):
+    """Block `judge` of a run whose language model learnt to judge, or did not."""
+    return {"judge": SimpleNamespace(trained=object() if learnt else None)}
+
+
+def load_claims(path):
+    return claims.load_claims(path, CLAIM_KINDS)
+
+
+def parse_claims(content, where="claims"):
+    return claims.parse_claims(content, CLAIM_KINDS, where)
