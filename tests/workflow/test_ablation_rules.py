@@ -1,4 +1,4 @@
-"""Which jobs the ablations' blocks add to a run, and what the rule of them runs; dry runs alone."""
+"""Which jobs the ablations' blocks add to a run; dry runs alone."""
 
 import re
 
@@ -34,10 +34,3 @@ def test_each_task_is_sampled_once_more(fresh):
     assert planned["calibration_quality"] == 2 and planned["collect_calibration"] == 4
     assert planned["calibration_costs"] == planned["compare_kl_estimators"] == 1
     assert {*FIGURES, "kl_estimators"} <= set(re.findall(r"figures/(\w+)\.svg", out))
-
-
-def test_the_rule_runs_its_own_configuration_and_is_no_part_of_all(fresh):
-    assert "ablations" not in fresh.planned()
-    out = fresh.snakemake("--dry-run", "--cores", "2", "--printshellcmds", "ablations").stdout
-    (command,) = re.findall(r"snakemake --cores .*", out)
-    assert command.startswith("snakemake --cores 2 --configfile config/ablations.yaml --nolock")

@@ -47,7 +47,7 @@ def test_a_run_too_large_for_the_disk_is_planned_and_priced_but_not_started(fres
 @pytest.mark.slow
 def test_the_papers_run_is_planned(fresh):
     planned = fresh.planned("--configfile", "config/paper.yaml")
-    assert planned["train_policy"] == planned["sample_policy"] == planned["score_policy"] == 1098
+    assert planned["train_policy"] == 1098 and planned["sample"] == planned["score"] == 1098 + 2 * 6
     assert planned["train_reference"] == 6 and planned["train_preference_model"] == 12
 
 

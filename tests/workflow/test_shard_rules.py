@@ -31,7 +31,7 @@ def sampled(project) -> list[str]:
 def test_one_shard_is_the_whole_and_nothing_is_put_together(fresh):
     planned = fresh.planned()
     assert not [rule for rule in planned if rule.startswith("merge")]
-    assert (planned["sample_rollouts"], planned["sample_policy"]) == (4, 4)
+    assert planned["sample"] == 4 + 4 + 1  # references, policies, and the estimation error
     assert set(sampled(fresh)) == {"train", "evaluation", "evaluation --n-prompts 6"}
 
 
@@ -40,8 +40,7 @@ def test_each_shard_is_a_job_that_is_scored_by_itself(fresh):
     fresh.edit_config(in_shards)
     planned = fresh.planned()
     assert planned - before == {
-        "sample_rollouts": 2, "score_rollouts": 2, "sample_policy": 3 * 2, "score_policy": 3 * 2,
-        "merge_rollouts": 2, "merge_samples": 3,
+        "sample": 2 + 3 * 2, "score": 2 + 3 * 2, "merge_shards": 2 + 3,
     }  # fmt: skip
     assert not before - planned
     found = sampled(fresh)

@@ -17,8 +17,7 @@ pytestmark = pytest.mark.xdist_group("workflow")
 AGGREGATES = {"record_config", "ideal_frontier", "offline_frontier", "collect_offline", "evaluate"}
 AGGREGATES |= {"evaluate_best_of_n", "collect_examples"}
 AGGREGATES |= {"judge_claims", "compare_methods", "draw_figure", "report"}
-MODEL_JOBS = {"train_reference", "train_preference_model", "sample_rollouts", "score_rollouts"}
-MODEL_JOBS |= {"train_policy", "sample_policy", "score_policy"}
+MODEL_JOBS = {"train_reference", "train_preference_model", "train_policy", "sample", "score"}
 
 
 def test_one_command_makes_everything(finished):
@@ -69,8 +68,8 @@ def test_a_new_strength_runs_its_policy_and_the_aggregates(project):
     planned = project.planned()
     assert {rule: planned[rule] for rule in MODEL_JOBS if planned[rule]} == {
         "train_policy": 1,
-        "sample_policy": 1,
-        "score_policy": 1,
+        "sample": 1,
+        "score": 1,
     }
     assert set(planned) - MODEL_JOBS <= AGGREGATES
 
@@ -82,7 +81,7 @@ def test_a_new_temperature_runs_its_sampling_and_scoring_and_the_aggregates(proj
     project.edit_config(warmer)
     planned = project.planned()
     assert {rule: planned[rule] for rule in MODEL_JOBS if planned[rule]} == {
-        "sample_rollouts": 1, "score_rollouts": 1, "sample_policy": 3, "score_policy": 3,
+        "sample": 1 + 3, "score": 1 + 3,
     }  # fmt: skip
     assert set(planned) - MODEL_JOBS <= AGGREGATES
 
@@ -94,8 +93,8 @@ def test_another_number_of_samples_samples_the_policies_again(project):
     project.edit_config(more)
     planned = project.planned()
     assert {rule: planned[rule] for rule in MODEL_JOBS if planned[rule]} == {
-        "sample_policy": 3,
-        "score_policy": 3,
+        "sample": 3,
+        "score": 3,
     }
 
 
@@ -110,7 +109,7 @@ def test_prompts_out_of_distribution_add_their_own_jobs_only(tmp_path):
     project.edit_config(both)
     added = project.planned() - before
     assert added == {
-        "sample_rollouts": 1, "score_rollouts": 1, "sample_policy": 3, "score_policy": 3, "draw_figure": 1,
+        "sample": 1 + 3, "score": 1 + 3, "draw_figure": 1,
     }  # fmt: skip
 
 
@@ -137,7 +136,7 @@ def test_an_edited_module_runs_exactly_its_users(project):
     assert not set(planned) & {
         "train_reference",
         "train_preference_model",
-        "sample_rollouts",
+        "sample",
         "ideal_frontier",
     }
     module.write_text(before)
@@ -315,10 +314,10 @@ def test_a_job_by_hand_says_what_its_input_lacks(project):
 
 
 def test_planning_loads_no_torch():
-    """Every job of a cluster reads the Snakefile again."""
-    text = (ROOT / "Snakefile").read_text()
-    modules = re.findall(r"^from (infalign\.\S+) import", text, flags=re.MULTILINE)
-    found = "{'torch', 'transformers', 'pandas'} & set(sys.modules)"
+    """Every job of a cluster reads the rules again."""
+    texts = [path.read_text() for path in (ROOT / "workflow" / "rules").rglob("*.smk")]
+    modules = re.findall(r"^ *from (infalign\.\S+) import", "\n".join(texts), flags=re.MULTILINE)
+    found = "{'torch', 'transformers', 'pandas', 'matplotlib'} & set(sys.modules)"
     program = f"import sys, {', '.join(modules)}; print(sorted({found}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert len(modules) > 10 and done.stdout.strip() == "[]"

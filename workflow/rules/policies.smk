@@ -43,7 +43,7 @@ rule train_policy:
         model=directory(f"{SHARED}/{{policy}}/model"),
         log=f"{SHARED}/{{policy}}/training.parquet",
     log:
-        "logs/{policy}/train.log",
+        "logs/{policy}/train_policy.log",
     params:
         policy=lambda w: json.dumps(asdict(POLICY_OF[w.policy]), sort_keys=True),
         settings=lambda w: settings_json(method_of(w)),
