@@ -30,19 +30,15 @@ def cost_lines(table: pl.DataFrame, costs: Costs) -> list[str]:
     columns = zip(table.columns, *rows, strict=True)
     padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
     lines = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
-    device, sums = (
-        costs.device if isinstance(costs.device, str) else "as given",
-        table.sum().row(0, named=True),
-    )
+    device = costs.device if isinstance(costs.device, str) else "as given"
+    sums = table.sum().row(0, named=True)
     lines.append(
         f"in all: {sums['n_jobs']} jobs, {sums['operations']:.3g} operations, {sums['disk_gb']:.1f} GB of disk, "
         f"{sums['hours_low']:.2f} to {sums['hours_high']:.2f} hours of one device ({device})"
     )
     memory = costs.throughput.memory
     for task, stage in table.filter(pl.col("memory_gb") > memory).select("task", "stage").rows():
-        lines.append(
-            f"{task} {stage}: needs more than {memory:g} GB of memory; lower the batch or chunk size"
-        )
+        lines.append(f"{task} {stage}: needs more than {memory:g} GB of memory; lower batch or chunk size")
     return lines
 
 

@@ -182,6 +182,16 @@ def test_the_disk_of_all_stages_is_that_of_the_start_check(smoke, tmp_path):
     assert stored == pytest.approx(needed_disk(config, rows, tmp_path) - FIXED_BYTES - checkpoint)
 
 
+def test_models_of_studies_learn_from_their_own_pairs(smoke):
+    proxies = {"few": {"n_pairs": 50}, "flipped": {"flipped": 0.5}}
+    smoke["hedging"] = [{"task": "helpful", "true_reward": "gold", "n_samples": 16, "proxies": proxies}]
+    table = costs_of(smoke)
+    proxy, reward_model = stage(table, "proxies"), stage(table, "reward_model")
+    assert (
+        proxy["n_jobs"] == 2 and proxy["tokens"] == 1.25 * reward_model["tokens"]
+    )  # 50 and 200 of 200 pairs
+
+
 def test_studies_and_asked_conditions_count(smoke):
     table = costs_of(smoke)
     estimation = stage(table, "estimation")

@@ -78,7 +78,9 @@ def cost_table(
     jobs = [(name, "reference", *_model(plan, plan.task.reference)) for name, plan in plans.items()]
     for key, model in trainings.items():
         stage = key.split("/")[-1 if "/models/" in key else -2]  # of studies: proxies, judges, ...
-        jobs.append((model.task, stage, *_model(plans[model.task], model.settings)))
+        n_pairs = model.n_pairs or plans[model.task].n_rows["n_pairs"]
+        plan = plans[model.task]._replace(n_rows=plans[model.task].n_rows | {"n_pairs": n_pairs})
+        jobs.append((model.task, stage, *_model(plan, model.settings)))
     for entry in asked_for(config, policies, responses).values():
         jobs.append((entry.task, entry.stream, *_sampling(config, plans[entry.task], entry)))
     for policy in policies:
