@@ -1,21 +1,61 @@
-"""How much disk a run needs, estimated before it starts."""
+"""How much disk a run needs: the estimate of the start check, of `infalign doctor` and of the costs."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from infalign.errors import InputError
 from infalign.records.config import Config
+from infalign.records.model_sizes import PUBLISHED, ModelSizes, base_sizes
 from infalign.records.policy import Policy
-from infalign.records.responses import ModelTraining, ResponseSet, ScoreSet, at_policy, shared
+from infalign.records.responses import Entry, ModelTraining, ResponseSet, ScoreSet, at_policy, shared
+from infalign.records.sweep import policy_sets, sampled_sets
 from infalign.records.task import Base, Task
 
-BYTES_PER_TOKEN = 12  # text, token and share of the scores of a stored response, compressed
-BYTES_PER_WEIGHT = 4  # float32 safetensors
-CHECKPOINT_COPIES = 4  # a policy in training: weights, two Adam moments, the value head and the reference
+BYTES_PER_TOKEN = 6  # text and token of a stored response, compressed by Parquet
+BYTES_PER_RESPONSE = 64  # its keys, length and up to six scores of 8 bytes
+BYTES_PER_WEIGHT = 4  # float32 in safetensors
+CHECKPOINT_COPIES = 6  # weights and two Adam moments, twice while a new checkpoint replaces the old one
 FIXED_BYTES = 50_000_000  # data, figures, report, logs
+
+
+def asked_for(config: Config, policies: Iterable[Policy], sets: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Leave out sets of policies under conditions that the run does not ask of them."""
+    left_out = {
+        at_policy(config, policy, f"{part}/{name}")
+        for policy in policies
+        for name in policy_sets(config.tasks[policy.task]).keys() - sampled_sets(config, policy).keys()
+        for part in ("samples", "scores")
+    }
+    return {key: entry for key, entry in sets.items() if key not in left_out}
+
+
+def n_responses(config: Config, responses: ResponseSet) -> tuple[int, int]:
+    """Count the prompts of a set of responses, and its responses."""
+    corpus = config.tasks[responses.task].corpus
+    prompts = corpus.n_train_prompts if responses.split == "train" else corpus.n_evaluation_prompts
+    n_prompts = responses.n_prompts or prompts
+    return n_prompts, n_prompts * responses.sampling.n_rollouts
+
+
+def response_bytes(config: Config, responses: ResponseSet) -> int:
+    """Estimate the disk of a set of responses of the longest length; its scores are stored with it once more.
+
+    Shards stay beside the set that is put together from them.
+    """
+    each = responses.sampling.max_new_tokens * BYTES_PER_TOKEN + BYTES_PER_RESPONSE
+    return (1 if responses.shards == 1 else 2) * n_responses(config, responses)[1] * each
+
+
+def model_bytes(task: Task, base: Base, known: Mapping[str, ModelSizes] = PUBLISHED) -> int:
+    """Estimate the disk of a model that starts from `base`; 0 for a hub model whose sizes are not known."""
+    sizes = base_sizes(task, base, known)
+    if sizes is not None:
+        return BYTES_PER_WEIGHT * sizes.parameters
+    path = (task.reference.base if base.reference else base).path
+    return sum(file.stat().st_size for file in Path(path).glob("*.safetensors")) if path else 0
 
 
 def needed_bytes(
@@ -28,13 +68,20 @@ def needed_bytes(
 ) -> int:
     """Estimate what a run will still write, in bytes; what is there counts nothing.
 
-    Models from the hub are not counted: their size is unknown before they are downloaded.
+    Parameters
+    ----------
+    config, policies, responses, scores, trainings : of the run, by path below `results`.
+    results : folder of all results.
+
+    Returns
+    -------
+    int
+        Models, responses and scores, and one checkpoint: policies that train at once need one each.
     """
     there = Path(results)
-    missing = [entry for key, entry in responses.items() if not (there / f"{key}.parquet").exists()]
-    missing += [
-        responses[entry.responses] for key, entry in scores.items() if not (there / f"{key}.parquet").exists()
-    ]
+    stored = {key: responses[entry.responses] for key, entry in scores.items()} | dict(responses)
+    stored = asked_for(config, policies, stored)
+    missing = [entry for key, entry in stored.items() if not (there / f"{key}.parquet").exists()]
     models = {
         shared(config, name, "models/reference"): (task, task.reference.base)
         for name, task in config.tasks.items()
@@ -42,12 +89,14 @@ def needed_bytes(
     models |= {
         key: (config.tasks[training.task], training.settings.base) for key, training in trainings.items()
     }
-    weights = [_base_bytes(*model) for key, model in models.items() if not (there / key).exists()]
-    for policy in policies:
-        if not (there / at_policy(config, policy, "model")).exists():
-            task = config.tasks[policy.task]
-            weights.append(CHECKPOINT_COPIES * _base_bytes(task, task.reference.base))
-    return FIXED_BYTES + sum(_response_bytes(config, entry) for entry in missing) + sum(weights)
+    trained = [
+        model_bytes(config.tasks[policy.task], config.tasks[policy.task].reference.base)
+        for policy in policies
+        if not (there / at_policy(config, policy, "model")).exists()
+    ]
+    weights = [model_bytes(*model) for key, model in models.items() if not (there / key).exists()] + trained
+    checkpoint = CHECKPOINT_COPIES * max(trained, default=0)
+    return FIXED_BYTES + sum(response_bytes(config, entry) for entry in missing) + sum(weights) + checkpoint
 
 
 def check_disk(needed: int, run: str, results: str | Path) -> None:
@@ -61,24 +110,3 @@ def check_disk(needed: int, run: str, results: str | Path) -> None:
             f"too little disk: run {run} is estimated to write {needed / 1e9:.2f} GB below {results}, "
             f"{free / 1e9:.2f} GB are free; free some, or make results a link to a larger disk"
         )
-
-
-def _response_bytes(config: Config, responses: ResponseSet) -> int:
-    """One set of responses, with the shards that it is put together from."""
-    corpus, sampling = config.tasks[responses.task].corpus, responses.sampling
-    prompts = corpus.n_train_prompts if responses.split == "train" else corpus.n_evaluation_prompts
-    count = (responses.n_prompts or prompts) * sampling.n_rollouts
-    return (1 if responses.shards == 1 else 2) * count * sampling.max_new_tokens * BYTES_PER_TOKEN
-
-
-def _base_bytes(task: Task, base: Base) -> int:
-    if base.reference:
-        return _base_bytes(task, task.reference.base)
-    if base.path is not None:
-        return sum(file.stat().st_size for file in Path(base.path).glob("*.safetensors"))
-    if base.from_config is None:
-        return 0
-    shape = base.from_config
-    layer = 4 * shape.hidden_size**2 + 3 * shape.hidden_size * shape.intermediate_size
-    embeddings = 2 * (task.vocabulary_size or 0) * shape.hidden_size
-    return BYTES_PER_WEIGHT * (embeddings + shape.n_layers * layer)

@@ -1,1 +1,1 @@
-"""What a run would cost, from its configuration alone."""
+"""What a run costs before it is run: tokens, operations, memory, disk, and GPU hours between two bounds."""

@@ -1,13 +1,13 @@
-"""What a run would cost, from its configuration alone."""
+"""What the run would cost, from its configuration alone."""
 
-from typing import Any
-
+from infalign.studies.costs.block import Costs, costs_problems
 from infalign.study import Study
 
 STUDY = Study(
     "costs",
-    kind=dict[str, Any],
-    default={},
-    description="what its price is estimated from: `Costs` of infalign.records.costs (docs/costs.md)",
+    kind=Costs,
+    default=Costs(),
+    description="what its costs are estimated from (docs/costs.md)",
     recorded=False,
+    problems=lambda costs, config: costs_problems(costs, config.tasks),
 )
