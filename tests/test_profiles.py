@@ -59,23 +59,33 @@ def test_more_memory_is_asked_for_at_each_attempt():
         assert asked.get("mem_mb", "attempt").endswith("attempt")
 
 
-@pytest.mark.parametrize("config", ["smoke", "hedging"])
-def test_a_group_waits_for_nothing_that_waits_for_it(config):
-    command = ["snakemake", "--rulegraph", "dot", "--nolock", "--configfile", f"config/{config}.yaml"]
+def jobs_and_edges(config: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Rule of each job of a run, and which job waits for which."""
+    command = ["snakemake", "--dag", "dot", "--nolock", "--configfile", f"config/{config}.yaml"]
     dot = subprocess.run(
         [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    rules = dict(re.findall(r'(\d+)\[label *= *"(\w+)', dot))
+    return dict(re.findall(r'(\d+)\[label *= *"(\w+)', dot)), re.findall(r"(\d+) -> (\d+)", dot)
+
+
+@pytest.mark.parametrize("config", ["smoke", "hedging"])
+def test_a_group_waits_for_nothing_that_waits_for_it(config):
+    """Snakemake submits jobs of a group together if they wait for one another, or by the number of components."""
+    rules, edges = jobs_and_edges(config)
     groups = PROFILES["slurm"]["groups"]
-    nodes = {number: groups.get(rule, rule) for number, rule in rules.items()}
-    after = {node: set() for node in nodes.values()}
-    for start, end in re.findall(r"(\d+) -> (\d+)", dot):
-        if nodes[start] != nodes[end]:
-            after[nodes[start]].add(nodes[end])
+    whole = PROFILES["slurm"]["group-components"]
+    node = {job: groups[rule] if groups.get(rule) in whole else job for job, rule in rules.items()}
+    for start, end in edges:
+        if groups.get(rules[start], start) == groups.get(rules[end], end):
+            node = {job: node[start] if name == node[end] else name for job, name in node.items()}
+    after: dict[str, set[str]] = {name: set() for name in node.values()}
+    for start, end in edges:
+        if node[start] != node[end]:
+            after[node[start]].add(node[end])
     while after:
-        last = {node for node, later in after.items() if not later}
+        last = {name for name, later in after.items() if not later}
         assert last, f"these wait for one another: {', '.join(after)}"
-        after = {node: later - last for node, later in after.items() if node not in last}
+        after = {name: later - last for name, later in after.items() if name not in last}
 
 
 TOY = """

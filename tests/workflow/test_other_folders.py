@@ -31,7 +31,7 @@ def test_a_run_from_another_folder_writes_there(tmp_path):
 def test_text_of_the_user_is_no_command(tmp_path):
     folder = tmp_path / "my runs"
     folder.mkdir()
-    data = folder / "data $(touch mark) 'x'"
+    data = folder / "Ann's data $(touch mark)"
     write_rows(data / "helpful-base" / "test.jsonl.gz", dialogues(0))
     arguments = ["--configfile", str(ROOT / "tests/workflow/pairs.yaml"), "--config", f"data_root={data}"]
     planned = called(folder, *arguments, "--dry-run")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infalign.errors import InputError
 from infalign.records.config import Config
 from infalign.records.model_sizes import PUBLISHED, ModelSizes, base_sizes
 from infalign.records.policy import Policy
-from infalign.records.responses import Entry, ModelTraining, ResponseSet, ScoreSet, at_policy, shared
-from infalign.records.sweep import policy_sets, sampled_sets
+from infalign.records.responses import ModelTraining, ResponseSet, ScoreSet, at_policy, shared
 from infalign.records.task import Base, Task
 
 BYTES_PER_TOKEN = 6  # text and token of a stored response, compressed by Parquet
@@ -19,17 +18,6 @@ BYTES_PER_RESPONSE = 64  # its keys, length and up to six scores of 8 bytes
 BYTES_PER_WEIGHT = 4  # float32 in safetensors
 CHECKPOINT_COPIES = 6  # weights and two Adam moments, twice while a new checkpoint replaces the old one
 FIXED_BYTES = 50_000_000  # data, figures, report, logs
-
-
-def asked_for(config: Config, policies: Iterable[Policy], sets: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Leave out sets of policies under conditions that the run does not ask of them."""
-    left_out = {
-        at_policy(config, policy, f"{part}/{name}")
-        for policy in policies
-        for name in policy_sets(config.tasks[policy.task]).keys() - sampled_sets(config, policy).keys()
-        for part in ("samples", "scores")
-    }
-    return {key: entry for key, entry in sets.items() if key not in left_out}
 
 
 def n_responses(config: Config, responses: ResponseSet) -> tuple[int, int]:
@@ -80,7 +68,6 @@ def needed_bytes(
     """
     there = Path(results)
     stored = {key: responses[entry.responses] for key, entry in scores.items()} | dict(responses)
-    stored = asked_for(config, policies, stored)
     missing = [entry for key, entry in stored.items() if not (there / f"{key}.parquet").exists()]
     models = {
         shared(config, name, "models/reference"): (task, task.reference.base)

@@ -22,6 +22,7 @@ from infalign.records.sweep import (
     policy_sets,
     reference_sampling,
     reference_sets,
+    sampled_sets,
 )
 from infalign.records.task import PreferenceModel, Rollouts
 
@@ -177,7 +178,7 @@ def reward_and_judge(config: Config, task: str, responses: str, **more) -> Score
 
 
 def response_sets(config: Config, policies: Iterable[Policy]) -> dict[str, ResponseSet]:
-    """List the responses of each reference and of each policy, under every condition."""
+    """List the responses of each reference under every condition, and of each policy where the run asks for them."""
     sets = {}
     for name, task in config.tasks.items():
         for condition_name, condition in reference_sets(task).items():
@@ -190,7 +191,7 @@ def response_sets(config: Config, policies: Iterable[Policy]) -> dict[str, Respo
                 shards=task.rollouts.shards,
             )
     for policy in policies:
-        for name, condition in policy_sets(config.tasks[policy.task]).items():
+        for name, condition in sampled_sets(config, policy).items():
             sets[at_policy(config, policy, f"samples/{name}")] = _of_policy(config, policy, condition)
     return sets
 
@@ -209,7 +210,7 @@ def _of_policy(config: Config, policy: Policy, condition: Condition) -> Response
 
 
 def score_sets(config: Config, policies: Iterable[Policy]) -> dict[str, ScoreSet]:
-    """List the scores of each reference and of each policy, under every condition."""
+    """List the scores of these responses."""
     sets = {}
     for name, task in config.tasks.items():
         for condition_name in reference_sets(task):
@@ -221,7 +222,7 @@ def score_sets(config: Config, policies: Iterable[Policy]) -> dict[str, ScoreSet
             )
     for policy in policies:
         task = config.tasks[policy.task]
-        for name, condition in policy_sets(task).items():
+        for name, condition in sampled_sets(config, policy).items():
             sets[at_policy(config, policy, f"scores/{name}")] = reward_and_judge(
                 config,
                 policy.task,

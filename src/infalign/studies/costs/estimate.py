@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from infalign.alignment.bond import n_stages, n_updates
 from infalign.errors import InputError
 from infalign.records.config import Config
-from infalign.records.disk import asked_for, model_bytes, n_responses, response_bytes
+from infalign.records.disk import model_bytes, n_responses, response_bytes
 from infalign.records.methods import BONDSettings, JBONDSettings, OfflineSettings, PairSettings
 from infalign.records.model_sizes import PUBLISHED, ModelSizes, base_sizes
 from infalign.records.policy import Policy
@@ -81,11 +81,11 @@ def cost_table(
         n_pairs = model.n_pairs or plans[model.task].n_rows["n_pairs"]
         plan = plans[model.task]._replace(n_rows=plans[model.task].n_rows | {"n_pairs": n_pairs})
         jobs.append((model.task, stage, *_model(plan, model.settings)))
-    for entry in asked_for(config, policies, responses).values():
+    for entry in responses.values():
         jobs.append((entry.task, entry.stream, *_sampling(config, plans[entry.task], entry)))
     for policy in policies:
         jobs.append((policy.task, f"train {policy.method}", *_training(config, plans[policy.task], policy)))
-    for scored in asked_for(config, policies, scores).values():
+    for scored in scores.values():
         judged = responses[scored.responses]
         work = _scoring(config, plans[scored.task], scored, judged, trainings)
         jobs.append((scored.task, f"scores of {judged.stream}", *work))
