@@ -5,7 +5,6 @@ import pytest
 from scipy.special import logit
 
 from infalign.errors import InputError
-from infalign.mathematics.calibration import mid_ranks
 from infalign.mathematics.calibration_quality import (
     calibrate,
     disjoint_draws,
@@ -14,6 +13,7 @@ from infalign.mathematics.calibration_quality import (
     tilted_win_rates,
 )
 from infalign.mathematics.frontier import offline
+from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.tilting import tilt_kl
 
 RNG = np.random.default_rng(11)

@@ -68,12 +68,12 @@ def procedure(
     format: Format = "json",
 ) -> int:
     """KL to the reference and mean quantile of a procedure applied to the reference policy."""
-    from infalign.mathematics.procedures import kl, mean_quantile, parse_procedure
+    from infalign.mathematics.procedures import parse_procedure
 
     require_values(procedure=procedures)
     targets = [parse_procedure(text) for text in procedures]
     rows = [
-        {"procedure": target.text, "kl": kl(target), "mean_quantile": mean_quantile(target)}
+        {"procedure": target.text, "kl": target.kl, "mean_quantile": target.mean_quantile}
         for target in targets
     ]
     print_rows(rows, format)

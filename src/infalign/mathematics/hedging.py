@@ -5,9 +5,7 @@ sorted by the proxy, stand for the quantiles of the reference policy: the k-th h
 P_θ(k/m) − P_θ((k − 1)/m). That gives the expected rewards as functions of θ, without resampling.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -15,138 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
 from infalign.errors import InputError
-from infalign.mathematics.calibration import mid_ranks, tie_bounds
 from infalign.mathematics.checks import finite_array
-from infalign.mathematics.families import (
-    Family,
-    PoissonTiltGap,
-    density,
-    distribution,
-    distribution_derivative,
-    kl,
-    mean_quantile,
-    parse_family,
-    poisson_tilt_gap,
-    score_function,
-)
+from infalign.mathematics.families import Family
+from infalign.mathematics.pools import Pools
+from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.statistics import bootstrap_mean
-from infalign.mathematics.tilting import tilt
-
-__all__ = [
-    "Family",
-    "Hedge",
-    "PoissonTiltGap",
-    "Pools",
-    "density",
-    "distribution",
-    "distribution_derivative",
-    "expected_rewards",
-    "hacking_curve",
-    "hedge",
-    "kl",
-    "mean_quantile",
-    "parse_family",
-    "poisson_tilt_gap",
-    "regime",
-    "residual",
-    "sample",
-    "score_function",
-]
 
 _GRID = 129
 _ROUNDING = 1e-10
-_BLOCK = 4_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class Pools:
-    """The scored responses of each prompt, sorted by the proxy.
-
-    Parameters
-    ----------
-    proxy, true : sequences of P array-likes, shapes (m,)
-        Proxy and true rewards of each prompt's m >= 2 responses, in any order; m may differ by prompt.
-        Kept sorted by the proxy; responses with one proxy share the mean of their true rewards.
-
-    Raises
-    ------
-    InputError
-        If the numbers of prompts or of a prompt's responses differ, a prompt has fewer than 2, or a reward
-        is NaN or infinite.
-
-    Examples
-    --------
-    >>> Pools([[2.0, 1.0, 2.0]], [[0.0, 5.0, 1.0]]).true[0]
-    array([5. , 0.5, 0.5])
-    """
-
-    proxy: Sequence[NDArray[np.float64]]
-    true: Sequence[NDArray[np.float64]]
-
-    def __post_init__(self) -> None:
-        if len(self.proxy) != len(self.true) or not len(self.proxy):
-            raise InputError(
-                "proxy and true rewards need the same prompts, at least 1, "
-                f"got {len(self.proxy)} and {len(self.true)}"
-            )
-        rows = [_sorted(*rewards) for rewards in zip(self.proxy, self.true, strict=True)]
-        object.__setattr__(self, "proxy", tuple(row[0] for row in rows))
-        object.__setattr__(self, "true", tuple(row[1] for row in rows))
-
-    @cached_property
-    def smallest(self) -> int:
-        """The number of responses of the prompt that has fewest."""
-        return min(map(len, self.proxy))
-
-    @cached_property
-    def spread(self) -> float:
-        """The largest difference of two true rewards of one prompt."""
-        return max(float(np.ptp(row)) for row in self.true)
-
-    @cached_property
-    def groups(self) -> tuple["_Group", ...]:
-        """The prompts of each number of responses."""
-        sizes = np.array([len(row) for row in self.proxy])
-        places = [np.flatnonzero(sizes == m) for m in np.unique(sizes)]
-        stacked = [
-            [np.stack([rows[int(i)] for i in group]) for rows in (self.proxy, self.true)] for group in places
-        ]
-        return tuple(_Group(group, *rewards) for group, rewards in zip(places, stacked, strict=True))
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Prompts with equally many responses: their places, and rewards of shape (prompts, m)."""
-
-    places: NDArray[np.int64]
-    proxy: NDArray[np.float64]
-    true: NDArray[np.float64]
-
-    @cached_property
-    def edges(self) -> NDArray[np.float64]:
-        """k/m for k = 0..m."""
-        return np.arange(self.true.shape[1] + 1) / self.true.shape[1]
-
-    @cached_property
-    def total(self) -> NDArray[np.float64]:
-        """The true rewards summed over prompts, less their mean, shape (m,)."""
-        total = self.true.sum(axis=0)
-        return total - total.mean()
-
-
-def _sorted(proxy: ArrayLike, true: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One prompt's rewards sorted by the proxy, true rewards averaged over ties."""
-    proxy, true = finite_array(proxy, "proxy reward", 1), finite_array(true, "true reward", 1)
-    if len(proxy) != len(true):
-        raise InputError(f"a prompt has {len(proxy)} proxy rewards but {len(true)} true rewards")
-    if len(proxy) < 2:
-        raise InputError("every prompt needs at least 2 responses to choose from, got 1; sample more")
-    order = np.argsort(proxy, kind="stable")
-    proxy, true = proxy[order], true[order]
-    first, last = (bounds[0] for bounds in tie_bounds(proxy[None]))
-    total = np.concatenate([[0.0], np.cumsum(true)])
-    tied = last - first > 1
-    return proxy, np.where(tied, (total[last] - total[first]) / (last - first), true)
 
 
 def expected_rewards(
@@ -181,7 +55,7 @@ def expected_rewards(
     _check_range(family, pools, parameters.min(), parameters.max())
     true, proxy = (np.empty((len(pools.proxy), len(parameters))) for _ in range(2))
     for group in pools.groups:
-        levels = [distribution(family, theta, group.edges) for theta in parameters.tolist()]
+        levels = [family.at(theta).distribution(group.edges) for theta in parameters.tolist()]
         masses = np.diff(np.stack(levels, axis=1), axis=0)
         masses /= masses.sum(axis=0)
         true[group.places], proxy[group.places] = group.true @ masses, group.proxy @ masses
@@ -233,7 +107,7 @@ def residual(family: Family, theta: float, pools: Pools) -> float:
 
 
 def _residual(family: Family, theta: float, pools: Pools) -> float:
-    changes = [np.diff(distribution_derivative(family, theta, group.edges)) for group in pools.groups]
+    changes = [np.diff(family.at(theta).distribution_derivative(group.edges)) for group in pools.groups]
     terms = [group.total @ change for group, change in zip(pools.groups, changes, strict=True)]
     return float(sum(terms) / len(pools.proxy))
 
@@ -347,14 +221,14 @@ def hedge(
         interval.low,
         interval.high,
         float(proxy[:, best].mean()),
-        kl(family, parameter),
+        family.at(parameter).kl,
         _neighbouring_n(family, pools, parameter, (low, high)),
     )
 
 
 def _extrema(family: Family, pools: Pools, low: float, high: float) -> list[float]:
     """The parameters strictly between low and high at which the residual changes its sign."""
-    to_scale, from_scale = (np.log, np.exp) if family.method == "bon" else (np.log1p, np.expm1)
+    to_scale, from_scale = (np.log, np.exp) if family.kind.theta_range[0] > 0 else (np.log1p, np.expm1)
     grid = from_scale(np.linspace(to_scale(low), to_scale(high), _GRID))
     grid[[0, -1]] = low, high
     values = np.array([_residual(family, theta, pools) for theta in grid.tolist()])
@@ -366,8 +240,8 @@ def _extrema(family: Family, pools: Pools, low: float, high: float) -> list[floa
 def _neighbouring_n(
     family: Family, pools: Pools, parameter: float, bounds: tuple[float, float]
 ) -> int | None:
-    """For bon the better whole number beside the parameter, for sbon its n."""
-    if family.method != "bon":
+    """The better whole number beside the parameter where that is n, else the family's n."""
+    if family.kind.theta != "n":
         return family.n
     neighbours = [
         n for n in {int(np.floor(parameter)), int(np.ceil(parameter))} if bounds[0] <= n <= bounds[1]
@@ -424,7 +298,7 @@ def hacking_curve(
                 "ci_low": interval.low,
                 "ci_high": interval.high,
                 "expected_proxy": float(proxy[:, i].mean()),
-                "kl": kl(family, theta),
+                "kl": family.at(theta).kl,
             }
         )
     return rows
@@ -513,49 +387,9 @@ def sample(
     u = mid_ranks(finite_array(proxy, "proxy reward", 1))
     m = len(u)
     lowest, highest = family.limits(m)
-    if not lowest <= theta or (theta > highest and family.method != "bop"):
+    if not lowest <= theta or (theta > highest and not family.kind.random_draws):
         raise InputError(
             f"the parameter of {family.method} must lie in [{lowest:g}, {highest:g}] for a pool of {m} "
             f"responses, got {theta}"
         )
-    if family.method == "tilt":
-        return rng.choice(m, size=size, p=tilt(theta * u, 1.0))
-    counts = _draws(family, theta, m, rng, size)
-    picks = np.empty(size, dtype=np.int64)
-    for n in np.unique(counts).tolist():
-        places = np.flatnonzero(counts == n)
-        for block in np.array_split(places, max(1, len(places) * m // _BLOCK)):
-            subsets = np.argsort(rng.random((len(block), m)), axis=1)[:, :n]
-            picks[block] = _selected(family, theta, u, subsets, rng)
-    return picks
-
-
-def _draws(family: Family, theta: float, m: int, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
-    """How many responses each outcome looks at."""
-    if family.method == "bop":
-        counts = 1 + rng.poisson(theta, size)
-        if counts.max() > m:
-            raise InputError(
-                f"best-of-Poisson with mean {theta:g} drew n = {counts.max()} from a pool of {m} responses; "
-                "sample more or lower the parameter"
-            )
-        return counts
-    n = family.n if family.method == "sbon" else theta
-    if n is None or n != int(n):
-        raise InputError(f"best-of-n draws a whole number of responses, got {n}; round it")
-    return np.full(size, int(n))
-
-
-def _selected(
-    family: Family,
-    theta: float,
-    u: NDArray[np.float64],
-    subsets: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """One response of each subset, shape (s, n): the best by u, or for sbon one by softmax(λ u)."""
-    if family.method == "sbon":
-        chosen = np.argmax(theta * u[subsets] + rng.gumbel(size=subsets.shape), axis=1)
-    else:
-        chosen = np.argmax(u[subsets], axis=1)
-    return subsets[np.arange(len(subsets)), chosen]
+    return family.at(theta).sample(u, rng, size)

@@ -434,38 +434,3 @@ def power(effect: float, standard_error: float, level: float = 0.95) -> float:
     bound = ndtri((1 + level) / 2)
     shift = effect / standard_error
     return float(ndtr(shift - bound) + ndtr(-bound - shift))
-
-
-def pairwise_agreement(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of response pairs that two scorers order alike.
-
-    Parameters
-    ----------
-    first, second : (P, K), scores of the same K responses to each of P prompts.
-
-    Returns
-    -------
-    In [0, 1]; a pair that either scorer ties counts one half. NaN when K is 1.
-
-    Raises
-    ------
-    InputError
-        The shapes differ or are not two-dimensional.
-
-    Examples
-    --------
-    >>> pairwise_agreement(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 3.0, 2.0]]))
-    0.6666666666666666
-    """
-    if first.shape != second.shape or first.ndim != 2:
-        raise InputError(
-            f"agreement needs two arrays (prompts, responses), got {first.shape} and {second.shape}"
-        )
-    if not len(first) or first.shape[1] < 2:
-        return UNDEFINED
-    above = np.triu_indices(first.shape[1], 1)  # one prompt at a time: K² of all of them fill the memory
-    agreements = []
-    for pair in zip(first, second, strict=True):
-        orders = [np.sign(scores[:, None] - scores)[above] for scores in pair]
-        agreements.append((1 + orders[0] * orders[1]).mean() / 2)
-    return float(np.mean(agreements))
