@@ -103,7 +103,10 @@ class Evaluation(Block):
     @field_validator("procedures")
     @classmethod
     def _procedures_parse(cls, texts: list[str]) -> list[str]:
-        return [parse_procedure(text).text for text in texts]
+        needed = {
+            each.text: each.min_samples for each in map(parse_procedure, texts)
+        }  # some cannot be measured
+        return list(needed)
 
 
 class Theory(Block):

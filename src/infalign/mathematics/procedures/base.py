@@ -177,20 +177,19 @@ class Procedure:
     @property
     def kl(self) -> float:
         """KL to the reference policy in nats; of a discrete policy an upper bound (bon, won)."""
-        panels = self._reference_panels()
-        log_density = np.log(self.density(panels.u))
+        panels = self.reference_panels()
+        log_density = np.log(np.maximum(self.density(panels.u), 1e-300))
         return max(panels.integrate(log_density * np.exp(log_density) - np.expm1(log_density)), 0.0)
 
     @property
     def mean_quantile(self) -> float:
         """The mean of u, in (0, 1), for a continuous policy."""
-        panels = self._reference_panels()
+        panels = self.reference_panels()
         return panels.integrate(panels.u * self.density(panels.u))
 
-    def _reference_panels(self, steepness: float = 1.0) -> Panels:
-        """Panels fine enough for a density whose steps are 1/steepness wide."""
-        edges = np.linspace(0, 0.5, 2 + int(np.ceil(steepness)))
-        return Panels(edges, edges)
+    def reference_panels(self) -> Panels:
+        """Return panels that resolve the density, also where it is 0 at an end."""
+        return Panels.graded(44, 44)
 
     # Samples and scored rollouts
 
@@ -262,8 +261,7 @@ class Procedure:
     @property
     def peak(self) -> float:
         """The largest density it gives to the reference policy, at least 1."""
-        ends = np.array([0.0, 1.0])
-        return float(self.curve(ends, 1 - ends)[1].max())
+        return float(self.density(np.linspace(0, 1, 1025)).max())
 
     @property
     def steepness(self) -> float:
@@ -332,6 +330,12 @@ def checked_quantiles(u: ArrayLike) -> Levels:
     if u.min() < 0 or u.max() > 1:
         raise InputError(f"u must lie in [0, 1], got {u.min()} to {u.max()}")
     return u
+
+
+def even_panels(steepness: float) -> Panels:
+    """Return even panels for a density that is smooth on the scale 1/steepness."""
+    edges = np.linspace(0, 0.5, 2 + int(np.ceil(steepness)))
+    return Panels(edges, edges)
 
 
 def doublings(max_draws: float) -> list[int]:

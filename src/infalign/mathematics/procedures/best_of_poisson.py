@@ -7,7 +7,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expi, gammaincinv, gammaln, pdtrik, xlogy
 
 from infalign.errors import InputError
-from infalign.mathematics.procedures.base import MU, Levels, Procedure, checked_quantiles, doublings
+from infalign.mathematics.procedures.base import (
+    MU,
+    Levels,
+    Procedure,
+    checked_quantiles,
+    doublings,
+    even_panels,
+)
+from infalign.mathematics.quadrature import Panels
 from infalign.mathematics.ranks import best_of_n_rank_weights
 
 POISSON_TAIL = 1e-6
@@ -49,6 +57,9 @@ class BestOfPoisson(Procedure):
         mu = self.mu
         factor = np.exp(-mu * q)
         return p * factor, (1 + mu * p) * factor, mu * (2 + mu * p) * factor
+
+    def reference_panels(self) -> Panels:
+        return even_panels(1.0)
 
     @property
     def kl(self) -> float:

@@ -16,6 +16,7 @@ from infalign.mathematics.procedures.base import (
     Procedure,
     checked_quantiles,
     doublings,
+    even_panels,
 )
 from infalign.mathematics.quadrature import Panels
 from infalign.mathematics.ranks import mid_ranks
@@ -72,8 +73,8 @@ class SoftBestOf(Procedure):
         u = checked_quantiles(u)
         return uniform_pick(u.ravel(), self.n, self.inverse_temperature).reshape(u.shape)
 
-    def _reference_panels(self, steepness: float = 1.0) -> Panels:
-        return super()._reference_panels(self.inverse_temperature)
+    def reference_panels(self) -> Panels:
+        return even_panels(self.inverse_temperature)
 
     def selection_weights(self, select: Levels, quantiles: Levels | None) -> Levels:
         u = mid_ranks(select) if quantiles is None else quantiles
