@@ -36,11 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    arguments : the words after `infalign`; those of the process when None.
+    arguments : sequence of str, optional
+        The words after `infalign`; by default those of the process.
 
     Returns
     -------
-    Exit code: 0, or 2 when the input cannot be used (one line on standard error says why).
+    int
+        0; 2 when the input cannot be used (one line on standard error says why).
 
     Raises
     ------

@@ -43,11 +43,6 @@ class FrontierPoint:
         Achieved KL(π ‖ π_ref) in nats.
     win_rate : float
         Against the reference policy, both through the procedure.
-
-    Examples
-    --------
-    >>> FrontierPoint("identity", "none", 1.0, 0.04, 0.58).win_rate
-    0.58
     """
 
     transform: str
@@ -77,10 +72,6 @@ def ideal(
     beta : float, optional
         β > 0 of the raw Φ as the paper writes it (e^{tu} unscaled); for optimal(T) that of W − β KL.
         Exactly one of `kl` and `beta` is given.
-
-    Returns
-    -------
-    FrontierPoint
 
     Raises
     ------
@@ -132,7 +123,7 @@ def transformed_values(
     kl, beta : float, optional
         Exactly one: a KL budget in nats, met by the tilt of `calibrated` itself; or the paper's β.
     n_rollouts : int, optional
-        K, for log: `calibrated` is then the strict calibration (see `transforms.scaled`).
+        K, for log: `calibrated` is then the strict calibration (see `Transform.scaled`).
 
     Returns
     -------
@@ -167,11 +158,6 @@ class OfflinePoint:
     kl, win_rate : float
         Means over prompts.
     win_rate_by_prompt, kl_by_prompt : ndarray, shape (P,)
-
-    Examples
-    --------
-    >>> OfflinePoint(1.0, 0.1, 0.6, np.array([0.6]), np.array([0.1])).kl
-    0.1
     """
 
     beta: float
@@ -212,10 +198,6 @@ def offline(
     kl, beta : float, optional
         Exactly one: the mean KL over prompts in nats, below log K; or the paper's β.
 
-    Returns
-    -------
-    OfflinePoint
-
     Raises
     ------
     InputError
@@ -224,7 +206,7 @@ def offline(
     Warns
     -----
     UserWarning
-        If the procedure's n is above K / 10.
+        If the procedure draws more than K / 10 times.
 
     Examples
     --------

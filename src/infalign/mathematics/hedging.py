@@ -134,11 +134,6 @@ class Hedge:
     n : int or None
         bon: the better whole number next to the parameter within the range, None if there is none.
         sbon: the draws. Else None.
-
-    Examples
-    --------
-    >>> Hedge("tilt", 2.0, "interior", 1, 0.6, 0.5, 0.7, 1.3, 0.15, None).kind
-    'interior'
     """
 
     method: str
@@ -166,8 +161,8 @@ def hedge(
     """Return the parameter with the largest expected true reward: HedgeTune, with all roots and both ends.
 
     Every root of the residual that a grid of 129 points (even in log n, log(1 + μ) or log(1 + λ)) separates
-    is refined; of the roots and the two ends the best is taken, the smallest parameter in a tie. Differences
-    of the expected reward below 1e-10 of the largest spread within a prompt count as none.
+    is refined (Khalaf et al. 2025, Algorithm 4). The best of the roots and the two ends is taken, the
+    smallest parameter in a tie. Differences below 1e-10 of the largest spread within a prompt count as none.
 
     Parameters
     ----------
@@ -176,28 +171,18 @@ def hedge(
     low, high : float, optional
         The range of θ, low < high; by default `family.domain` of the smallest pool. λ may go up to 500.
     level, resamples, seed
-        Of the bootstrap over prompts, as in `bootstrap_mean`.
-
-    Returns
-    -------
-    Hedge
+        As in `Bootstrap`.
 
     Raises
     ------
     InputError
-        If the range is empty or goes beyond the pools, sbon draws more than a prompt has, or an option is
-        out of range.
-
-    References
-    ----------
-    Khalaf et al. 2025, Inference-time reward hacking in large language models, Algorithm 4 (HedgeTune).
+        If the range is empty or beyond the pools, sbon draws more than a prompt has, or an option is wrong.
 
     Examples
     --------
     >>> u = (np.arange(1000) + 0.5) / 1000
-    >>> found = hedge(Family("bon"), Pools([u], [u - 0.8 * u**2]))
-    >>> root = np.sqrt(1.6)
-    >>> found.kind, found.n, bool(np.isclose(found.parameter, (2 - root) / (root - 1), atol=1e-4))
+    >>> best = hedge(Family("bon"), Pools([u], [u - 0.8 * u**2]))
+    >>> best.kind, best.n, bool(np.isclose(best.parameter, (2 - 1.6**0.5) / (1.6**0.5 - 1), atol=1e-4))
     ('interior', 3, True)
     """
     lowest, highest = family.domain(pools.smallest)
@@ -206,23 +191,23 @@ def hedge(
         raise InputError(f"the range of the parameter must have min < max, got min {low:g} and max {high:g}")
     _check_range(family, pools, low, high)
     roots = _extrema(family, pools, low, high)
-    candidates = np.array([low, *roots, high])
-    true, proxy = expected_rewards(family, candidates, pools)
+    thetas = np.array([low, *roots, high])
+    true, proxy = expected_rewards(family, thetas, pools)
     means = true.mean(axis=0)
     best = int(np.argmax(means >= means.max() - _ROUNDING * pools.spread))
     interval = bootstrap_mean(true[:, best], level, resamples, seed)
-    parameter = float(candidates[best])
+    parameter = float(thetas[best])
     return Hedge(
-        family.method,
-        parameter,
-        "at_lower" if best == 0 else "at_upper" if best == len(candidates) - 1 else "interior",
-        len(roots),
-        interval.estimate,
-        interval.low,
-        interval.high,
-        float(proxy[:, best].mean()),
-        family.at(parameter).kl,
-        _neighbouring_n(family, pools, parameter, (low, high)),
+        method=family.method,
+        parameter=parameter,
+        kind="at_lower" if best == 0 else "at_upper" if best == len(thetas) - 1 else "interior",
+        n_extrema=len(roots),
+        expected_true=interval.estimate,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        expected_proxy=float(proxy[:, best].mean()),
+        kl=family.at(parameter).kl,
+        n=_neighbouring_n(family, pools, parameter, (low, high)),
     )
 
 
@@ -269,7 +254,7 @@ def hacking_curve(
     parameters : array-like, shape (T,)
         Values of θ, within `family.limits` of the smallest pool.
     level, resamples, seed
-        Of the bootstrap over prompts, as in `bootstrap_mean`; all parameters share the resamples.
+        As in `Bootstrap`; all parameters share the resamples.
 
     Returns
     -------

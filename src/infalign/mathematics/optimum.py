@@ -201,11 +201,11 @@ def _polished(procedure: Procedure, start: Density, beta: float) -> tuple[Densit
 
 
 def _better(
-    found: list[tuple[Density, int, bool]], procedure: Procedure, beta: float
+    attempts: list[tuple[Density, int, bool]], procedure: Procedure, beta: float
 ) -> tuple[Density, int, bool]:
     """The converged one with the best objective, with the steps of all."""
-    density, _, converged = max(found, key=lambda one: (one[2], _objective(procedure, one[0], beta)))
-    return density, sum(steps for _, steps, _ in found), converged
+    density, _, converged = max(attempts, key=lambda each: (each[2], _objective(procedure, each[0], beta)))
+    return density, sum(steps for _, steps, _ in attempts), converged
 
 
 def _best(procedure: Procedure, beta: float, near: Density | None) -> tuple[Density, int, bool]:
@@ -213,10 +213,10 @@ def _best(procedure: Procedure, beta: float, near: Density | None) -> tuple[Dens
     panels = procedure.optimum_panels(beta)
     concave = procedure.concave
     starts = _starts(procedure, panels, beta)[: 1 if concave or near is not None else _STARTS]
-    found = [] if near is None else [_polished(procedure, near.carried(panels), beta)]
-    if not (found and found[0][2] and concave):
-        found += [attempt for start in starts for attempt in _attempts(procedure, start, beta)]
-    density, steps, converged = _better(found, procedure, beta)
+    attempts = [] if near is None else [_polished(procedure, near.carried(panels), beta)]
+    if not (attempts and attempts[0][2] and concave):
+        attempts += [attempt for start in starts for attempt in _attempts(procedure, start, beta)]
+    density, steps, converged = _better(attempts, procedure, beta)
     for _ in range(_REFINEMENTS):
         marked = _unresolved(density)
         if not (converged and marked.any()) or len(density.f) > _MOST_NODES:

@@ -46,11 +46,6 @@ class Plan:
     win_rate, ci_low, ci_high : float
         Against one reference sample, on prompts that took no part in the choice; the bounds are NaN for
         a single prompt.
-
-    Examples
-    --------
-    >>> Plan(None, 0.0, None, "bon(4)", 4.0, 0.8, 0.7, 0.9).procedure
-    'bon(4)'
     """
 
     transform: str | None
@@ -114,15 +109,14 @@ def plan(
     transforms : sequence of str or Transform, optional
         Of the grid; by default `candidate_transforms`.
     try_optimal : bool
-        Whether optimal(bon(n)) is tried at the best point of the grid.
+        Whether optimal(bon(n)) is tried too.
     level, resamples, seed
-        Of the interval over the reporting prompts, as in `bootstrap_mean`; the seed also splits the prompts.
+        As in `Bootstrap`; the seed also splits the prompts.
 
     Raises
     ------
     InputError
-        If a score is NaN or infinite, the shapes differ, P or K is below 2, all rewards or all judge
-        scores are tied within every prompt, or an option is out of range.
+        If the scores cannot be used or do not differ within any prompt, or an option is out of range.
     """
     reward, judge = score_arrays(reward, judge)
     kl_budgets = _budgets(max_kl, "max_kl", 0.0, "nats, such as 0.5")
