@@ -25,11 +25,6 @@ class Calibrator:
         empirical or anchors.
     p : int, optional
         The number of anchor points of anchors.
-
-    Examples
-    --------
-    >>> Calibrator("anchors", 1).text
-    'anchors(1)'
     """
 
     name: str
@@ -45,21 +40,7 @@ class Calibrator:
 
 
 def parse_calibrator(text: str | Calibrator) -> Calibrator:
-    """Read a calibrator from its text form.
-
-    Parameters
-    ----------
-    text : str or Calibrator
-        empirical or anchors(p).
-
-    Returns
-    -------
-    Calibrator
-
-    Raises
-    ------
-    InputError
-        If the text is none of the valid forms, which the message lists.
+    """Read a calibrator from its text form, empirical or anchors(p); an InputError lists the valid forms.
 
     Examples
     --------
@@ -152,10 +133,6 @@ def sigmoid_scores(rewards: ArrayLike, offset: float | None) -> NDArray[np.float
     offset : float or None
         The mean reference reward over all prompts.
 
-    Returns
-    -------
-    ndarray, shape of rewards
-
     Raises
     ------
     InputError
@@ -171,20 +148,6 @@ def sigmoid_scores(rewards: ArrayLike, offset: float | None) -> NDArray[np.float
 
 def log_scores(rewards: ArrayLike, offset: float | None) -> NDArray[np.float64]:
     """Return the log of `sigmoid_scores`, precise where the sigmoid saturates.
-
-    Parameters
-    ----------
-    rewards : array-like, any shape
-    offset : float or None
-
-    Returns
-    -------
-    ndarray, shape of rewards
-
-    Raises
-    ------
-    InputError
-        As `sigmoid_scores`.
 
     Examples
     --------
@@ -209,11 +172,6 @@ class AnchorCurve:
         Logs of the anchor scores, increasing, the last 0.
     log_quantiles : ndarray, shape (a,)
         Logs of the quantiles there, the last 0.
-
-    Examples
-    --------
-    >>> AnchorCurve(np.array([-1.0, 0.0]), np.array([-2.0, 0.0])).log_quantiles
-    array([-2.,  0.])
     """
 
     log_scores: NDArray[np.float64]
@@ -296,11 +254,6 @@ def anchored_calibration(rewards: ArrayLike, curve: AnchorCurve, offset: float |
     -------
     ndarray, shape (n,)
         In [0, 1]; below the lowest anchor the first segment's slope is carried on.
-
-    Raises
-    ------
-    InputError
-        If a reward is NaN or infinite.
 
     References
     ----------

@@ -55,22 +55,10 @@ class Family:
         return self.kind(**draws, **{str(self.kind.theta): float(theta)})
 
     def limits(self, m: int) -> tuple[float, float]:
-        """Return the smallest and largest θ that m responses a prompt allow.
+        """Return the smallest and largest θ that m responses of the prompt with fewest allow.
 
-        Parameters
-        ----------
-        m : int
-            Responses of the prompt that has fewest, >= 1.
-
-        Returns
-        -------
-        (float, float)
-            bon: 1 to m. bop: 0 to the μ with P(1 + Poisson(μ) > m) = 1e-6. sbon and tilt: 0 to 500.
-
-        Raises
-        ------
-        InputError
-            If sbon draws more than m responses.
+        bon: 1 to m. bop: 0 to the μ with P(1 + Poisson(μ) > m) = 1e-6. sbon and tilt: 0 to 500. An InputError if
+        sbon draws more than m responses.
 
         Examples
         --------
@@ -91,18 +79,7 @@ class Family:
 
 
 def parse_family(method: str, n: int | None = None) -> Family:
-    """Check a method's name and its n.
-
-    Parameters
-    ----------
-    method : str
-        bon, bop, sbon or tilt.
-    n : int, optional
-        For sbon only, where it is needed: draws, >= 1.
-
-    Returns
-    -------
-    Family
+    """Return the family of a method (bon, bop, sbon or tilt), with the draws that sbon alone needs.
 
     Raises
     ------
@@ -133,13 +110,7 @@ def parse_family(method: str, n: int | None = None) -> Family:
 
 
 def methods_with_n() -> list[str]:
-    """Return the names of the methods that need an n beside the parameter.
-
-    Examples
-    --------
-    >>> methods_with_n()
-    ['sbon']
-    """
+    """Return the names of the methods that need an n beside the parameter."""
     return [name for name, kind in _hedged().items() if kind.theta != "n" and Family(name).has_n]
 
 
@@ -174,21 +145,7 @@ class PoissonTiltGap:
 
 
 def poisson_tilt_gap(mu: float) -> PoissonTiltGap:
-    """Compare best-of-Poisson with the tilts of equal mean quantile and of equal KL.
-
-    Parameters
-    ----------
-    mu : float
-        > 0.
-
-    Returns
-    -------
-    PoissonTiltGap
-
-    Raises
-    ------
-    InputError
-        If μ is not a finite number above 0.
+    """Compare best-of-Poisson of a mean μ > 0 with the tilts of equal mean quantile and of equal KL.
 
     References
     ----------

@@ -227,26 +227,12 @@ def offline(
 
 
 def score_arrays(reward: ArrayLike, judge: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return both scores of the rollouts as checked arrays.
-
-    Parameters
-    ----------
-    reward, judge : array-like, shape (P, K)
-        K >= 2.
-
-    Returns
-    -------
-    two ndarrays, shape (P, K)
+    """Return both scores of the rollouts, shape (P, K), as checked arrays.
 
     Raises
     ------
     InputError
         If a score is NaN or infinite, the shapes differ or are not two-dimensional, or K < 2.
-
-    Examples
-    --------
-    >>> score_arrays([[1, 2]], [[0, 1]])[0]
-    array([[1., 2.]])
     """
     reward, judge = finite_array(reward, "reward", 2), finite_array(judge, "judge", 2)
     if reward.shape != judge.shape:

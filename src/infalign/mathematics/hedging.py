@@ -261,11 +261,6 @@ def hacking_curve(
     list of T dicts
         Keys parameter, expected_true, ci_low, ci_high, expected_proxy, kl; the bounds are NaN for one prompt.
 
-    Raises
-    ------
-    InputError
-        If a parameter or an option is out of range.
-
     Examples
     --------
     >>> rows = hacking_curve(Family("bon"), Pools([[0.0, 1.0]] * 2, [[1.0, 0.0]] * 2), [2.0])
@@ -305,11 +300,6 @@ def regime(expected_true: ArrayLike, tolerance: float = 0.0) -> str:
         One of the four regimes of a reward that has at most one extremum: "monotone up", "monotone down",
         "hacking" (a maximum inside), "initial decline" (a minimum inside); else "flat" or
         "several extrema".
-
-    Raises
-    ------
-    InputError
-        If there are fewer than 2 values, one is NaN or infinite, or the tolerance is below 0.
 
     References
     ----------

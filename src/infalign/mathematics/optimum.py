@@ -50,12 +50,6 @@ class OptimalSolution:
         Whether the residual is within tolerance and the win rate stable to 1e-8 under doubling of the grid.
     u, phi : ndarray, shape (n,)
         The quantile grid, and Φ there, less its value at the last node.
-
-    Examples
-    --------
-    >>> solution = optimal("none", beta=0.5)
-    >>> bool(np.allclose(solution.phi - solution.u, solution.phi[0] - solution.u[0]))
-    True
     """
 
     transform: str
@@ -238,29 +232,7 @@ def _unresolved(density: Density) -> NDArray[np.bool_]:
 def optimal_density(
     procedure: Procedure, *, kl: float | None = None, beta: float | None = None
 ) -> tuple[OptimalSolution, Density]:
-    """Return the solution of `optimal` with the density of its policy.
-
-    Parameters
-    ----------
-    procedure : Procedure
-    kl, beta : float, optional
-        As in `optimal`.
-
-    Returns
-    -------
-    (OptimalSolution, Density)
-
-    Raises
-    ------
-    InputError
-        As `optimal`.
-
-    Examples
-    --------
-    >>> solution, density = optimal_density(parse_procedure("none"), beta=0.5)
-    >>> bool(np.isclose(solution.kl, density.kl))
-    True
-    """
+    """Return the solution of `optimal` with the density of its policy; the strength and the errors are the same."""
     kind, value = strength(kl, beta)
     return _solution(procedure, kind, value)
 

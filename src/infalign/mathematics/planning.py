@@ -197,12 +197,7 @@ def split_prompts(n_prompts: int, seed: int) -> tuple[NDArray[np.int64], NDArray
     Raises
     ------
     InputError
-        If there are fewer than 2 prompts.
-
-    Warns
-    -----
-    UserWarning
-        If a single prompt is left to report, so that there is no interval.
+        If there are fewer than 2 prompts. With 2 a UserWarning says that there is no interval.
 
     Examples
     --------
@@ -221,19 +216,7 @@ def split_prompts(n_prompts: int, seed: int) -> tuple[NDArray[np.int64], NDArray
 
 
 def candidate_procedures(max_n: float) -> list[Procedure]:
-    """Return the procedures of the grid within a budget of draws, the cheapest first.
-
-    Parameters
-    ----------
-    max_n : float
-        Largest mean number of draws, >= 1.
-
-    Returns
-    -------
-    list of Procedure
-        none; bon(n) for every whole n up to 16, then about every fifth of n more (19, 23, 27, 32, …);
-        sbon(n, 5) and sbon(n, 20) and bop(n − 1) for n = 2, 4, 8, …; and for all of them the budget
-        itself (its whole part for bon and sbon).
+    """Return the procedures of the grid within a budget of mean draws, >= 1, the cheapest first.
 
     Examples
     --------
@@ -259,17 +242,9 @@ def candidate_transforms() -> list[str]:
 
 
 def beaten_others(judge: ArrayLike) -> NDArray[np.float64]:
-    """Return the share of its prompt's other rollouts that each rollout beats.
+    """Return the share of its prompt's other rollouts that each rollout beats, shape (P, K) of `judge`, K >= 2.
 
-    Parameters
-    ----------
-    judge : array-like, shape (P, K)
-        K >= 2.
-
-    Returns
-    -------
-    ndarray, shape (P, K)
-        In [0, 1]; a tie counts ½. The rollout itself is no opponent.
+    A tie counts ½; the rollout itself is no opponent.
 
     Examples
     --------

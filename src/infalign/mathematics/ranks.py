@@ -15,17 +15,12 @@ def mid_ranks(values: ArrayLike) -> NDArray[np.float64]:
     Parameters
     ----------
     values : array-like, shape (..., K)
-        Values; groups lie along the last axis.
+        Finite; groups lie along the last axis.
 
     Returns
     -------
     ndarray, shape (..., K)
         (#less + ½ #equal, itself included) / K, in (0, 1) with mean ½.
-
-    Raises
-    ------
-    InputError
-        If a value is NaN or infinite.
 
     Examples
     --------
@@ -43,17 +38,7 @@ def mid_ranks(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def tie_bounds(ordered: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where each value's group of ties starts and ends in sorted rows.
-
-    Parameters
-    ----------
-    ordered : ndarray, shape (P, K)
-        Rows in increasing order.
-
-    Returns
-    -------
-    (ndarray, ndarray), shape (P, K)
-        For each position, the first position of its group and one past the last.
+    """Return where each value's group of ties starts, and one past where it ends, in sorted rows, shape (P, K).
 
     Examples
     --------
@@ -73,13 +58,6 @@ def tie_bounds(ordered: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray
 def best_of_n_rank_weights(m: int, n: int) -> NDArray[np.float64]:
     """Return the chance that the i-th smallest of m distinct scores is the largest of a random size-n subset.
 
-    Parameters
-    ----------
-    m : int
-        Scores.
-    n : int
-        Size of the subsets, 1 <= n <= m.
-
     Returns
     -------
     ndarray, shape (m,)
@@ -98,18 +76,7 @@ def best_of_n_rank_weights(m: int, n: int) -> NDArray[np.float64]:
 
 
 def weights_by_rank(select: NDArray[np.float64], by_rank: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give each sample the weight of its rank, averaged over its ties.
-
-    Parameters
-    ----------
-    select : ndarray, shape (m,)
-        The score the samples are ranked by.
-    by_rank : ndarray, shape (m,)
-        The weight of the i-th smallest score.
-
-    Returns
-    -------
-    ndarray, shape (m,)
+    """Give each of m samples the weight of its rank by a score, averaged over its ties, shape (m,).
 
     Examples
     --------
@@ -164,7 +131,7 @@ def weights_by_level(
 
 
 def pairwise_agreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Return the share of response pairs that two scorers order alike.
+    """Return the share of response pairs that two scorers order alike, a tie of either counting ½.
 
     Parameters
     ----------
@@ -174,12 +141,7 @@ def pairwise_agreement(first: NDArray[np.float64], second: NDArray[np.float64]) 
     Returns
     -------
     float
-        In [0, 1]; a pair that either scorer ties counts ½. NaN when K is 1.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ or are not two-dimensional.
+        In [0, 1]; NaN when K is 1.
 
     Examples
     --------

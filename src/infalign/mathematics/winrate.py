@@ -69,15 +69,10 @@ def weighted_win_rate(
 
     Parameters
     ----------
-    judge, other_judge : array-like, shapes (m,) and (k,)
-        The judge's scores on the two sides.
-    weights, other_weights : array-like, shapes (m,) and (k,)
-        The probability of each response.
-
-    Returns
-    -------
-    float
-        In [0, 1].
+    judge, weights : array-like, shape (m,)
+        The judge's scores and the probabilities of one side's responses.
+    other_judge, other_weights : array-like, shape (k,)
+        Those of the other side.
 
     Examples
     --------
@@ -170,29 +165,20 @@ def win_rate_by_prompt(
     procedure: str | Procedure,
     opponent: str | Procedure | None = None,
 ) -> NDArray[np.float64]:
-    """Return the win rate of each prompt; the arguments hold one array a prompt, in the same order.
+    """Return the win rate of each prompt, shape (P,).
 
     Parameters
     ----------
     policy_select, policy_judge, reference_select, reference_judge : sequences of P array-likes
-        As in `expected_win_rate`; lengths may vary by prompt.
+        One array a prompt, in the same order, as in `expected_win_rate`; lengths may vary by prompt.
     procedure : str or Procedure
     opponent : str or Procedure, optional
         The reference's; by default the same.
-
-    Returns
-    -------
-    ndarray, shape (P,)
 
     Raises
     ------
     InputError
         As `expected_win_rate`, or if there is no prompt or the numbers of prompts differ.
-
-    Examples
-    --------
-    >>> win_rate_by_prompt([[1.0, 3.0]], [[1.0, 3.0]], [[0.0, 2.0]], [[0.0, 2.0]], "none")
-    array([0.75])
     """
     columns = (policy_select, policy_judge, reference_select, reference_judge)
     counts = {len(column) for column in columns}
