@@ -14,6 +14,7 @@ from infalign.alignment import ppo
 from infalign.alignment.best_of_n import build_best_of_n_objective, fit_curve, log_gain_of_best, log_one_minus
 from infalign.alignment.objectives import build_objective
 from infalign.errors import InputError
+from infalign.mathematics import exponential_curve
 from infalign.records.methods import VBoNSettings
 
 FAST = {

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
 import tyro
 
 from infalign.cli.options import Betas, Budgets, Format, Procedures, Transforms, require_values, strengths
 from infalign.cli.output import print_rows
 from infalign.errors import InputError
+
+if TYPE_CHECKING:
+    from infalign.mathematics.optimum import OptimalSolution
+
+OPTIMAL_COLUMNS = (
+    "transform", "procedure", "beta", "kl", "win_rate", "residual", "iterations", "converged"
+)  # fmt: skip
 
 
 def ideal(
@@ -30,12 +40,9 @@ def ideal(
     phis = [parse_transform(text) for text in transform]
     targets = [parse_procedure(text) for text in procedure]
     points = [
-        (phi, target, frontier.ideal(phi, target, **strength))
-        for phi in phis
-        for target in targets
-        for strength in budgets
+        frontier.ideal(phi, target, **strength) for phi in phis for target in targets for strength in budgets
     ]
-    print_rows([_frontier_row(*point) for point in points], format)
+    print_rows([asdict(point) for point in points], format)
     return 0
 
 
@@ -50,14 +57,14 @@ def optimal(
 
     One row for each procedure and strength. beta is the one of win rate - beta * KL.
     """
-    from infalign.mathematics import frontier
+    from infalign.mathematics import optimum
     from infalign.mathematics.procedures import parse_procedure
 
     require_values(procedure=procedure)
     budgets = list(strengths(kl, beta))
     targets = [parse_procedure(text) for text in procedure]
-    solutions = [(target, frontier.optimal(target, **strength)) for target in targets for strength in budgets]
-    print_rows([_optimal_row(*solution) for solution in solutions], format)
+    solutions = [optimum.optimal(target, **strength) for target in targets for strength in budgets]
+    print_rows([_optimal_row(solution) for solution in solutions], format)
     return 0
 
 
@@ -80,29 +87,10 @@ def procedure(
     return 0
 
 
-def _frontier_row(transform, target, point) -> dict[str, object]:
-    return {
-        "transform": transform.text,
-        "procedure": target.text,
-        "beta": point.beta,
-        "kl": point.kl,
-        "win_rate": point.win_rate,
-    }
-
-
-def _optimal_row(target, solution) -> dict[str, object]:
+def _optimal_row(solution: OptimalSolution) -> dict[str, object]:
     if not solution.converged:
         raise InputError(
-            f"the optimal transform for {target.text} did not converge: residual {solution.residual} after "
+            f"the optimal transform for {solution.procedure} did not converge: residual {solution.residual} after "
             f"{solution.iterations} iterations; choose a larger --beta or a smaller --kl"
         )
-    return {
-        "transform": f"optimal({target.text})",
-        "procedure": target.text,
-        "beta": solution.beta,
-        "kl": solution.kl,
-        "win_rate": solution.win_rate,
-        "residual": solution.residual,
-        "iterations": solution.iterations,
-        "converged": bool(solution.converged),
-    }
+    return {name: getattr(solution, name) for name in OPTIMAL_COLUMNS}
