@@ -164,8 +164,5 @@ def _interval(values: np.ndarray, level: float, resamples: int, seed: int) -> di
     """Bootstrap interval over prompts; undefined, so null, for a single prompt."""
     from infalign.mathematics.statistics import bootstrap_mean
 
-    low = high = None
-    if len(values) > 1:
-        interval = bootstrap_mean(values, level=level, resamples=resamples, seed=seed)
-        low, high = interval.low, interval.high
-    return {"ci_low": low, "ci_high": high, "level": level, "n_prompts": len(values)}
+    interval = bootstrap_mean(values, level, resamples, seed)
+    return {"ci_low": interval.low, "ci_high": interval.high, "level": level, "n_prompts": len(values)}

@@ -260,12 +260,6 @@ def hacking_curve(
     -------
     list of T dicts
         Keys parameter, expected_true, ci_low, ci_high, expected_proxy, kl; the bounds are NaN for one prompt.
-
-    Examples
-    --------
-    >>> rows = hacking_curve(Family("bon"), Pools([[0.0, 1.0]] * 2, [[1.0, 0.0]] * 2), [2.0])
-    >>> rows[0]["expected_true"], rows[0]["ci_low"]
-    (0.25, 0.25)
     """
     true, proxy = expected_rewards(family, parameters, pools)
     rows = []

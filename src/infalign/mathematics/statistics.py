@@ -105,6 +105,7 @@ def bootstrap_mean(
     level, resamples, seed
         As in `Bootstrap`.
     method : {"percentile", "bca"}
+        Of scipy.stats.bootstrap.
 
     Returns
     -------
@@ -152,14 +153,7 @@ def paired_difference(
     seed: int = 0,
     method: str = "percentile",
 ) -> Interval:
-    """Return the mean of a − b over prompts with its bootstrap interval, paired by prompt.
-
-    Parameters
-    ----------
-    a, b : array-like, shape (P,)
-        One value a prompt, in the same order of prompts.
-    level, resamples, seed, method
-        As in `bootstrap_mean`, whose errors it shares; the lengths must agree.
+    """Return the mean of a − b over prompts, in the same order, with its interval as in `bootstrap_mean`.
 
     Examples
     --------
@@ -175,15 +169,7 @@ def paired_difference(
 def value_at_kl(
     curve: Curve, kl: float, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Return a curve's win rate interpolated at a KL, with its bootstrap interval over prompts.
-
-    Parameters
-    ----------
-    curve : Curve
-    kl : float
-        In nats, > 0.
-    level, resamples, seed
-        As in `Bootstrap`.
+    """Return a curve's win rate interpolated at a KL in nats, > 0, with its bootstrap interval over prompts.
 
     Returns
     -------
@@ -205,21 +191,9 @@ def value_at_kl(
 def difference_at_kl(
     curve_a: Curve, curve_b: Curve, kl: float, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Return the difference of two curves' win rates interpolated at one KL, prompts resampled jointly.
+    """Return the difference of two curves' win rates at one KL, NaN as in `value_at_kl`.
 
-    Parameters
-    ----------
-    curve_a, curve_b : Curve
-        Measured on the same prompts, in the same order.
-    kl : float
-        In nats, > 0.
-    level, resamples, seed
-        As in `Bootstrap`.
-
-    Returns
-    -------
-    Interval
-        Of a − b; NaN as in `value_at_kl`.
+    The curves are measured on the same prompts in the same order, which are resampled jointly.
 
     Examples
     --------
@@ -239,16 +213,9 @@ def difference_at_kl(
 def resample_weights(prompts: int, resamples: int, seed: int) -> NDArray[np.float64]:
     """Return the weights of the prompts in a bootstrap: the sample itself, then its resamples.
 
-    Parameters
-    ----------
-    prompts, resamples : int
-        Both >= 1.
-    seed : int
-        Of the resampling.
-
     Returns
     -------
-    array, shape (1 + resamples, P), read-only
+    ndarray, shape (1 + resamples, P), read-only
         Rows sum to 1; the first is 1/P everywhere.
 
     Examples
@@ -370,11 +337,6 @@ def power(effect: float, standard_error: float, level: float = 0.95) -> float:
         The true difference, and that of its normal estimate, > 0.
     level : float
         Of the interval, in (0, 1).
-
-    Returns
-    -------
-    float
-        In [1 − level, 1].
 
     Examples
     --------

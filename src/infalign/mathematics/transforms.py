@@ -76,17 +76,10 @@ class Transform:
         self.left_out("value", "Φ of calibrated rewards u in [0, 1]")
 
     def below_top(self, u: Array, complement: Array) -> Array:
-        """Return Φ(u) − Φ(1) with the factor of `value`, exact also where 1 − u is far below the spacing of u.
+        """Return Φ(u) − Φ(1), never above 0, with the factor of `value`.
 
-        Parameters
-        ----------
-        u, complement : ndarray
-            u in (0, 1) and 1 − u, each to full relative precision.
-
-        Returns
-        -------
-        ndarray
-            Never above 0.
+        Exact also where 1 − u is far below the spacing of u: u in (0, 1) and its complement 1 − u each come to full
+        relative precision.
         """
         self.left_out("below_top", "Φ(u) − Φ(1) from u and 1 − u")
 
@@ -100,7 +93,7 @@ class Transform:
         return u
 
     def scaled(self, u: ArrayLike, n_rollouts: int | None = None) -> Array:
-        """Return Φ(u) up to a factor that keeps it bounded.
+        """Return Φ(u) up to a factor that keeps it bounded: u; log u; e^{t(u−1)} for t > 0; −e^{tu} for t < 0.
 
         Parameters
         ----------
@@ -108,11 +101,6 @@ class Transform:
             Calibrated rewards in [0, 1].
         n_rollouts : int, optional
             K of an empirical calibration; log needs the strict one, and then acts on (1 + K u) / (K + 1).
-
-        Returns
-        -------
-        ndarray, shape of u
-            u; log u; e^{t(u-1)} for t > 0; -e^{tu} for t < 0.
 
         Raises
         ------
@@ -337,16 +325,7 @@ def _calibrated(u: ArrayLike) -> Array:
 
 
 def parse_transform(text: str | Transform) -> Transform:
-    """Read a transformation from its text form.
-
-    Parameters
-    ----------
-    text : str or Transform
-        raw, identity, log, exp(t), optimal(<procedure>); blanks do not matter.
-
-    Returns
-    -------
-    Transform
+    """Read a transformation from its text form; blanks do not matter.
 
     Raises
     ------
@@ -355,10 +334,8 @@ def parse_transform(text: str | Transform) -> Transform:
 
     Examples
     --------
-    >>> parse_transform("exp( -10.0 )").text
-    'exp(-10)'
-    >>> parse_transform("optimal(bon(4))").procedure.n
-    4
+    >>> parse_transform("exp( -10.0 )").text, parse_transform("optimal(bon(4))").procedure.n
+    ('exp(-10)', 4)
     """
     if isinstance(text, Transform):
         return text

@@ -28,16 +28,7 @@ __all__ = [
 
 
 def parse_procedure(text: str | Procedure) -> Procedure:
-    """Read a procedure from its text form.
-
-    Parameters
-    ----------
-    text : str or Procedure
-        none, bon(n), won(n), sbon(n, lambda), bop(mu), tilt(lambda); blanks do not matter.
-
-    Returns
-    -------
-    Procedure
+    """Read a procedure from its text form; blanks do not matter.
 
     Raises
     ------
@@ -46,10 +37,8 @@ def parse_procedure(text: str | Procedure) -> Procedure:
 
     Examples
     --------
-    >>> parse_procedure("sbon( 4,5 )").text
-    'sbon(4, 5.0)'
-    >>> parse_procedure("none").n is None
-    True
+    >>> parse_procedure("sbon( 4,5 )").text, parse_procedure("none").n is None
+    ('sbon(4, 5.0)', True)
     """
     if isinstance(text, Procedure):
         return text
