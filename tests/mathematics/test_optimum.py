@@ -19,7 +19,17 @@ from infalign.mathematics.optimum import (
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.quadrature import Panels
 
-EVERY = ["none", "bon(2)", "bon(4)", "won(2)", "won(4)", "bop(3.5)", "sbon(4, 5.0)", "sbon(2, 10.0)"]
+EVERY = [
+    "none",
+    "bon(2)",
+    "bon(4)",
+    "won(2)",
+    "won(4)",
+    "bop(3.5)",
+    "tilt(2.0)",
+    "sbon(4, 5.0)",
+    "sbon(2, 10.0)",
+]
 
 
 def some_density():

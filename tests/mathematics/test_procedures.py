@@ -11,6 +11,7 @@ from infalign.errors import InputError
 from infalign.mathematics.procedures import BestOf, WorstOf, parse_procedure
 
 EVERY = ["none", "bon(4)", "won(3)", "bop(3.5)", "bop(0.2)", "sbon(4, 5.0)", "sbon(2, 20.0)", "sbon(1, 3.0)"]
+EVERY += ["tilt(0.0)", "tilt(2.0)"]
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ EVERY = ["none", "bon(4)", "won(3)", "bop(3.5)", "bop(0.2)", "sbon(4, 5.0)", "sb
         ("sbon(4,5)", "sbon(4, 5.0)"),
         ("bop(3.5)", "bop(3.5)"),
         ("bop(0)", "bop(0.0)"),
+        ("tilt(2)", "tilt(2.0)"),
     ],
 )
 def test_text_forms_round_trip(text, canonical):
@@ -33,7 +35,8 @@ def test_text_forms_round_trip(text, canonical):
 @pytest.mark.parametrize("text", ["best(4)", "", "bon(4", "BON(4)", "beam"])
 def test_unknown_procedure_lists_the_valid_ones(text):
     with pytest.raises(
-        InputError, match=r"valid forms: none, bon\(n\), won\(n\), sbon\(n, lambda\), bop\(mu\)"
+        InputError,
+        match=r"valid forms: none, bon\(n\), won\(n\), sbon\(n, lambda\), bop\(mu\), tilt\(lambda\)",
     ):
         parse_procedure(text)
 
@@ -146,7 +149,19 @@ def test_soft_best_of_n_by_sampling():
 
 
 @pytest.mark.parametrize(
-    "text", ["none", "bon(1)", "bon(2)", "bon(5)", "won(1)", "won(2)", "won(5)", "bop(3.5)"]
+    "text",
+    [
+        "none",
+        "bon(1)",
+        "bon(2)",
+        "bon(5)",
+        "won(1)",
+        "won(2)",
+        "won(5)",
+        "bop(3.5)",
+        "tilt(0.0)",
+        "tilt(2.0)",
+    ],
 )
 def test_slope_and_bend_of_the_curve(text):
     p, step = np.linspace(0.1, 0.9, 9), 1e-5

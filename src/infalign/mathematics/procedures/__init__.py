@@ -1,7 +1,7 @@
 """Inference-time procedures: one module and one class each, listed in PROCEDURES, and their text forms."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 
 from infalign.errors import InputError
 from infalign.mathematics.procedures.base import Procedure
@@ -59,7 +59,7 @@ def _kinds() -> dict[str, type[Procedure]]:
     for kind in PROCEDURES:
         if not kind.name:
             kind.left_out("name", "the word of its text form")
-        if len(fields(kind)) != len(kind.numbers):  # type: ignore[arg-type]
+        if not is_dataclass(kind) or len(fields(kind)) != len(kind.numbers):
             kind.left_out("numbers", "how each of its fields is read from the text form")
     return {kind.name: kind for kind in PROCEDURES}
 

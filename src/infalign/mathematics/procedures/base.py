@@ -6,9 +6,9 @@ gives G as `curve`, and all that is exact in quantile space follows from it.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -319,7 +319,7 @@ class Procedure:
     # Planning
 
     @classmethod
-    def candidates(cls, max_draws: float) -> list[Any]:
+    def candidates(cls, max_draws: float) -> "Sequence[Procedure]":
         """Return the procedures of this kind that `plan` tries, of at most so many draws on average."""
         cls.left_out("candidates", "which of its kind `plan` tries; an empty list for none")
 
