@@ -42,7 +42,7 @@ Highest = Annotated[
 ]
 
 
-def hedge(
+def run_hedge(
     scores: tyro.conf.Positional[Scores],
     /,
     *,
@@ -60,8 +60,8 @@ def hedge(
     The procedure selects by reward (the proxy), what counts is judge (the true reward). The table needs
     prompt_id, reward and judge: at least 2 prompts of at least 2 responses. The interval resamples prompts.
     """
-    from infalign.mathematics.hedging import Pools
-    from infalign.mathematics.hedging import hedge as best_parameter
+    from infalign.mathematics.hedging import hedge
+    from infalign.mathematics.pools import Pools
     from infalign.records.scores import pooled_scores
 
     require_values(method=method)
@@ -72,7 +72,7 @@ def hedge(
             raise InputError(f"{name} must be a finite number, got {bound}; give a value such as 4")
     pools = Pools(*pooled_scores(scores))
     hedges = [
-        best_parameter(family, pools, low=low, high=high, level=level, resamples=resamples, seed=seed)
+        hedge(family, pools, low=low, high=high, level=level, resamples=resamples, seed=seed)
         for family in families
     ]
     print_rows(_rows(families, [asdict(each) for each in hedges], joint=len(n) > 1), format)

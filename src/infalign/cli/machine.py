@@ -32,7 +32,7 @@ class Check:
     needed: str = ""
 
 
-def doctor(
+def run_doctor(
     *,
     config: Annotated[Path | None, tyro.conf.arg(help="A run's YAML file; checks what it needs too.")] = None,
     data_root: Annotated[Path | None, tyro.conf.arg(help="As in snakemake --config data_root=DIR.")] = None,

@@ -41,7 +41,7 @@ Opponent = Annotated[
 LeaveOneOut = Annotated[bool, tyro.conf.arg(help="Leave out the rollout with the response's own sample_id.")]
 
 
-def calibrate(
+def run_calibrate(
     reference: tyro.conf.Positional[Reference],
     scores: tyro.conf.Positional[Scores],
     /,
@@ -72,7 +72,7 @@ def calibrate(
     return 0
 
 
-def winrate(
+def run_winrate(
     policy: tyro.conf.Positional[Policy],
     reference: tyro.conf.Positional[Reference],
     /,
@@ -113,7 +113,7 @@ def winrate(
     return 0
 
 
-def frontier(
+def run_frontier(
     scores: tyro.conf.Positional[Scores],
     /,
     *,

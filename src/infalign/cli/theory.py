@@ -19,7 +19,7 @@ OPTIMAL_COLUMNS = (
 )  # fmt: skip
 
 
-def ideal(
+def run_ideal(
     *,
     transform: Transforms,
     procedure: Procedures,
@@ -31,7 +31,7 @@ def ideal(
 
     One row for each transform, procedure and strength. beta is for the transform as the paper writes it.
     """
-    from infalign.mathematics import frontier
+    from infalign.mathematics.frontier import ideal
     from infalign.mathematics.procedures import parse_procedure
     from infalign.mathematics.transforms import parse_transform
 
@@ -39,14 +39,12 @@ def ideal(
     budgets = list(strengths(kl, beta))
     phis = [parse_transform(text) for text in transform]
     targets = [parse_procedure(text) for text in procedure]
-    points = [
-        frontier.ideal(phi, target, **strength) for phi in phis for target in targets for strength in budgets
-    ]
+    points = [ideal(phi, target, **strength) for phi in phis for target in targets for strength in budgets]
     print_rows([asdict(point) for point in points], format)
     return 0
 
 
-def optimal(
+def run_optimal(
     *,
     procedure: Procedures,
     kl: Budgets = (),
@@ -57,18 +55,18 @@ def optimal(
 
     One row for each procedure and strength. beta is the one of win rate - beta * KL.
     """
-    from infalign.mathematics import optimum
+    from infalign.mathematics.optimum import optimal
     from infalign.mathematics.procedures import parse_procedure
 
     require_values(procedure=procedure)
     budgets = list(strengths(kl, beta))
     targets = [parse_procedure(text) for text in procedure]
-    solutions = [optimum.optimal(target, **strength) for target in targets for strength in budgets]
+    solutions = [optimal(target, **strength) for target in targets for strength in budgets]
     print_rows([_optimal_row(solution) for solution in solutions], format)
     return 0
 
 
-def procedure(
+def run_procedure(
     procedures: tyro.conf.Positional[Procedures],
     /,
     *,
