@@ -103,10 +103,10 @@ class Evaluation(Block):
     @field_validator("procedures")
     @classmethod
     def _procedures_parse(cls, texts: list[str]) -> list[str]:
-        needed = {
-            each.text: each.min_samples for each in map(parse_procedure, texts)
-        }  # some cannot be measured
-        return list(needed)
+        procedures = [parse_procedure(text) for text in texts]
+        for procedure in procedures:
+            _ = procedure.min_samples  # an InputError where samples cannot measure it
+        return [procedure.text for procedure in procedures]
 
 
 class Theory(Block):
