@@ -166,8 +166,6 @@ def hedge(
 
     Parameters
     ----------
-    family : Family
-    pools : Pools
     low, high : float, optional
         The range of θ, low < high; by default `family.domain` of the smallest pool. λ may go up to 500.
     level, resamples, seed
@@ -185,8 +183,10 @@ def hedge(
     >>> best.kind, best.n, bool(np.isclose(best.parameter, (2 - 1.6**0.5) / (1.6**0.5 - 1), atol=1e-4))
     ('interior', 3, True)
     """
-    lowest, highest = family.domain(pools.smallest)
-    low, high = lowest if low is None else float(low), highest if high is None else float(high)
+    domain = family.domain(pools.smallest)
+    low, high = (
+        float(end if asked is None else asked) for end, asked in zip(domain, (low, high), strict=True)
+    )
     if not low < high:
         raise InputError(f"the range of the parameter must have min < max, got min {low:g} and max {high:g}")
     _check_range(family, pools, low, high)
