@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from infalign.mathematics.continuous import win_rate
 from infalign.mathematics.frontier import ideal, optimal
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.transforms import parse_transform
@@ -79,12 +78,12 @@ def carried_row(text: str, kl: float) -> dict[str, str | float]:
     procedure = parse_procedure(text)
     policy = carried_tilt(procedure, rate_at_transformed_kl(procedure, kl))
     others = [
-        win_rate(tilt_at_transformed_kl(parse_transform(name), procedure, kl), procedure) for name in OTHERS
+        procedure.win_rate(tilt_at_transformed_kl(parse_transform(name), procedure, kl)) for name in OTHERS
     ]
     return {
         "procedure": text,
         "kl": kl,
-        "win_rate": win_rate(policy, procedure),
+        "win_rate": procedure.win_rate(policy),
         "standard_win_rate": ideal("identity", "none", kl=kl).win_rate,
         "best_other_win_rate": max(others),
         "policy_kl": policy.kl,

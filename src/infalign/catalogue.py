@@ -17,6 +17,7 @@ from infalign.errors import InputError
 from infalign.presentation.core_claims import CORE_CLAIMS
 from infalign.presentation.core_figures import core_figures
 from infalign.presentation.figure import FigureEntry
+from infalign.presentation.measures.base import ClaimKind
 from infalign.records.block import validation_problems
 from infalign.records.config import Config
 from infalign.records.disk import needed_bytes
@@ -59,7 +60,10 @@ STUDIES = (
     BOUNDS,
     COSTS,
 )
-CLAIM_KINDS = (*CORE_CLAIMS, *chain.from_iterable(study.claims for study in STUDIES))
+CLAIM_KINDS: tuple[type[ClaimKind], ...] = (
+    *CORE_CLAIMS,
+    *chain.from_iterable(study.claims for study in STUDIES),
+)
 
 
 class _WithStudies(Config):
@@ -72,18 +76,16 @@ class _WithStudies(Config):
         return self
 
 
+_BLOCKS: dict[str, Any] = {
+    study.key or study.name: (
+        study.kind,
+        Field(study.default, description=study.description, exclude=not study.recorded or None),
+    )
+    for study in STUDIES
+    if study.kind is not None
+}
 RunConfig: Any = create_model(
-    "RunConfig",
-    __base__=_WithStudies,
-    __doc__="One run: the core's blocks and those of the studies.",
-    **{
-        study.key or study.name: (
-            study.kind,
-            Field(study.default, description=study.description, exclude=not study.recorded or None),
-        )
-        for study in STUDIES
-        if study.kind is not None
-    },
+    "RunConfig", __base__=_WithStudies, __doc__="One run: blocks of the core and of the studies.", **_BLOCKS
 )
 
 
@@ -166,5 +168,5 @@ def all_figures(config: Config) -> dict[str, FigureEntry]:
 
 def claim_tables(config: Config) -> list[str]:
     """List the tables of a run that its claims are measured on."""
-    kinds = chain(CORE_CLAIMS, *(study.claims for study in running(config)))
+    kinds: Iterable[type[ClaimKind]] = chain(CORE_CLAIMS, *(study.claims for study in running(config)))
     return list(dict.fromkeys(name for kind in kinds for name in kind.reads))

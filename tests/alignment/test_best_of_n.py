@@ -10,10 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from infalign.alignment import best_of_n, ppo
+from infalign.alignment import ppo
 from infalign.alignment.best_of_n import build_best_of_n_objective, fit_curve, log_gain_of_best, log_one_minus
 from infalign.alignment.objectives import build_objective
 from infalign.errors import InputError
+from infalign.mathematics import exponential_curve
 from infalign.records.methods import VBoNSettings
 
 FAST = {
@@ -269,8 +270,8 @@ def test_smooth_fit_is_used_within_the_exact_objective(toy):
 def test_fit_that_fails_names_the_prompt(monkeypatch):
     with pytest.raises(InputError, match="'p7' cannot be fitted: its 4 rollouts have one reward"):
         build_best_of_n_objective(table([2.0] * 4, prompt_id="p7"), 2, smooth=True)
-    solver = best_of_n.least_squares
-    monkeypatch.setattr(best_of_n, "least_squares", lambda *a: solver(*a, max_nfev=1))
+    solver = exponential_curve.least_squares
+    monkeypatch.setattr(exponential_curve, "least_squares", lambda *a: solver(*a, max_nfev=1))
     with pytest.raises(InputError, match=r"'p7' cannot be fitted by -a exp\(-b x\): The maximum number"):
         build_best_of_n_objective(table([1.0, 2.0, 4.0], prompt_id="p7"), 2, smooth=True)
 

@@ -5,8 +5,8 @@ import pytest
 from scipy.special import logit
 
 from infalign.errors import InputError
-from infalign.mathematics.calibration import mid_ranks
 from infalign.mathematics.frontier import offline
+from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.tilting import tilt_kl
 from infalign.studies.calibration.mathematics import (
     calibrate,

@@ -10,17 +10,7 @@ from scipy.stats import poisson
 
 from infalign.errors import InputError
 from infalign.mathematics import procedures
-from infalign.mathematics.families import (
-    Family,
-    density,
-    distribution,
-    distribution_derivative,
-    kl,
-    mean_quantile,
-    parse_family,
-    poisson_tilt_gap,
-    score_function,
-)
+from infalign.mathematics.families import Family, parse_family, poisson_tilt_gap
 
 BON, BOP, TILT = Family("bon"), Family("bop"), Family("tilt")
 EVERY = [
@@ -48,70 +38,70 @@ U = np.linspace(0.05, 0.95, 19)
 @pytest.mark.parametrize(("family", "theta"), EVERY, ids=ids)
 def test_density_is_the_slope_of_the_distribution(family, theta):
     step = 1e-5
-    slope = (distribution(family, theta, U + step) - distribution(family, theta, U - step)) / (2 * step)
-    assert np.allclose(slope, density(family, theta, U), rtol=1e-6, atol=1e-8)
-    assert np.allclose(distribution(family, theta, [0.0, 1.0]), [0.0, 1.0], atol=1e-12)
+    slope = (family.at(theta).distribution(U + step) - family.at(theta).distribution(U - step)) / (2 * step)
+    assert np.allclose(slope, family.at(theta).density(U), rtol=1e-6, atol=1e-8)
+    assert np.allclose(family.at(theta).distribution([0.0, 1.0]), [0.0, 1.0], atol=1e-12)
 
 
 @pytest.mark.parametrize("text", ["bon(5)", "bop(3.5)", "sbon(4, 5.0)"])
 def test_whole_parameters_are_the_procedures(text):
     procedure = procedures.parse_procedure(text)
     family, theta = Family(procedure.name, 4 if procedure.name == "sbon" else None), procedure.parameters[-1]
-    assert np.array_equal(density(family, theta, U), procedures.density(text, U))
-    assert kl(family, theta) == procedures.kl(text)
-    assert mean_quantile(family, theta) == procedures.mean_quantile(text)
+    assert np.array_equal(family.at(theta).density(U), procedure.density(U))
+    assert family.at(theta).kl == procedure.kl
+    assert family.at(theta).mean_quantile == procedure.mean_quantile
 
 
 @pytest.mark.parametrize(("family", "theta"), INSIDE, ids=inside_ids)
 def test_score_function_is_the_slope_of_the_log_density(family, theta):
     step = 1e-4 * theta
-    logs = [np.log(density(family, theta + s, U)) for s in (step, -step)]
+    logs = [np.log(family.at(theta + s).density(U)) for s in (step, -step)]
     assert np.allclose(
-        (logs[0] - logs[1]) / (2 * step), score_function(family, theta, U), rtol=1e-5, atol=1e-7
+        (logs[0] - logs[1]) / (2 * step), family.at(theta).score_function(U), rtol=1e-5, atol=1e-7
     )
 
 
 @pytest.mark.parametrize(("family", "theta"), INSIDE, ids=inside_ids)
 def test_derivative_in_the_parameter_by_differences(family, theta):
     step = 1e-4 * theta
-    levels = [distribution(family, theta + s, U) for s in (step, -step)]
-    derivative = distribution_derivative(family, theta, U)
+    levels = [family.at(theta + s).distribution(U) for s in (step, -step)]
+    derivative = family.at(theta).distribution_derivative(U)
     assert np.allclose((levels[0] - levels[1]) / (2 * step), derivative, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize(("family", "theta"), EVERY, ids=ids)
 def test_derivative_in_the_parameter_is_the_integral_of_the_score(family, theta):
     def slope(u):
-        return float(density(family, theta, u) * score_function(family, theta, u))
+        return float(family.at(theta).density(u) * family.at(theta).score_function(u))
 
     for u in (0.3, 0.9, 1.0):
         near_zero = 1e-12 if family.method == "bon" else 0.0
         integral = quad(slope, near_zero, u, points=[u * 0.9] if theta > 10 else None, limit=100)[0]
-        assert float(distribution_derivative(family, theta, u)) == pytest.approx(integral, abs=2e-9)
+        assert float(family.at(theta).distribution_derivative(u)) == pytest.approx(integral, abs=2e-9)
 
 
 @pytest.mark.parametrize(("family", "theta"), EVERY, ids=ids)
 def test_divergence_and_mean_by_quadrature(family, theta):
     def f(u):
-        return float(density(family, theta, u))
+        return float(family.at(theta).density(u))
 
-    assert quad(lambda u: u * f(u), 0, 1)[0] == pytest.approx(mean_quantile(family, theta), abs=1e-9)
+    assert quad(lambda u: u * f(u), 0, 1)[0] == pytest.approx(family.at(theta).mean_quantile, abs=1e-9)
     divergence = quad(lambda u: f(u) * np.log(f(u)) if f(u) > 0 else 0.0, 0, 1)[0]
-    assert divergence == pytest.approx(kl(family, theta), abs=1e-8)
+    assert divergence == pytest.approx(family.at(theta).kl, abs=1e-8)
 
 
 @pytest.mark.parametrize("inverse_temperature", [1e-7, 1e-3, 0.0999999, 0.1000001])
 def test_tilt_of_little_strength_has_its_series(inverse_temperature):
     x = inverse_temperature
-    assert mean_quantile(TILT, x) - 0.5 == pytest.approx(x / 12 - x**3 / 720 + x**5 / 30240, rel=1e-7)
-    assert kl(TILT, x) == pytest.approx(x**2 / 24 - x**4 / 960 + x**6 / 36288, rel=1e-7)
+    assert TILT.at(x).mean_quantile - 0.5 == pytest.approx(x / 12 - x**3 / 720 + x**5 / 30240, rel=1e-7)
+    assert TILT.at(x).kl == pytest.approx(x**2 / 24 - x**4 / 960 + x**6 / 36288, rel=1e-7)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from([BON, BOP, TILT, Family("sbon", 3)]), st.floats(0, 99), st.floats(0, 1))
 def test_every_family_is_greedy(family, strength, u):
     theta = strength + 1 if family.method == "bon" else strength
-    assert float(distribution_derivative(family, theta, u)) <= 1e-9
+    assert float(family.at(theta).distribution_derivative(u)) <= 1e-9
 
 
 def test_soft_best_of_n_derivative_is_the_covariance_within_the_softmax():
@@ -124,17 +114,19 @@ def test_soft_best_of_n_derivative_is_the_covariance_within_the_softmax():
     covariance = np.sum(weights * u**2 * u, axis=1) - np.sum(weights * u**2, axis=1) * mean
     x, w = np.polynomial.legendre.leggauss(60)
     nodes = (1 + x) / 2
-    slope = density(family, inverse_temperature, nodes) * score_function(family, inverse_temperature, nodes)
+    slope = family.at(inverse_temperature).density(nodes) * family.at(inverse_temperature).score_function(
+        nodes
+    )
     assert abs(covariance.mean() - np.sum(w / 2 * nodes**2 * slope)) < 5 * covariance.std() / np.sqrt(len(u))
     total = np.sum(weights * u**2 * u, axis=1).mean() - np.sum(weights * u**2, axis=1).mean() * mean.mean()
     assert total > covariance.mean() + 20 * covariance.std() / np.sqrt(len(u))
 
 
 def test_soft_best_of_n_lies_between_tilt_and_best_of_n():
-    assert np.allclose(distribution(Family("sbon", 4), 500.0, U), U**4, atol=0.01)
-    assert np.allclose(distribution(Family("sbon", 2000), 3.0, U), distribution(TILT, 3.0, U), atol=1e-3)
+    assert np.allclose(Family("sbon", 4).at(500.0).distribution(U), U**4, atol=0.01)
+    assert np.allclose(Family("sbon", 2000).at(3.0).distribution(U), TILT.at(3.0).distribution(U), atol=1e-3)
     assert np.allclose(
-        distribution_derivative(Family("sbon", 4), 1e-9, U), 0.75 * U * (U - 1) / 2, atol=1e-12
+        Family("sbon", 4).at(1e-9).distribution_derivative(U), 0.75 * U * (U - 1) / 2, atol=1e-12
     )
 
 
@@ -143,8 +135,8 @@ def test_domains(m):
     assert BON.domain(m) == BON.limits(m) == (1.0, m)
     low, high = BOP.domain(m)
     assert low == 0.0 and poisson.sf(m - 1, high) == pytest.approx(1e-6, rel=1e-6)
-    assert procedures.min_samples(f"bop({high * (1 - 1e-6)})") <= m
-    assert procedures.min_samples(f"bop({high * (1 + 1e-6)})") == m + 1
+    assert procedures.parse_procedure(f"bop({high * (1 - 1e-6)})").min_samples <= m
+    assert procedures.parse_procedure(f"bop({high * (1 + 1e-6)})").min_samples == m + 1
     assert TILT.domain(m) == Family("sbon", 2).domain(m) == (0.0, 100.0)
     assert TILT.limits(m) == (0.0, 500.0)
 
@@ -170,8 +162,8 @@ def test_poisson_tilt_gap_by_quadrature(mu):
     inverse_temperature, kl_gap = independent_gap(mu)
     assert gap.inverse_temperature == pytest.approx(inverse_temperature, rel=1e-8)
     assert gap.kl_gap == pytest.approx(kl_gap, abs=1e-10)
-    better = brentq(lambda x: kl(TILT, x) - gap.kl, 1e-3, 100, xtol=1e-13)
-    assert gap.reward_gap == pytest.approx(mean_quantile(TILT, better) - gap.mean_quantile, abs=1e-10)
+    better = brentq(lambda x: TILT.at(x).kl - gap.kl, 1e-3, 100, xtol=1e-13)
+    assert gap.reward_gap == pytest.approx(TILT.at(better).mean_quantile - gap.mean_quantile, abs=1e-10)
 
 
 def test_largest_gap_of_best_of_poisson():
@@ -214,14 +206,13 @@ def test_names_and_n(method, n, message):
     ],
 )
 def test_parameters_out_of_range(family, theta, message):
-    for function in (density, distribution, score_function, distribution_derivative):
-        with pytest.raises(InputError, match=message):
-            function(family, theta, U)
+    with pytest.raises(InputError, match=message):
+        family.at(theta)
 
 
 def test_further_bad_input():
     with pytest.raises(InputError, match=r"u must lie in \[0, 1\]"):
-        density(TILT, 1.0, [1.5])
+        TILT.at(1.0).density([1.5])
     with pytest.raises(InputError, match="sbon with n = 8 needs at least 8 responses a prompt, got 4"):
         Family("sbon", 8).domain(4)
     with pytest.raises(InputError, match="mu must be a finite number > 0, got 0"):

@@ -6,13 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infalign.errors import InputError
-from infalign.mathematics.continuous import Density, win_rate
-from infalign.mathematics.frontier import _ideal_density, ideal, transformed_values
-from infalign.mathematics.procedures import kl as procedure_kl
+from infalign.mathematics.continuous import Density
+from infalign.mathematics.frontier import ideal, transformed_values
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.quadrature import Panels
 from infalign.mathematics.tilting import tilt_kl
-from infalign.mathematics.transforms import below_top, parse_transform, scale
+from infalign.mathematics.transforms import parse_transform
 
 BETAS = [1e-4, 1e-2, 0.3, 1.0, 30.0, 1e3]
 PROCEDURES = ["none", "bon(4)", "won(4)", "bop(3.5)", "sbon(4, 5.0)"]
@@ -44,7 +43,7 @@ def test_identity_transform_in_closed_form(beta):
 
 @pytest.mark.parametrize("n", [2, 8, 1024])
 def test_log_at_the_divergence_of_best_of_n_is_best_of_n(n):
-    point = ideal("log", "none", kl=procedure_kl(f"bon({n})"))
+    point = ideal("log", "none", kl=parse_procedure(f"bon({n})").kl)
     assert point.beta == pytest.approx(1 / (n - 1), rel=1e-9)
     assert point.win_rate == pytest.approx(n / (n + 1), abs=1e-10)
 
@@ -55,10 +54,10 @@ def test_log_at_the_divergence_of_best_of_n_is_best_of_n(n):
 def test_integrals_do_not_change_on_a_finer_grid(text, beta, procedure):
     transform = parse_transform(text)
     panels = Panels.graded(60, 124, per_octave=5)
-    excess = below_top(transform, panels.u, panels.complement)
-    finer = Density(panels, excess / (beta * np.exp(-scale(transform))))
+    excess = transform.below_top(panels.u, panels.complement)
+    finer = Density(panels, excess / (beta * np.exp(-transform.log_scale)))
     point = ideal(text, procedure, beta=beta)
-    assert point.win_rate == pytest.approx(win_rate(finer, parse_procedure(procedure)), abs=1e-10)
+    assert point.win_rate == pytest.approx(parse_procedure(procedure).win_rate(finer), abs=1e-10)
     assert point.kl == pytest.approx(finer.kl, rel=1e-6)
 
 
@@ -67,11 +66,11 @@ def test_integrals_do_not_change_on_a_finer_grid(text, beta, procedure):
 def test_soft_best_of_n_does_not_change_on_a_finer_grid(procedure, text):
     transform = parse_transform(text)
     panels = Panels.graded(20, 60, per_octave=1).limited(0.006)
-    excess = below_top(transform, panels.u, panels.complement)
+    excess = transform.below_top(panels.u, panels.complement)
     for beta in (1e-3, 1.0):
         finer = Density(panels, excess / beta)
-        rate = ideal(text, procedure, beta=beta * np.exp(scale(transform))).win_rate
-        assert rate == pytest.approx(win_rate(finer, parse_procedure(procedure)), abs=1e-9)
+        rate = ideal(text, procedure, beta=beta * np.exp(transform.log_scale)).win_rate
+        assert rate == pytest.approx(parse_procedure(procedure).win_rate(finer), abs=1e-9)
 
 
 def draws(density, size, rng):
@@ -99,7 +98,7 @@ def test_win_rate_by_sampling(text, transform):
     rng = np.random.default_rng(11)
     procedure, size = parse_procedure(text), 60_000
     width = 30 if procedure.name == "bop" else 4
-    density, _ = _ideal_density(parse_transform(transform), 0.4, None)
+    density, _ = parse_transform(transform).ideal_density("kl", 0.4)
     policy = picked(draws(density, (size, width), rng), procedure, rng)
     reference = picked(rng.random((size, width)), procedure, rng)
     error = 0.5 / np.sqrt(size)
@@ -152,7 +151,7 @@ def test_worst_of_n_of_the_mirrored_density_mirrors_best_of_n():
     falling = Density(panels, -3 * panels.u)
     for n in (2, 4, 32):
         best, worst = parse_procedure(f"bon({n})"), parse_procedure(f"won({n})")
-        assert win_rate(rising, best) == pytest.approx(1 - win_rate(falling, worst), abs=1e-12)
+        assert best.win_rate(rising) == pytest.approx(1 - worst.win_rate(falling), abs=1e-12)
 
 
 def test_raw_has_no_ideal():

@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from infalign.errors import InputError
-from infalign.mathematics.families import Family, density, kl, score_function
+from infalign.mathematics.families import Family
 from infalign.mathematics.hedging import (
     Pools,
     expected_rewards,
@@ -82,7 +82,7 @@ def test_tilt_is_the_tilt_of_mid_ranks():
 @pytest.mark.parametrize("family", EVERY, ids=names)
 @pytest.mark.parametrize("theta", [1.0, 2.5])
 def test_large_pools_give_the_integral(family, theta):
-    expected = quad(lambda u: mixture(u) * float(density(family, theta, u)), 0, 1, limit=100)[0]
+    expected = quad(lambda u: mixture(u) * float(family.at(theta).density(u)), 0, 1, limit=100)[0]
     assert float(expected_rewards(family, [theta], pool(mixture))[0][0, 0]) == pytest.approx(
         expected, abs=2e-4
     )
@@ -110,7 +110,7 @@ def test_residual_is_the_derivative_of_the_expected_reward(family, theta):
 @pytest.mark.parametrize("family", EVERY, ids=names)
 def test_residual_of_a_large_pool_is_that_of_the_paper(family):
     def weighted(u):
-        return float(polynomial(u) * density(family, 1.7, u) * score_function(family, 1.7, u))
+        return float(polynomial(u) * family.at(1.7).density(u) * family.at(1.7).score_function(u))
 
     expected = quad(weighted, 1e-12, 1, limit=100)[0]
     assert residual(family, 1.7, pool(polynomial)) == pytest.approx(expected, abs=2e-6)
@@ -227,7 +227,7 @@ def test_hedge_reports_the_bootstrap_over_prompts_and_the_proxy_in_its_units():
     interval = bootstrap_mean(true[:, 0], 0.9, 300, 5)
     got = [found.expected_true, found.ci_low, found.ci_high, found.expected_proxy]
     assert got == pytest.approx([interval.estimate, interval.low, interval.high, proxy.mean()], abs=1e-12)
-    assert found.kl == kl(BON, found.parameter)
+    assert found.kl == BON.at(found.parameter).kl
 
 
 def test_one_prompt_has_no_interval():

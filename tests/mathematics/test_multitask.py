@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import approx_fprime, brentq
 
 from infalign.errors import InputError
-from infalign.mathematics.continuous import Density, win_rate
+from infalign.mathematics.continuous import Density
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.quadrature import Panels
 from infalign.mathematics.transforms import parse_transform
@@ -148,7 +148,7 @@ def test_regularising_after_a_procedure_is_the_standard_problem(text):
     procedure, rate = parse_procedure(text), 3.0
     policy = carried_tilt(procedure, rate)
     mean = 1 / -np.expm1(-rate) - 1 / rate  # of the tilt: its standard win rate
-    assert win_rate(policy, procedure) == pytest.approx(mean, abs=1e-9)
+    assert procedure.win_rate(policy) == pytest.approx(mean, abs=1e-9)
     exact = rate * mean - np.log(np.expm1(rate) / rate)
     assert transformed_kl(policy, procedure) == pytest.approx(exact, abs=1e-9)
     assert rate_at_transformed_kl(procedure, exact) == pytest.approx(rate, rel=1e-6)
@@ -161,7 +161,7 @@ def test_no_other_transform_wins_more_at_that_divergence(text, transform):
     best = carried_tilt(procedure, rate_at_transformed_kl(procedure, 0.5))
     other = tilt_at_transformed_kl(parse_transform(transform), procedure, 0.5)
     assert transformed_kl(other, procedure) == pytest.approx(0.5, abs=1e-9)
-    assert win_rate(other, procedure) < win_rate(best, procedure)
+    assert procedure.win_rate(other) < procedure.win_rate(best)
 
 
 @pytest.mark.parametrize("text", ["bon(4)", "won(4)"])

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 
 from infalign.errors import InputError
-from infalign.mathematics.calibration import mid_ranks
-from infalign.mathematics.frontier import ideal, offline, picks
+from infalign.mathematics.frontier import ideal, offline
 from infalign.mathematics.procedures import parse_procedure
+from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.tilting import tilt
-from infalign.mathematics.transforms import scaled
+from infalign.mathematics.transforms import Exponential
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*draws.*rollouts")
 RNG = np.random.default_rng(31)
@@ -41,7 +41,7 @@ def test_win_rate_by_enumeration_of_the_draws(reward, judge, text):
     """Draws tied in selection score are equally likely picks, so a tie is shared by weight."""
     reward, judge, procedure = np.array(reward), np.array(judge), parse_procedure(text)
     for select, name in ((reward, "reward"), (judge, "judge")):
-        p = tilt(scaled("exp(2)", mid_ranks(reward)), 0.3)
+        p = tilt(Exponential(2.0).scaled(mid_ranks(reward)), 0.3)
         sides = [enumerated_pick(w, select, procedure) for w in (p, np.full(5, 0.2))]
         wins = (judge[:, None] > judge) + 0.5 * (judge[:, None] == judge)
         point = offline(reward[None], judge[None], "exp(2)", text, name, beta=0.3 * np.exp(2))
@@ -52,8 +52,9 @@ def test_best_of_poisson_is_the_mixture_of_best_of_n():
     reward, judge = RNG.normal(size=(2, 3, 12))
     chances = poisson.pmf(np.arange(40), 1.5)
     weights, uniform = tilt(reward, 0.8), np.full((3, 12), 1 / 12)
-    for p, side in zip((weights, uniform), picks(weights, judge, parse_procedure("bop(1.5)")), strict=True):
-        best = [picks(p, judge, parse_procedure(f"bon({n + 1})"))[0] for n in range(40)]
+    for p in (weights, uniform):
+        side = parse_procedure("bop(1.5)").offline_weights(p, judge)
+        best = [parse_procedure(f"bon({n + 1})").offline_weights(p, judge) for n in range(40)]
         assert np.allclose(side, sum(c * b for c, b in zip(chances, best, strict=True)), atol=1e-12)
 
 

@@ -8,21 +8,28 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 from infalign.errors import InputError
-from infalign.mathematics.continuous import Density, win_rate
+from infalign.mathematics.continuous import Density
 from infalign.mathematics.frontier import ideal
 from infalign.mathematics.optimum import (
     _newton,
-    _panels,
     _starts,
-    derivative,
-    kernel,
     optimal,
     optimal_density,
 )
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.quadrature import Panels
 
-EVERY = ["none", "bon(2)", "bon(4)", "won(2)", "won(4)", "bop(3.5)", "sbon(4, 5.0)", "sbon(2, 10.0)"]
+EVERY = [
+    "none",
+    "bon(2)",
+    "bon(4)",
+    "won(2)",
+    "won(4)",
+    "bop(3.5)",
+    "tilt(2.0)",
+    "sbon(4, 5.0)",
+    "sbon(2, 10.0)",
+]
 
 
 def some_density():
@@ -38,8 +45,10 @@ def test_derivative_by_finite_differences(text):
     for wave in (np.cos(2 * np.pi * panels.u), np.cos(7 * np.pi * panels.u)):
         step = 1e-4 * (wave - panels.integrate(wave))
         ahead, behind = (Density(panels, np.log(density.f + s * step)) for s in (1, -1))
-        difference = (win_rate(ahead, procedure) - win_rate(behind, procedure)) / 2
-        assert panels.integrate(derivative(procedure, density) * step) == pytest.approx(difference, abs=1e-11)
+        difference = (procedure.win_rate(ahead) - procedure.win_rate(behind)) / 2
+        assert panels.integrate(procedure.win_rate_derivative(density) * step) == pytest.approx(
+            difference, abs=1e-11
+        )
 
 
 @pytest.mark.parametrize("text", EVERY)
@@ -48,8 +57,10 @@ def test_kernel_by_finite_differences(text):
     panels = density.panels
     step = 1e-4 * np.cos(2 * np.pi * panels.u)
     step -= panels.integrate(step)
-    ahead, behind = (derivative(procedure, Density(panels, np.log(density.f + s * step))) for s in (1, -1))
-    assert np.allclose(kernel(procedure, density) @ step, (ahead - behind) / 2, atol=1e-9)
+    ahead, behind = (
+        procedure.win_rate_derivative(Density(panels, np.log(density.f + s * step))) for s in (1, -1)
+    )
+    assert np.allclose(procedure.win_rate_kernel(density) @ step, (ahead - behind) / 2, atol=1e-9)
 
 
 @pytest.mark.parametrize("n", [2, 4, 32])
@@ -58,8 +69,8 @@ def test_derivative_is_the_formula_of_corollary_2(n):
     u, panels = density.panels.u, density.panels
     best = -(n**2) * panels.to_one(density.below ** (n - 1) * u ** (n - 1))
     worst = -(n**2) * panels.to_one((1 - density.below) ** (n - 1) * (1 - u) ** (n - 1))
-    assert np.allclose(derivative(parse_procedure(f"bon({n})"), density), best, atol=1e-13)
-    assert np.allclose(derivative(parse_procedure(f"won({n})"), density), worst, atol=1e-13)
+    assert np.allclose(parse_procedure(f"bon({n})").win_rate_derivative(density), best, atol=1e-13)
+    assert np.allclose(parse_procedure(f"won({n})").win_rate_derivative(density), worst, atol=1e-13)
 
 
 @pytest.mark.parametrize("beta", [1e-4, 0.1, 1.0, 1e3])
@@ -162,7 +173,7 @@ def test_nearby_densities_have_a_lower_objective(text):
     for _ in range(10):
         waves = sum(rng.normal() * np.cos(k * np.pi * density.panels.u) for k in range(1, 6))
         moved = Density(density.panels, density.log_f + 0.05 * waves)
-        assert win_rate(moved, procedure) - beta * moved.kl < best
+        assert procedure.win_rate(moved) - beta * moved.kl < best
 
 
 def test_the_budget_finds_the_beta_that_gives_it():
@@ -176,7 +187,7 @@ def test_the_transform_read_back_between_the_nodes():
     solution = optimal("bon(4)", beta=0.2)
     finer = Panels.graded(8, 30, per_octave=3)
     density = Density(finer, solution.at(finer.u) / 0.2)
-    assert win_rate(density, parse_procedure("bon(4)")) == pytest.approx(solution.win_rate, abs=1e-9)
+    assert parse_procedure("bon(4)").win_rate(density) == pytest.approx(solution.win_rate, abs=1e-9)
     assert solution.at([0.0, 1.0])[1] == pytest.approx(0.0, abs=1e-4)
 
 
@@ -210,7 +221,7 @@ def test_a_solution_that_did_not_converge_is_not_used():
 def test_worst_of_n_has_one_solution_whatever_the_start(n):
     """Every mass S(v) above 1 − v that solves the equation is a rescaling of one function: starts agree."""
     procedure = parse_procedure(f"won({n})")
-    panels = _panels(procedure, 0.05)
+    panels = procedure.optimum_panels(0.05)
     ends = [_newton(procedure, start, 0.05, climbing=False) for start in _starts(procedure, panels, 0.05)]
     assert all(converged for _, _, converged in ends)
     assert np.ptp([end.kl for end, _, _ in ends]) < 1e-9

@@ -14,7 +14,6 @@ from scipy.stats import norm, poisson
 from infalign.errors import InputError
 from infalign.mathematics.frontier import ideal, offline, optimal
 from infalign.mathematics.planning import Plan, beaten_others, candidate_procedures, plan, split_prompts
-from infalign.mathematics.procedures import mean_draws
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*rollouts per prompt")
 
@@ -279,7 +278,7 @@ def test_several_budgets_are_the_single_ones_in_order():
 @given(st.floats(1, 500))
 def test_candidates_keep_the_budget_of_draws(max_n):
     candidates = candidate_procedures(max_n)
-    costs = [mean_draws(procedure) for procedure in candidates]
+    costs = [procedure.mean_draws for procedure in candidates]
     assert costs == sorted(costs) and len(set(candidates)) == len(candidates)
     assert costs[-1] <= max_n * (1 + 1e-12)
     texts = {procedure.text for procedure in candidates}

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from infalign.errors import InputError
+from infalign.mathematics.ranks import pairwise_agreement
 from infalign.mathematics.statistics import (
     Curve,
     bootstrap_mean,
     bootstrap_ratio,
     difference_at_kl,
     paired_difference,
-    pairwise_agreement,
     power,
     value_at_kl,
 )

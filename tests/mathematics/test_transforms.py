@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infalign.errors import InputError
-from infalign.mathematics.transforms import Transform, below_top, parse_transform, scale, scaled
+from infalign.mathematics.transforms import Exponential, parse_transform
 
 
 @pytest.mark.parametrize(
@@ -50,32 +50,39 @@ def test_optimal_names_an_unknown_procedure():
 
 @given(st.floats(0, 1), st.floats(-50, 50).filter(lambda t: abs(t) > 1e-3))
 def test_scaled_exponential_is_the_papers_up_to_its_scale(u, t):
-    transform = Transform("exp", exponent=t)
+    transform = Exponential(t)
     paper = np.sign(t) * np.exp(t * u)
-    assert np.isclose(scaled(transform, [u])[0] * np.exp(scale(transform)), paper, rtol=1e-12)
-    assert abs(scaled(transform, [u])[0]) <= 1
+    assert np.isclose(transform.scaled([u])[0] * np.exp(transform.log_scale), paper, rtol=1e-12)
+    assert abs(transform.scaled([u])[0]) <= 1
 
 
 @pytest.mark.parametrize("text", ["identity", "log", "exp(50)", "exp(3)", "exp(-3)", "exp(-50)"])
 def test_difference_to_the_top_agrees_with_the_values(text):
     u = np.linspace(0.01, 0.99, 99)
-    difference = below_top(parse_transform(text), u, 1 - u)
-    assert np.allclose(difference, scaled(text, u) - scaled(text, [1.0]), rtol=1e-9, atol=1e-15)
+    difference = parse_transform(text).below_top(u, 1 - u)
+    assert np.allclose(
+        difference,
+        parse_transform(text).scaled(u) - parse_transform(text).scaled([1.0]),
+        rtol=1e-9,
+        atol=1e-15,
+    )
 
 
 @pytest.mark.parametrize(("text", "slope"), [("identity", 1), ("log", 1), ("exp(50)", 50)])
 def test_difference_to_the_top_is_precise_where_one_minus_u_is_tiny(text, slope):
     tiny = np.array([1e-30])
-    assert np.isclose(below_top(parse_transform(text), np.ones(1), tiny)[0], -slope * 1e-30, rtol=1e-12)
+    assert np.isclose(parse_transform(text).below_top(np.ones(1), tiny)[0], -slope * 1e-30, rtol=1e-12)
 
 
 def test_log_acts_on_strict_calibration_with_rollouts():
-    assert np.allclose(scaled("log", [0.0, 0.99], n_rollouts=100), np.log([1 / 101, 100 / 101]))
+    assert np.allclose(
+        parse_transform("log").scaled([0.0, 0.99], n_rollouts=100), np.log([1 / 101, 100 / 101])
+    )
 
 
 def test_log_of_zero_says_what_to_do():
     with pytest.raises(InputError, match="pass n_rollouts=K with the strict calibration"):
-        scaled("log", [0.0, 0.5])
+        parse_transform("log").scaled([0.0, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -84,9 +91,9 @@ def test_log_of_zero_says_what_to_do():
 )
 def test_transforms_without_closed_form(text, reason):
     with pytest.raises(InputError, match=reason):
-        scaled(text, [0.5])
+        parse_transform(text).scaled([0.5])
 
 
 def test_calibrated_rewards_outside_the_unit_interval():
     with pytest.raises(InputError, match=r"must lie in \[0, 1\], got 0.5 to 1.5"):
-        scaled("identity", [0.5, 1.5])
+        parse_transform("identity").scaled([0.5, 1.5])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 
 from infalign.errors import InputError
-from infalign.mathematics.calibration import mid_ranks
+from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.winrate import (
     best_of_n_win_rate,
     expected_win_rate,

@@ -33,8 +33,12 @@ class Tables(RunTables):
     def block(self, name, kind):
         return self.blocks[name]
 
+    @property
+    def tasks_of_run(self):
+        return self.task_scores
+
     def scores(self, task):
-        return self.task_scores.get(task)
+        return self.task_scores[task]
 
     def training_seconds(self):
         schema = {"task": pl.String, "policy": pl.String, "seconds": pl.Float64}

@@ -8,7 +8,7 @@ import pytest
 from result_tables import METHODS, REWARD_SLOPE, build_metrics, build_prompt_metrics
 
 from infalign.errors import InputError
-from infalign.mathematics.procedures import kl
+from infalign.mathematics.procedures import BestOf
 from infalign.presentation.claims import evaluate_claims, judge_and_gold
 from infalign.presentation.measures.base import Bootstrap
 from infalign.studies.estimation.tables import ESTIMATION_SCHEMA
@@ -138,7 +138,7 @@ def test_gains_are_compared_at_one_place(place):
 def test_kl_excess_is_over_best_of_n_at_the_worst_n(tables):
     kls = dict(zip(*METHODS["bon_sft"][2:4], strict=True))
     row = row_of({"kind": "kl_excess", "task": "helpful", "series": {"method": "bon_sft"}}, tables)
-    assert row["ours"] == pytest.approx(min(kls[n] - kl(f"bon({n})") for n in (2, 4, 8)))
+    assert row["ours"] == pytest.approx(min(kls[n] - BestOf(n).kl for n in (2, 4, 8)))
     assert "n = 2, 4, 8" in row["text"]
     none = row_of({"kind": "kl_excess", "task": "helpful", "series": {"method": "mine"}}, tables)
     assert none["verdict"] == "not run"

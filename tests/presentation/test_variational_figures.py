@@ -7,7 +7,7 @@ from result_tables import REFERENCE_REWARD
 
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, on_front
-from infalign.mathematics.procedures import kl
+from infalign.mathematics.procedures import BestOf
 from infalign.presentation import comparison, variational
 from infalign.presentation.curves import without_reference
 from infalign.presentation.panels import save_figure
@@ -105,9 +105,9 @@ def test_front_draws_best_of_n_at_its_formula(all_metrics, best_of_n):
     figure = comparison.figure_front(all_metrics, best_of_n, "helpful")
     for axis, value in zip(figure.axes, ("win_rate", "mean_reward"), strict=True):
         line = axis.lines[0]
-        sizes = [n for n in (1, 2, 4, 8) if kl(f"bon({n})") <= axis.get_xlim()[1]]
+        sizes = [n for n in (1, 2, 4, 8) if BestOf(n).kl <= axis.get_xlim()[1]]
         assert len(sizes) >= 3
-        np.testing.assert_allclose(line.get_xdata(), [kl(f"bon({n})") for n in sizes])
+        np.testing.assert_allclose(line.get_xdata(), [BestOf(n).kl for n in sizes])
         wanted = [best_of_n.filter(n=n)[value].mean() for n in sizes]
         np.testing.assert_allclose(line.get_ydata(), wanted)
 

@@ -25,10 +25,10 @@ from typing import Literal, get_args
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import least_squares
 
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array
+from infalign.mathematics.exponential_curve import fit_exponential_curve
 
 Form = Literal["exact", "bound"]
 SAME = 1e-3  # nats; two measurements of one response's log-probability differ by less (float32)
@@ -289,11 +289,5 @@ def fit_curve(prompt_id: str, rewards: NDArray[np.float64]) -> NDArray[np.float6
     z = (rewards - center) / spread
     log_below = log_counted(np.searchsorted(np.sort(rewards), rewards), len(rewards))
     start = [np.log(np.log(2)), 0.0]  # F = ½ at the mean
-    with np.errstate(over="ignore"):  # far from the solution; least squares steps back
-        fit = least_squares(lambda logs: -np.exp(logs[0] - np.exp(logs[1]) * z) - log_below, start)
-    if not fit.success:
-        raise InputError(
-            f"log F of prompt_id {prompt_id!r} cannot be fitted by -a exp(-b x): {fit.message}; leave out "
-            "smooth, or roll out more"
-        )
-    return np.array([*np.exp(fit.x), center, spread])
+    logs = fit_exponential_curve(z, log_below, start, prompt_id)
+    return np.array([*np.exp(logs), center, spread])

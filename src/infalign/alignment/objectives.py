@@ -23,7 +23,7 @@ from infalign.mathematics.calibration import (
 from infalign.mathematics.checks import finite_array, strength
 from infalign.mathematics.optimum import OptimalSolution, optimal
 from infalign.mathematics.tilting import beta_for_kl, tilt_kl
-from infalign.mathematics.transforms import Transform, parse_transform, scale, scaled
+from infalign.mathematics.transforms import Transform, parse_transform
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,13 @@ class Objective:
     def _calibrated(self, prompt_id: str, rewards: np.ndarray) -> np.ndarray:
         if self.curves:
             return anchored_calibration(rewards, self.curves[prompt_id], self.center)
-        ties = "strict" if self.transform.name == "log" else self.ties
+        ties = "strict" if self.transform.strict else self.ties
         return empirical_calibration(rewards, self.reference[prompt_id], ties=ties)
 
     def _transformed(self, calibrated: np.ndarray, n_rollouts: int) -> np.ndarray:
         if self.solution is not None:
             return self.solution.at(calibrated)
-        return scaled(self.transform, calibrated, n_rollouts=self._log_rollouts(n_rollouts))
-
-    def _log_rollouts(self, n_rollouts: int) -> int | None:
-        return n_rollouts if self.transform.name == "log" and not self.curves else None
+        return self.transform.scaled(calibrated, None if self.curves else n_rollouts)
 
     @property
     def fingerprint(self) -> str:
@@ -236,13 +233,13 @@ def _values_in_sample(draft: Objective, every: dict[str, np.ndarray]) -> np.ndar
         if draft.curves:
             rows.append(anchored_calibration(rewards, draft.curves[prompt_id], draft.center))
         else:
-            ties = "strict" if draft.transform.name == "log" else "half"
+            ties = "strict" if draft.transform.strict else "half"
             rows.append(empirical_calibration(rewards, rewards, ties=ties))
     return draft._transformed(np.stack(rows), len(rows[0]))
 
 
 def _with_strength(draft: Objective, values: np.ndarray, kl: float | None, beta: float | None) -> Objective:
-    unit = draft.spread if draft.calibrator is None else math.exp(scale(draft.transform))
+    unit = draft.spread if draft.calibrator is None else math.exp(draft.transform.log_scale)
     kind, amount = strength(kl, beta)
     used = beta_for_kl(values, amount) if kind == "kl" else amount / unit
     return replace(draft, beta=used, beta_paper=used * unit, kl=float(tilt_kl(values, used).mean()))

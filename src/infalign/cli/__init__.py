@@ -10,23 +10,23 @@ from typing import Any
 
 import tyro
 
-from infalign.cli.hedging import hedge
-from infalign.cli.machine import doctor
-from infalign.cli.planning import plan
-from infalign.cli.tables import calibrate, frontier, winrate
-from infalign.cli.theory import ideal, optimal, procedure
+from infalign.cli.hedging import run_hedge
+from infalign.cli.machine import run_doctor
+from infalign.cli.planning import run_plan
+from infalign.cli.tables import run_calibrate, run_frontier, run_winrate
+from infalign.cli.theory import run_ideal, run_optimal, run_procedure
 from infalign.errors import InputError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    "ideal": ideal,
-    "optimal": optimal,
-    "procedure": procedure,
-    "calibrate": calibrate,
-    "winrate": winrate,
-    "frontier": frontier,
-    "hedge": hedge,
-    "plan": plan,
-    "doctor": doctor,
+    "ideal": run_ideal,
+    "optimal": run_optimal,
+    "procedure": run_procedure,
+    "calibrate": run_calibrate,
+    "winrate": run_winrate,
+    "frontier": run_frontier,
+    "hedge": run_hedge,
+    "plan": run_plan,
+    "doctor": run_doctor,
 }
 DESCRIPTION = "Inference-aware alignment: calibration, transforms, frontiers and win rates."
 
@@ -36,11 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    arguments : the words after `infalign`; those of the process when None.
+    arguments : sequence of str, optional
+        The words after `infalign`; by default those of the process.
 
     Returns
     -------
-    Exit code: 0, or 2 when the input cannot be used (one line on standard error says why).
+    int
+        0; 2 when the input cannot be used (one line on standard error says why).
 
     Raises
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -13,6 +13,9 @@ from infalign.cli.options import Format, Level, Resamples, Seed, check_interval,
 from infalign.cli.output import print_rows
 from infalign.cli.tables import Scores
 from infalign.errors import InputError
+
+if TYPE_CHECKING:
+    from infalign.mathematics.families import Family
 
 Methods = Annotated[
     tuple[str, ...],
@@ -39,7 +42,7 @@ Highest = Annotated[
 ]
 
 
-def hedge(
+def run_hedge(
     scores: tyro.conf.Positional[Scores],
     /,
     *,
@@ -57,8 +60,8 @@ def hedge(
     The procedure selects by reward (the proxy), what counts is judge (the true reward). The table needs
     prompt_id, reward and judge: at least 2 prompts of at least 2 responses. The interval resamples prompts.
     """
-    from infalign.mathematics.hedging import Pools
-    from infalign.mathematics.hedging import hedge as best_parameter
+    from infalign.mathematics.hedging import hedge
+    from infalign.mathematics.pools import Pools
     from infalign.records.scores import pooled_scores
 
     require_values(method=method)
@@ -69,31 +72,36 @@ def hedge(
             raise InputError(f"{name} must be a finite number, got {bound}; give a value such as 4")
     pools = Pools(*pooled_scores(scores))
     hedges = [
-        best_parameter(family, pools, low=low, high=high, level=level, resamples=resamples, seed=seed)
+        hedge(family, pools, low=low, high=high, level=level, resamples=resamples, seed=seed)
         for family in families
     ]
-    print_rows(_marked([asdict(found) for found in hedges], joint=len(n) > 1), format)
+    print_rows(_rows(families, [asdict(each) for each in hedges], joint=len(n) > 1), format)
     return 0
 
 
-def _families(methods: Sequence[str], n: Sequence[int]):
+def _families(methods: Sequence[str], n: Sequence[int]) -> list[Family]:
     """The families in the order of the options, sbon once for each n."""
-    from infalign.mathematics.hedging import parse_family
+    from infalign.mathematics.families import methods_with_n, parse_family
 
-    if n and "sbon" not in methods:
+    needed = methods_with_n()
+    if n and not set(needed) & set(methods):
         raise InputError(
-            f"--n belongs to the method sbon only, got it with {', '.join(methods)}; leave it out"
+            f"--n belongs to the method {' or '.join(needed)} only, got it with {', '.join(methods)}; leave it out"
         )
-    counts = {method: n if method == "sbon" and n else (None,) for method in methods}
+    counts = {method: n if method in needed and n else (None,) for method in methods}
     return [parse_family(method, count) for method in methods for count in counts[method]]
 
 
-def _marked(rows: list[dict[str, Any]], *, joint: bool) -> list[dict[str, Any]]:
+def _rows(families: Sequence[Family], rows: list[dict[str, Any]], *, joint: bool) -> list[dict[str, Any]]:
     """Rows with n where a method has one, and with the best n of sbon marked where there are several."""
-    if not any(row["method"] in ("bon", "sbon") for row in rows):
+    from infalign.mathematics.families import methods_with_n
+
+    if not any(family.has_n for family in families):
         return [{key: value for key, value in row.items() if key != "n"} for row in rows]
-    if joint:
-        soft = [row for row in rows if row["method"] == "sbon"]
-        best = max(soft, key=lambda row: row["expected_true"])
-        return [row | {"best": row is best if row["method"] == "sbon" else None} for row in rows]
-    return rows
+    if not joint:
+        return rows
+    best = {}
+    for method in methods_with_n():
+        of_method = [row for row in rows if row["method"] == method]
+        best[method] = max(of_method, key=lambda row: row["expected_true"], default=None)
+    return [row | {"best": row is best[row["method"]] if row["method"] in best else None} for row in rows]

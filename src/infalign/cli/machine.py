@@ -32,7 +32,7 @@ class Check:
     needed: str = ""
 
 
-def doctor(
+def run_doctor(
     *,
     config: Annotated[Path | None, tyro.conf.arg(help="A run's YAML file; checks what it needs too.")] = None,
     data_root: Annotated[Path | None, tyro.conf.arg(help="As in snakemake --config data_root=DIR.")] = None,
@@ -66,17 +66,17 @@ def _installation() -> Iterator[Check]:
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
-    facts = metadata.metadata("infalign")
+    package = metadata.metadata("infalign")
     yield _version_check(
-        "python", platform.python_version(), SpecifierSet(facts["Requires-Python"]), required=True
+        "python", platform.python_version(), SpecifierSet(package["Requires-Python"]), required=True
     )
     named = set()
     for text in metadata.requires("infalign") or []:
         requirement = Requirement(text)
         extra = requirement.marker is not None
         named.add(requirement.name)
-        found = _installed(requirement.name)
-        yield _version_check(requirement.name, found, requirement.specifier, required=not extra)
+        version = _installed(requirement.name)
+        yield _version_check(requirement.name, version, requirement.specifier, required=not extra)
     for name in OPTIONAL.keys() - named:
         yield _version_check(name, _installed(name), SpecifierSet(OPTIONAL[name]), required=False)
 
@@ -88,11 +88,11 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _version_check(name: str, found: str | None, allowed, *, required: bool) -> Check:
+def _version_check(name: str, version: str | None, allowed, *, required: bool) -> Check:
     needed = str(allowed) + ("" if required else " (optional)")
-    if found is not None and allowed.contains(found, prereleases=True):
-        return Check(name, "ok", found, needed)
-    return Check(name, "missing" if required else "absent", found or "not installed", needed)
+    if version is not None and allowed.contains(version, prereleases=True):
+        return Check(name, "ok", version, needed)
+    return Check(name, "missing" if required else "absent", version or "not installed", needed)
 
 
 def _machine() -> Iterator[Check]:
@@ -151,8 +151,8 @@ def _vllm() -> Check:
         versions = vllm_versions()
     except InputError as error:
         return Check("engine vllm", "missing", str(error), f"vLLM for {vllm_python()} or {PYTHON_VARIABLE}")
-    found = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return Check("engine vllm", "ok", f"{found} in {vllm_python()}")
+    installed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return Check("engine vllm", "ok", f"{installed} in {vllm_python()}")
 
 
 def _read_config(path: Path, data_root: Path | None):
@@ -182,10 +182,10 @@ def _data(name: str, task, data_root: str | None) -> Iterator[Check]:
             yield _hub_check(f"{name} data", dataset)
     else:
         folder = Path(data_root or "data_root")
-        found = [sorted(folder.glob(pattern)) for pattern in corpus.files] if data_root else [[]]
-        status: Status = "ok" if all(found) else "missing"
+        files = [sorted(folder.glob(pattern)) for pattern in corpus.files] if data_root else [[]]
+        status: Status = "ok" if all(files) else "missing"
         needed = ", ".join(f"{folder}/{pattern}" for pattern in corpus.files)
-        yield Check(f"{name} data", status, f"{sum(map(len, found))} files", needed)
+        yield Check(f"{name} data", status, f"{sum(map(len, files))} files", needed)
 
 
 def _base(name: str, base) -> Iterator[Check]:
@@ -198,8 +198,8 @@ def _base(name: str, base) -> Iterator[Check]:
     if base.hub is not None or base.path is not None:
         import torch
 
-        found = torch.cuda.is_available()
-        yield Check(f"{name} GPU", "ok" if found else "absent", "yes" if found else "none", GPU_WEIGHTS)
+        has_gpu = torch.cuda.is_available()
+        yield Check(f"{name} GPU", "ok" if has_gpu else "absent", "yes" if has_gpu else "none", GPU_WEIGHTS)
 
 
 def _hub_check(name: str, repository: str) -> Check:

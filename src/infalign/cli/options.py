@@ -39,16 +39,18 @@ def strengths(kl: Sequence[float], beta: Sequence[float]) -> Iterator[dict[str, 
 
     Parameters
     ----------
-    kl, beta : values of `--kl` (nats, > 0) and `--beta` (> 0); exactly one of the two has values.
+    kl, beta : sequence of float
+        Values of `--kl` (nats, > 0) and `--beta` (> 0); exactly one of the two has values.
 
     Returns
     -------
-    Iterator of keyword arguments, in the order given.
+    iterator of dict
+        Keyword arguments, in the order given.
 
     Raises
     ------
     InputError
-        Both or neither were given, or a value is not a finite number above 0.
+        If both or neither have values, or a value is not a finite number above 0.
 
     Examples
     --------

@@ -14,8 +14,9 @@ def print_rows(rows: Sequence[Mapping[str, object]], form: str) -> None:
 
     Parameters
     ----------
-    rows : mappings with equal keys; an undefined number (None, NaN) becomes null (json) or empty (csv).
-    form : "json" or "csv".
+    rows : sequence of mappings
+        With equal keys; an undefined number (None, NaN) becomes null (json) or empty (csv).
+    form : {"json", "csv"}
 
     Examples
     --------

@@ -24,7 +24,7 @@ MaxN = Annotated[
 Seed = Annotated[int, tyro.conf.arg(help="Seed of the split into halves and of the bootstrap.")]
 
 
-def plan(
+def run_plan(
     scores: tyro.conf.Positional[Scores],
     /,
     *,
@@ -41,12 +41,12 @@ def plan(
     by reward. Half of the prompts choose, the other half report. One row for each pair of budgets. The
     table needs prompt_id, reward and judge, with equally many responses for every prompt.
     """
-    from infalign.mathematics import planning
+    from infalign.mathematics.planning import plan
     from infalign.records.scores import stacked_scores
 
     require_values(max_kl=max_kl, max_n=max_n)
     check_interval(level, resamples, seed)
     reward, judge = stacked_scores(scores)
-    plans = planning.plan(reward, judge, max_kl, max_n, level=level, resamples=resamples, seed=seed)
+    plans = plan(reward, judge, max_kl, max_n, level=level, resamples=resamples, seed=seed)
     print_rows([asdict(row) for row in plans], format)
     return 0

@@ -41,7 +41,7 @@ Opponent = Annotated[
 LeaveOneOut = Annotated[bool, tyro.conf.arg(help="Leave out the rollout with the response's own sample_id.")]
 
 
-def calibrate(
+def run_calibrate(
     reference: tyro.conf.Positional[Reference],
     scores: tyro.conf.Positional[Scores],
     /,
@@ -72,7 +72,7 @@ def calibrate(
     return 0
 
 
-def winrate(
+def run_winrate(
     policy: tyro.conf.Positional[Policy],
     reference: tyro.conf.Positional[Reference],
     /,
@@ -113,7 +113,7 @@ def winrate(
     return 0
 
 
-def frontier(
+def run_frontier(
     scores: tyro.conf.Positional[Scores],
     /,
     *,
@@ -164,8 +164,5 @@ def _interval(values: np.ndarray, level: float, resamples: int, seed: int) -> di
     """Bootstrap interval over prompts; undefined, so null, for a single prompt."""
     from infalign.mathematics.statistics import bootstrap_mean
 
-    low = high = None
-    if len(values) > 1:
-        interval = bootstrap_mean(values, level=level, resamples=resamples, seed=seed)
-        low, high = interval.low, interval.high
-    return {"ci_low": low, "ci_high": high, "level": level, "n_prompts": len(values)}
+    interval = bootstrap_mean(values, level, resamples, seed)
+    return {"ci_low": interval.low, "ci_high": interval.high, "level": level, "n_prompts": len(values)}

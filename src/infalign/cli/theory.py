@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
 import tyro
 
 from infalign.cli.options import Betas, Budgets, Format, Procedures, Transforms, require_values, strengths
 from infalign.cli.output import print_rows
 from infalign.errors import InputError
 
+if TYPE_CHECKING:
+    from infalign.mathematics.optimum import OptimalSolution
 
-def ideal(
+OPTIMAL_COLUMNS = (
+    "transform", "procedure", "beta", "kl", "win_rate", "residual", "iterations", "converged"
+)  # fmt: skip
+
+
+def run_ideal(
     *,
     transform: Transforms,
     procedure: Procedures,
@@ -21,7 +31,7 @@ def ideal(
 
     One row for each transform, procedure and strength. beta is for the transform as the paper writes it.
     """
-    from infalign.mathematics import frontier
+    from infalign.mathematics.frontier import ideal
     from infalign.mathematics.procedures import parse_procedure
     from infalign.mathematics.transforms import parse_transform
 
@@ -29,17 +39,12 @@ def ideal(
     budgets = list(strengths(kl, beta))
     phis = [parse_transform(text) for text in transform]
     targets = [parse_procedure(text) for text in procedure]
-    points = [
-        (phi, target, frontier.ideal(phi, target, **strength))
-        for phi in phis
-        for target in targets
-        for strength in budgets
-    ]
-    print_rows([_frontier_row(*point) for point in points], format)
+    points = [ideal(phi, target, **strength) for phi in phis for target in targets for strength in budgets]
+    print_rows([asdict(point) for point in points], format)
     return 0
 
 
-def optimal(
+def run_optimal(
     *,
     procedure: Procedures,
     kl: Budgets = (),
@@ -50,59 +55,40 @@ def optimal(
 
     One row for each procedure and strength. beta is the one of win rate - beta * KL.
     """
-    from infalign.mathematics import frontier
+    from infalign.mathematics.optimum import optimal
     from infalign.mathematics.procedures import parse_procedure
 
     require_values(procedure=procedure)
     budgets = list(strengths(kl, beta))
     targets = [parse_procedure(text) for text in procedure]
-    solutions = [(target, frontier.optimal(target, **strength)) for target in targets for strength in budgets]
-    print_rows([_optimal_row(*solution) for solution in solutions], format)
+    solutions = [optimal(target, **strength) for target in targets for strength in budgets]
+    print_rows([_optimal_row(solution) for solution in solutions], format)
     return 0
 
 
-def procedure(
+def run_procedure(
     procedures: tyro.conf.Positional[Procedures],
     /,
     *,
     format: Format = "json",
 ) -> int:
     """KL to the reference and mean quantile of a procedure applied to the reference policy."""
-    from infalign.mathematics.procedures import kl, mean_quantile, parse_procedure
+    from infalign.mathematics.procedures import parse_procedure
 
     require_values(procedure=procedures)
     targets = [parse_procedure(text) for text in procedures]
     rows = [
-        {"procedure": target.text, "kl": kl(target), "mean_quantile": mean_quantile(target)}
+        {"procedure": target.text, "kl": target.kl, "mean_quantile": target.mean_quantile}
         for target in targets
     ]
     print_rows(rows, format)
     return 0
 
 
-def _frontier_row(transform, target, point) -> dict[str, object]:
-    return {
-        "transform": transform.text,
-        "procedure": target.text,
-        "beta": point.beta,
-        "kl": point.kl,
-        "win_rate": point.win_rate,
-    }
-
-
-def _optimal_row(target, solution) -> dict[str, object]:
+def _optimal_row(solution: OptimalSolution) -> dict[str, object]:
     if not solution.converged:
         raise InputError(
-            f"the optimal transform for {target.text} did not converge: residual {solution.residual} after "
+            f"the optimal transform for {solution.procedure} did not converge: residual {solution.residual} after "
             f"{solution.iterations} iterations; choose a larger --beta or a smaller --kl"
         )
-    return {
-        "transform": f"optimal({target.text})",
-        "procedure": target.text,
-        "beta": solution.beta,
-        "kl": solution.kl,
-        "win_rate": solution.win_rate,
-        "residual": solution.residual,
-        "iterations": solution.iterations,
-        "converged": bool(solution.converged),
-    }
+    return {name: getattr(solution, name) for name in OPTIMAL_COLUMNS}

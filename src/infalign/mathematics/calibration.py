@@ -9,6 +9,7 @@ from scipy.special import log_expit
 
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array
+from infalign.mathematics.ranks import mid_ranks
 
 FORMS = "empirical, anchors(p) with p >= 1 (such as anchors(1), the median calibration)"
 TIES = ("half", "weak", "strict")
@@ -24,11 +25,6 @@ class Calibrator:
         empirical or anchors.
     p : int, optional
         The number of anchor points of anchors.
-
-    Examples
-    --------
-    >>> Calibrator("anchors", 1).text
-    'anchors(1)'
     """
 
     name: str
@@ -44,21 +40,7 @@ class Calibrator:
 
 
 def parse_calibrator(text: str | Calibrator) -> Calibrator:
-    """Read a calibrator from its text form.
-
-    Parameters
-    ----------
-    text : str or Calibrator
-        empirical or anchors(p).
-
-    Returns
-    -------
-    Calibrator
-
-    Raises
-    ------
-    InputError
-        If the text is none of the valid forms, which the message lists.
+    """Read a calibrator from its text form, empirical or anchors(p); an InputError lists the valid forms.
 
     Examples
     --------
@@ -141,67 +123,6 @@ def _check_own(own: NDArray[np.bool_], equal: NDArray[np.int64]) -> None:
         )
 
 
-def mid_ranks(values: ArrayLike) -> NDArray[np.float64]:
-    """Return each value's rank among its own group, as a quantile; ties share the middle.
-
-    Parameters
-    ----------
-    values : array-like, shape (..., K)
-        Values; groups lie along the last axis.
-
-    Returns
-    -------
-    ndarray, shape (..., K)
-        (#less + ½ #equal, itself included) / K, in (0, 1) with mean ½.
-
-    Raises
-    ------
-    InputError
-        If a value is NaN or infinite.
-
-    Examples
-    --------
-    >>> mid_ranks([3.0, 1.0, 1.0, 7.0])
-    array([0.625, 0.25 , 0.25 , 0.875])
-    """
-    values = finite_array(values, "values")
-    rows = values.reshape(-1, values.shape[-1])
-    order = np.argsort(rows, axis=1, kind="stable")
-    ordered = np.take_along_axis(rows, order, axis=1)
-    first, last = tie_bounds(ordered)
-    ranks = np.empty_like(rows)
-    np.put_along_axis(ranks, order, (first + last) / (2 * rows.shape[1]), axis=1)
-    return ranks.reshape(values.shape)
-
-
-def tie_bounds(ordered: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where each value's group of ties starts and ends in sorted rows.
-
-    Parameters
-    ----------
-    ordered : ndarray, shape (P, K)
-        Rows in increasing order.
-
-    Returns
-    -------
-    (ndarray, ndarray), shape (P, K)
-        For each position, the first position of its group and one past the last.
-
-    Examples
-    --------
-    >>> tie_bounds(np.array([[1.0, 1.0, 2.0]]))
-    (array([[0, 0, 2]]), array([[2, 2, 3]]))
-    """
-    n = ordered.shape[1]
-    positions = np.broadcast_to(np.arange(n), ordered.shape)
-    new = np.ones(ordered.shape, dtype=bool)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    first = np.maximum.accumulate(np.where(new, positions, 0), axis=1)
-    closes = np.concatenate([new[:, 1:], np.ones_like(new[:, :1])], axis=1)
-    last = np.minimum.accumulate(np.where(closes, positions + 1, n)[:, ::-1], axis=1)[:, ::-1]
-    return first, last
-
-
 def sigmoid_scores(rewards: ArrayLike, offset: float | None) -> NDArray[np.float64]:
     """Return rewards mapped to (0, 1) by sigmoid(reward − offset).
 
@@ -211,10 +132,6 @@ def sigmoid_scores(rewards: ArrayLike, offset: float | None) -> NDArray[np.float
         Rewards; if `offset` is None, probabilities in (0, 1], taken as they are.
     offset : float or None
         The mean reference reward over all prompts.
-
-    Returns
-    -------
-    ndarray, shape of rewards
 
     Raises
     ------
@@ -231,20 +148,6 @@ def sigmoid_scores(rewards: ArrayLike, offset: float | None) -> NDArray[np.float
 
 def log_scores(rewards: ArrayLike, offset: float | None) -> NDArray[np.float64]:
     """Return the log of `sigmoid_scores`, precise where the sigmoid saturates.
-
-    Parameters
-    ----------
-    rewards : array-like, any shape
-    offset : float or None
-
-    Returns
-    -------
-    ndarray, shape of rewards
-
-    Raises
-    ------
-    InputError
-        As `sigmoid_scores`.
 
     Examples
     --------
@@ -269,11 +172,6 @@ class AnchorCurve:
         Logs of the anchor scores, increasing, the last 0.
     log_quantiles : ndarray, shape (a,)
         Logs of the quantiles there, the last 0.
-
-    Examples
-    --------
-    >>> AnchorCurve(np.array([-1.0, 0.0]), np.array([-2.0, 0.0])).log_quantiles
-    array([-2.,  0.])
     """
 
     log_scores: NDArray[np.float64]
@@ -356,11 +254,6 @@ def anchored_calibration(rewards: ArrayLike, curve: AnchorCurve, offset: float |
     -------
     ndarray, shape (n,)
         In [0, 1]; below the lowest anchor the first segment's slope is carried on.
-
-    Raises
-    ------
-    InputError
-        If a reward is NaN or infinite.
 
     References
     ----------

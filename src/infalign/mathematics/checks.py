@@ -18,19 +18,10 @@ def finite_array(values: ArrayLike, name: str, ndim: int | None = None) -> NDArr
     ndim : int, optional
         The number of dimensions it must have.
 
-    Returns
-    -------
-    ndarray of float64
-
     Raises
     ------
     InputError
         If it is empty, has another number of dimensions, or holds NaN or an infinite number.
-
-    Examples
-    --------
-    >>> finite_array([1, 2], "reward")
-    array([1., 2.])
     """
     array = np.asarray(values, dtype=np.float64)
     if ndim is not None and array.ndim != ndim:
@@ -48,46 +39,14 @@ def finite_array(values: ArrayLike, name: str, ndim: int | None = None) -> NDArr
 
 
 def positive(value: float, name: str) -> float:
-    """Return `value` as a float, or say that it must be a finite number above 0.
-
-    Parameters
-    ----------
-    value : float
-    name : str
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    InputError
-        If it is not finite or not above 0.
-
-    Examples
-    --------
-    >>> positive(0.5, "beta")
-    0.5
-    """
+    """Return `value` as a float, or raise an InputError unless it is a finite number above 0."""
     if not (np.isfinite(value) and value > 0):
         raise InputError(f"{name} must be a finite number > 0, got {value}")
     return float(value)
 
 
 def strength(kl: float | None, beta: float | None) -> tuple[str, float]:
-    """Return which of the two strengths is given, and its value.
-
-    Parameters
-    ----------
-    kl : float or None
-        A KL budget in nats, > 0.
-    beta : float or None
-        A regularisation strength, > 0.
-
-    Returns
-    -------
-    (str, float)
-        ("kl", value) or ("beta", value).
+    """Return ("kl", value) or ("beta", value): the one of the two strengths that is given.
 
     Raises
     ------

@@ -12,10 +12,9 @@ def log_ratio_kl(log_probs: ArrayLike, reference_log_probs: ArrayLike) -> NDArra
 
     Parameters
     ----------
-    log_probs : array-like, shape (n,)
-        Log-probability of each response, sampled from the policy, summed over its tokens, in nats.
-    reference_log_probs : array-like, shape (n,)
-        The same under the reference policy.
+    log_probs, reference_log_probs : array-like, shape (n,)
+        Log-probability of each response under the policy, which it is sampled from, and under the reference,
+        summed over its tokens, in nats.
 
     Returns
     -------

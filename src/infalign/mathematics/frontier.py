@@ -8,28 +8,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from infalign.errors import InputError
-from infalign.mathematics.calibration import mid_ranks, tie_bounds
 from infalign.mathematics.checks import finite_array, strength
-from infalign.mathematics.continuous import Density, win_rate
-from infalign.mathematics.optimum import OptimalSolution, optimal, optimal_density
-from infalign.mathematics.procedures import Procedure, curve, mean_draws, parse_procedure
-from infalign.mathematics.quadrature import Panels
-from infalign.mathematics.soft_selection import independent_weights
-from infalign.mathematics.tilting import beta_for_kl, solve_log, tilt, tilt_kl
-from infalign.mathematics.transforms import Transform, below_top, parse_transform, scale, scaled
+from infalign.mathematics.continuous import Density
+from infalign.mathematics.optimum import OptimalSolution, optimal
+from infalign.mathematics.procedures import Procedure, parse_procedure
+from infalign.mathematics.ranks import tie_bounds
+from infalign.mathematics.tilting import tilt, tilt_kl
+from infalign.mathematics.transforms import LARGEST_KL, Transform, parse_transform
 
 __all__ = [
     "FrontierPoint",
     "OfflinePoint",
     "OptimalSolution",
-    "beta_for_kl",
     "ideal",
     "offline",
     "optimal",
     "transformed_values",
 ]
 
-LARGEST_KL = 60.0
 SELECTORS = ("reward", "judge")
 
 
@@ -47,11 +43,6 @@ class FrontierPoint:
         Achieved KL(π ‖ π_ref) in nats.
     win_rate : float
         Against the reference policy, both through the procedure.
-
-    Examples
-    --------
-    >>> FrontierPoint("identity", "none", 1.0, 0.04, 0.58).win_rate
-    0.58
     """
 
     transform: str
@@ -82,10 +73,6 @@ def ideal(
         β > 0 of the raw Φ as the paper writes it (e^{tu} unscaled); for optimal(T) that of W − β KL.
         Exactly one of `kl` and `beta` is given.
 
-    Returns
-    -------
-    FrontierPoint
-
     Raises
     ------
     InputError
@@ -102,52 +89,19 @@ def ideal(
     (0.666666666667, True)
     """
     transform, procedure = parse_transform(transform), parse_procedure(procedure)
-    density, paper_beta = _ideal_density(transform, kl, beta)
-    return FrontierPoint(
-        transform.text,
-        procedure.text,
-        paper_beta,
-        density.kl,
-        win_rate(_resolving(density, procedure), procedure),
-    )
-
-
-def _resolving(density: Density, procedure: Procedure) -> Density:
-    """The density on panels that also resolve the softmax of soft best-of-n, whose steps are 1/λ wide."""
-    if procedure.name != "sbon":
-        return density
-    panels = density.panels.limited(4 / max(float(procedure.parameters[1]), 8.0))
-    return Density(panels, density.panels.interpolate(density.log_f, panels))
+    density, paper_beta = _ideal_density(transform, *strength(kl, beta))
+    win_rate = procedure.win_rate(procedure.resolving(density))
+    return FrontierPoint(transform.text, procedure.text, paper_beta, density.kl, win_rate)
 
 
 @lru_cache(maxsize=256)
-def _ideal_density(transform: Transform, kl: float | None, beta: float | None) -> tuple[Density, float]:
+def _ideal_density(transform: Transform, kind: str, value: float) -> tuple[Density, float]:
     """The policy a transform asks for, and the paper's β."""
-    kind, value = strength(kl, beta)
-    if transform.name == "raw":
-        raise InputError(
-            "raw has no ideal frontier: it is not a function of the quantile; use the offline one"
-        )
     if kind == "kl" and value > LARGEST_KL:
         raise InputError(
-            f"kl must be at most {LARGEST_KL:g} nats, the largest the ideal frontier reaches, got {kl}"
+            f"kl must be at most {LARGEST_KL:g} nats, the largest the ideal frontier reaches, got {value:g}"
         )
-    if transform.procedure is not None:
-        solution, density = optimal_density(transform.procedure, kl=kl, beta=beta)
-        solution.require_converged()
-        return density, solution.beta
-    panels = Panels.graded(56, 120, per_octave=2)
-    excess = below_top(transform, panels.u, panels.complement)
-    factor = float(np.exp(scale(transform)))
-    if kind == "kl":
-        scaled_beta = solve_log(lambda b: Density(panels, excess / b).kl, value, 1.0)
-        return Density(panels, excess / scaled_beta), scaled_beta * factor
-    density = Density(panels, excess / (value / factor))
-    if density.kl > LARGEST_KL + 10:
-        raise InputError(
-            f"beta {value} is too small for {transform.text}: its KL exceeds {LARGEST_KL:g} nats"
-        )
-    return density, value
+    return transform.ideal_density(kind, value)
 
 
 def transformed_values(
@@ -169,7 +123,7 @@ def transformed_values(
     kl, beta : float, optional
         Exactly one: a KL budget in nats, met by the tilt of `calibrated` itself; or the paper's β.
     n_rollouts : int, optional
-        K, for log: `calibrated` is then the strict calibration (see `transforms.scaled`).
+        K, for log: `calibrated` is then the strict calibration (see `Transform.scaled`).
 
     Returns
     -------
@@ -189,18 +143,8 @@ def transformed_values(
     >>> bool(values[1] == 1.0), bool(np.isclose(beta, np.exp(-10.0)))
     (True, True)
     """
-    transform = parse_transform(transform)
-    kind, value = strength(kl, beta)
     u = finite_array(calibrated, "calibrated reward")
-    if transform.procedure is None:
-        values = scaled(transform, u, n_rollouts)
-    else:
-        if u.min() < 0 or u.max() > 1:
-            raise InputError(f"calibrated rewards must lie in [0, 1], got {u.min()} to {u.max()}")
-        values = optimal(transform.procedure, kl=kl, beta=beta).at(u)
-    if kind == "kl":
-        return values, beta_for_kl(values, value)
-    return values, value * float(np.exp(-scale(transform)))
+    return parse_transform(transform).tilt_of(u, *strength(kl, beta), n_rollouts)
 
 
 @dataclass(frozen=True)
@@ -214,11 +158,6 @@ class OfflinePoint:
     kl, win_rate : float
         Means over prompts.
     win_rate_by_prompt, kl_by_prompt : ndarray, shape (P,)
-
-    Examples
-    --------
-    >>> OfflinePoint(1.0, 0.1, 0.6, np.array([0.6]), np.array([0.1])).kl
-    0.1
     """
 
     beta: float
@@ -259,10 +198,6 @@ def offline(
     kl, beta : float, optional
         Exactly one: the mean KL over prompts in nats, below log K; or the paper's β.
 
-    Returns
-    -------
-    OfflinePoint
-
     Raises
     ------
     InputError
@@ -271,7 +206,7 @@ def offline(
     Warns
     -----
     UserWarning
-        If the procedure's n is above K / 10.
+        If the procedure draws more than K / 10 times.
 
     Examples
     --------
@@ -292,26 +227,12 @@ def offline(
 
 
 def score_arrays(reward: ArrayLike, judge: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return both scores of the rollouts as checked arrays.
-
-    Parameters
-    ----------
-    reward, judge : array-like, shape (P, K)
-        K >= 2.
-
-    Returns
-    -------
-    two ndarrays, shape (P, K)
+    """Return both scores of the rollouts, shape (P, K), as checked arrays.
 
     Raises
     ------
     InputError
         If a score is NaN or infinite, the shapes differ or are not two-dimensional, or K < 2.
-
-    Examples
-    --------
-    >>> score_arrays([[1, 2]], [[0, 1]])[0]
-    array([[1., 2.]])
     """
     reward, judge = finite_array(reward, "reward", 2), finite_array(judge, "judge", 2)
     if reward.shape != judge.shape:
@@ -322,7 +243,7 @@ def score_arrays(reward: ArrayLike, judge: ArrayLike) -> tuple[NDArray[np.float6
 
 
 def _warn_about_draws(procedure: Procedure, n_rollouts: int) -> None:
-    draws = mean_draws(procedure)
+    draws = procedure.mean_draws
     if draws > max(n_rollouts / 10, 1):
         warnings.warn(
             f"{procedure.text} draws {draws:g} times from {n_rollouts} rollouts: above a tenth of them the "
@@ -365,16 +286,11 @@ def offline_values(
 
     Examples
     --------
-    >>> values, values_beta, beta = offline_values(np.arange(4.0)[None], Transform("identity"), beta=0.5)
+    >>> values, values_beta, beta = offline_values(np.arange(4.0)[None], parse_transform("identity"), beta=0.5)
     >>> values, values_beta, beta
     (array([[0.125, 0.375, 0.625, 0.875]]), 0.5, 0.5)
     """
-    if transform.name != "raw":
-        values, values_beta = transformed_values(transform, mid_ranks(reward), kl=kl, beta=beta)
-        return values, values_beta, values_beta * float(np.exp(scale(transform)))
-    kind, value = strength(kl, beta)
-    raw_beta = beta_for_kl(reward, value) if kind == "kl" else value
-    return reward, raw_beta, raw_beta
+    return transform.tilt_of_rewards(reward, *strength(kl, beta))
 
 
 def win_rates(
@@ -400,98 +316,12 @@ def win_rates(
     Examples
     --------
     >>> scores = np.array([[0.0, 1.0]])
-    >>> win_rates(np.array([[0.2, 0.8]]), scores, scores, Procedure("none"))
+    >>> win_rates(np.array([[0.2, 0.8]]), scores, scores, parse_procedure("none"))
     array([0.65])
     """
-    return _wins(*picks(weights, select, procedure), judge)
-
-
-def picks(
-    weights: NDArray[np.float64], select: NDArray[np.float64], procedure: Procedure
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what a procedure outputs on independent draws from weights, and from uniform weights.
-
-    Parameters
-    ----------
-    weights, select : ndarray, shape (P, K)
-        Probabilities of the rollouts, and the score the procedure selects by.
-    procedure : Procedure
-
-    Returns
-    -------
-    two ndarrays, shape (P, K)
-        As `picked` gives them.
-
-    Examples
-    --------
-    >>> picks(np.array([[0.2, 0.8]]), np.array([[0.0, 1.0]]), Procedure("bon", (2,)))[1]
-    array([[0.25, 0.75]])
-    """
     uniform = np.full_like(weights, 1 / weights.shape[1])
-    return picked(weights, select, procedure), picked(uniform, select, procedure)
-
-
-def picked(
-    weights: NDArray[np.float64], select: NDArray[np.float64], procedure: Procedure
-) -> NDArray[np.float64]:
-    """Return the distribution of a procedure's output on independent draws from weights.
-
-    Parameters
-    ----------
-    weights, select : ndarray, shape (P, K)
-        Probabilities of the rollouts, and the score the procedure selects by.
-    procedure : Procedure
-
-    Returns
-    -------
-    ndarray, shape (P, K)
-        Summing to 1 for each prompt; within a tie in `select` proportional to the weights.
-
-    Examples
-    --------
-    >>> picked(np.array([[0.2, 0.8]]), np.array([[0.0, 1.0]]), Procedure("bon", (2,))).round(12)
-    array([[0.04, 0.96]])
-    """
-    if procedure.name == "none":
-        return weights
-    pick = _soft_picks if procedure.name == "sbon" else _ranked_picks
-    return pick(weights, select, procedure)
-
-
-def _ranked_picks(
-    weights: NDArray[np.float64], select: NDArray[np.float64], procedure: Procedure
-) -> NDArray[np.float64]:
-    """Differences of G between the ends of each tie, shared in proportion to the weights."""
-    order = np.argsort(select, axis=1, kind="stable")
-    first, last = tie_bounds(np.take_along_axis(select, order, axis=1))
-    ordered = np.take_along_axis(weights, order, axis=1)
-    below = np.pad(np.cumsum(ordered, axis=1), ((0, 0), (1, 0)))
-    above = np.pad(np.cumsum(ordered[:, ::-1], axis=1)[:, ::-1], ((0, 0), (0, 1)))
-    level = curve(procedure, np.minimum(below, 1.0), np.minimum(above, 1.0))[0]
-    mass = np.take_along_axis(below, last, axis=1) - np.take_along_axis(below, first, axis=1)
-    gain = np.take_along_axis(level, last, axis=1) - np.take_along_axis(level, first, axis=1)
-    result = np.zeros_like(weights)
-    shares = np.divide(ordered, mass, out=np.zeros_like(mass), where=mass > 0)
-    np.put_along_axis(result, order, shares * gain, axis=1)
-    return result / result.sum(axis=1, keepdims=True)
-
-
-def _soft_picks(
-    weights: NDArray[np.float64], select: NDArray[np.float64], procedure: Procedure
-) -> NDArray[np.float64]:
-    """Soft best-of-n on draws from weights; mid-ranks take 2K values, so prompts share one kernel."""
-    n, inverse_temperature = int(procedure.parameters[0]), float(procedure.parameters[1])
-    prompts, k = select.shape
-    ranks = mid_ranks(select)
-    bins = np.rint(2 * k * ranks).astype(np.int64)
-    used, position = np.unique(bins, return_inverse=True)
-    position = position.reshape(bins.shape)
-    mass = np.zeros((prompts, len(used)))
-    np.add.at(mass, (np.arange(prompts)[:, None], position), weights)
-    picked = independent_weights(mass, used / (2 * k), n, inverse_temperature)
-    ratio = np.divide(picked, mass, out=np.zeros_like(mass), where=mass > 0)
-    result = weights * np.take_along_axis(ratio, position, axis=1)
-    return result / result.sum(axis=1, keepdims=True)
+    policy, reference = (procedure.offline_weights(side, select) for side in (weights, uniform))
+    return _wins(policy, reference, judge)
 
 
 def _wins(

@@ -5,9 +5,7 @@ sorted by the proxy, stand for the quantiles of the reference policy: the k-th h
 P_θ(k/m) − P_θ((k − 1)/m). That gives the expected rewards as functions of θ, without resampling.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -15,138 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
 from infalign.errors import InputError
-from infalign.mathematics.calibration import mid_ranks, tie_bounds
 from infalign.mathematics.checks import finite_array
-from infalign.mathematics.families import (
-    Family,
-    PoissonTiltGap,
-    density,
-    distribution,
-    distribution_derivative,
-    kl,
-    mean_quantile,
-    parse_family,
-    poisson_tilt_gap,
-    score_function,
-)
+from infalign.mathematics.families import Family
+from infalign.mathematics.pools import Pools
+from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.statistics import bootstrap_mean
-from infalign.mathematics.tilting import tilt
-
-__all__ = [
-    "Family",
-    "Hedge",
-    "PoissonTiltGap",
-    "Pools",
-    "density",
-    "distribution",
-    "distribution_derivative",
-    "expected_rewards",
-    "hacking_curve",
-    "hedge",
-    "kl",
-    "mean_quantile",
-    "parse_family",
-    "poisson_tilt_gap",
-    "regime",
-    "residual",
-    "sample",
-    "score_function",
-]
 
 _GRID = 129
 _ROUNDING = 1e-10
-_BLOCK = 4_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class Pools:
-    """The scored responses of each prompt, sorted by the proxy.
-
-    Parameters
-    ----------
-    proxy, true : sequences of P array-likes, shapes (m,)
-        Proxy and true rewards of each prompt's m >= 2 responses, in any order; m may differ by prompt.
-        Kept sorted by the proxy; responses with one proxy share the mean of their true rewards.
-
-    Raises
-    ------
-    InputError
-        If the numbers of prompts or of a prompt's responses differ, a prompt has fewer than 2, or a reward
-        is NaN or infinite.
-
-    Examples
-    --------
-    >>> Pools([[2.0, 1.0, 2.0]], [[0.0, 5.0, 1.0]]).true[0]
-    array([5. , 0.5, 0.5])
-    """
-
-    proxy: Sequence[NDArray[np.float64]]
-    true: Sequence[NDArray[np.float64]]
-
-    def __post_init__(self) -> None:
-        if len(self.proxy) != len(self.true) or not len(self.proxy):
-            raise InputError(
-                "proxy and true rewards need the same prompts, at least 1, "
-                f"got {len(self.proxy)} and {len(self.true)}"
-            )
-        rows = [_sorted(*rewards) for rewards in zip(self.proxy, self.true, strict=True)]
-        object.__setattr__(self, "proxy", tuple(row[0] for row in rows))
-        object.__setattr__(self, "true", tuple(row[1] for row in rows))
-
-    @cached_property
-    def smallest(self) -> int:
-        """The number of responses of the prompt that has fewest."""
-        return min(map(len, self.proxy))
-
-    @cached_property
-    def spread(self) -> float:
-        """The largest difference of two true rewards of one prompt."""
-        return max(float(np.ptp(row)) for row in self.true)
-
-    @cached_property
-    def groups(self) -> tuple["_Group", ...]:
-        """The prompts of each number of responses."""
-        sizes = np.array([len(row) for row in self.proxy])
-        places = [np.flatnonzero(sizes == m) for m in np.unique(sizes)]
-        stacked = [
-            [np.stack([rows[int(i)] for i in group]) for rows in (self.proxy, self.true)] for group in places
-        ]
-        return tuple(_Group(group, *rewards) for group, rewards in zip(places, stacked, strict=True))
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Prompts with equally many responses: their places, and rewards of shape (prompts, m)."""
-
-    places: NDArray[np.int64]
-    proxy: NDArray[np.float64]
-    true: NDArray[np.float64]
-
-    @cached_property
-    def edges(self) -> NDArray[np.float64]:
-        """k/m for k = 0..m."""
-        return np.arange(self.true.shape[1] + 1) / self.true.shape[1]
-
-    @cached_property
-    def total(self) -> NDArray[np.float64]:
-        """The true rewards summed over prompts, less their mean, shape (m,)."""
-        total = self.true.sum(axis=0)
-        return total - total.mean()
-
-
-def _sorted(proxy: ArrayLike, true: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One prompt's rewards sorted by the proxy, true rewards averaged over ties."""
-    proxy, true = finite_array(proxy, "proxy reward", 1), finite_array(true, "true reward", 1)
-    if len(proxy) != len(true):
-        raise InputError(f"a prompt has {len(proxy)} proxy rewards but {len(true)} true rewards")
-    if len(proxy) < 2:
-        raise InputError("every prompt needs at least 2 responses to choose from, got 1; sample more")
-    order = np.argsort(proxy, kind="stable")
-    proxy, true = proxy[order], true[order]
-    first, last = (bounds[0] for bounds in tie_bounds(proxy[None]))
-    total = np.concatenate([[0.0], np.cumsum(true)])
-    tied = last - first > 1
-    return proxy, np.where(tied, (total[last] - total[first]) / (last - first), true)
 
 
 def expected_rewards(
@@ -181,7 +55,7 @@ def expected_rewards(
     _check_range(family, pools, parameters.min(), parameters.max())
     true, proxy = (np.empty((len(pools.proxy), len(parameters))) for _ in range(2))
     for group in pools.groups:
-        levels = [distribution(family, theta, group.edges) for theta in parameters.tolist()]
+        levels = [family.at(theta).distribution(group.edges) for theta in parameters.tolist()]
         masses = np.diff(np.stack(levels, axis=1), axis=0)
         masses /= masses.sum(axis=0)
         true[group.places], proxy[group.places] = group.true @ masses, group.proxy @ masses
@@ -233,7 +107,7 @@ def residual(family: Family, theta: float, pools: Pools) -> float:
 
 
 def _residual(family: Family, theta: float, pools: Pools) -> float:
-    changes = [np.diff(distribution_derivative(family, theta, group.edges)) for group in pools.groups]
+    changes = [np.diff(family.at(theta).distribution_derivative(group.edges)) for group in pools.groups]
     terms = [group.total @ change for group, change in zip(pools.groups, changes, strict=True)]
     return float(sum(terms) / len(pools.proxy))
 
@@ -260,11 +134,6 @@ class Hedge:
     n : int or None
         bon: the better whole number next to the parameter within the range, None if there is none.
         sbon: the draws. Else None.
-
-    Examples
-    --------
-    >>> Hedge("tilt", 2.0, "interior", 1, 0.6, 0.5, 0.7, 1.3, 0.15, None).kind
-    'interior'
     """
 
     method: str
@@ -292,69 +161,59 @@ def hedge(
     """Return the parameter with the largest expected true reward: HedgeTune, with all roots and both ends.
 
     Every root of the residual that a grid of 129 points (even in log n, log(1 + μ) or log(1 + λ)) separates
-    is refined; of the roots and the two ends the best is taken, the smallest parameter in a tie. Differences
-    of the expected reward below 1e-10 of the largest spread within a prompt count as none.
+    is refined (Khalaf et al. 2025, Algorithm 4). The best of the roots and the two ends is taken, the
+    smallest parameter in a tie. Differences below 1e-10 of the largest spread within a prompt count as none.
 
     Parameters
     ----------
-    family : Family
-    pools : Pools
     low, high : float, optional
         The range of θ, low < high; by default `family.domain` of the smallest pool. λ may go up to 500.
     level, resamples, seed
-        Of the bootstrap over prompts, as in `bootstrap_mean`.
-
-    Returns
-    -------
-    Hedge
+        As in `Bootstrap`.
 
     Raises
     ------
     InputError
-        If the range is empty or goes beyond the pools, sbon draws more than a prompt has, or an option is
-        out of range.
-
-    References
-    ----------
-    Khalaf et al. 2025, Inference-time reward hacking in large language models, Algorithm 4 (HedgeTune).
+        If the range is empty or beyond the pools, sbon draws more than a prompt has, or an option is wrong.
 
     Examples
     --------
     >>> u = (np.arange(1000) + 0.5) / 1000
-    >>> found = hedge(Family("bon"), Pools([u], [u - 0.8 * u**2]))
-    >>> root = np.sqrt(1.6)
-    >>> found.kind, found.n, bool(np.isclose(found.parameter, (2 - root) / (root - 1), atol=1e-4))
+    >>> best = hedge(Family("bon"), Pools([u], [u - 0.8 * u**2]))
+    >>> best.kind, best.n, bool(np.isclose(best.parameter, (2 - 1.6**0.5) / (1.6**0.5 - 1), atol=1e-4))
     ('interior', 3, True)
     """
-    lowest, highest = family.domain(pools.smallest)
-    low, high = lowest if low is None else float(low), highest if high is None else float(high)
+    domain = family.domain(pools.smallest)
+    low, high = (
+        float(end if asked is None else asked) for end, asked in zip(domain, (low, high), strict=True)
+    )
     if not low < high:
         raise InputError(f"the range of the parameter must have min < max, got min {low:g} and max {high:g}")
     _check_range(family, pools, low, high)
     roots = _extrema(family, pools, low, high)
-    candidates = np.array([low, *roots, high])
-    true, proxy = expected_rewards(family, candidates, pools)
+    thetas = np.array([low, *roots, high])
+    true, proxy = expected_rewards(family, thetas, pools)
     means = true.mean(axis=0)
     best = int(np.argmax(means >= means.max() - _ROUNDING * pools.spread))
     interval = bootstrap_mean(true[:, best], level, resamples, seed)
-    parameter = float(candidates[best])
+    parameter = float(thetas[best])
     return Hedge(
-        family.method,
-        parameter,
-        "at_lower" if best == 0 else "at_upper" if best == len(candidates) - 1 else "interior",
-        len(roots),
-        interval.estimate,
-        interval.low,
-        interval.high,
-        float(proxy[:, best].mean()),
-        kl(family, parameter),
-        _neighbouring_n(family, pools, parameter, (low, high)),
+        method=family.method,
+        parameter=parameter,
+        kind="at_lower" if best == 0 else "at_upper" if best == len(thetas) - 1 else "interior",
+        n_extrema=len(roots),
+        expected_true=interval.estimate,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        expected_proxy=float(proxy[:, best].mean()),
+        kl=family.at(parameter).kl,
+        n=_neighbouring_n(family, pools, parameter, (low, high)),
     )
 
 
 def _extrema(family: Family, pools: Pools, low: float, high: float) -> list[float]:
     """The parameters strictly between low and high at which the residual changes its sign."""
-    to_scale, from_scale = (np.log, np.exp) if family.method == "bon" else (np.log1p, np.expm1)
+    to_scale, from_scale = (np.log, np.exp) if family.kind.theta_range[0] > 0 else (np.log1p, np.expm1)
     grid = from_scale(np.linspace(to_scale(low), to_scale(high), _GRID))
     grid[[0, -1]] = low, high
     values = np.array([_residual(family, theta, pools) for theta in grid.tolist()])
@@ -366,8 +225,8 @@ def _extrema(family: Family, pools: Pools, low: float, high: float) -> list[floa
 def _neighbouring_n(
     family: Family, pools: Pools, parameter: float, bounds: tuple[float, float]
 ) -> int | None:
-    """For bon the better whole number beside the parameter, for sbon its n."""
-    if family.method != "bon":
+    """The better whole number beside the parameter where that is n, else the family's n."""
+    if family.kind.theta != "n":
         return family.n
     neighbours = [
         n for n in {int(np.floor(parameter)), int(np.ceil(parameter))} if bounds[0] <= n <= bounds[1]
@@ -395,23 +254,12 @@ def hacking_curve(
     parameters : array-like, shape (T,)
         Values of θ, within `family.limits` of the smallest pool.
     level, resamples, seed
-        Of the bootstrap over prompts, as in `bootstrap_mean`; all parameters share the resamples.
+        As in `Bootstrap`; all parameters share the resamples.
 
     Returns
     -------
     list of T dicts
         Keys parameter, expected_true, ci_low, ci_high, expected_proxy, kl; the bounds are NaN for one prompt.
-
-    Raises
-    ------
-    InputError
-        If a parameter or an option is out of range.
-
-    Examples
-    --------
-    >>> rows = hacking_curve(Family("bon"), Pools([[0.0, 1.0]] * 2, [[1.0, 0.0]] * 2), [2.0])
-    >>> rows[0]["expected_true"], rows[0]["ci_low"]
-    (0.25, 0.25)
     """
     true, proxy = expected_rewards(family, parameters, pools)
     rows = []
@@ -424,7 +272,7 @@ def hacking_curve(
                 "ci_low": interval.low,
                 "ci_high": interval.high,
                 "expected_proxy": float(proxy[:, i].mean()),
-                "kl": kl(family, theta),
+                "kl": family.at(theta).kl,
             }
         )
     return rows
@@ -446,11 +294,6 @@ def regime(expected_true: ArrayLike, tolerance: float = 0.0) -> str:
         One of the four regimes of a reward that has at most one extremum: "monotone up", "monotone down",
         "hacking" (a maximum inside), "initial decline" (a minimum inside); else "flat" or
         "several extrema".
-
-    Raises
-    ------
-    InputError
-        If there are fewer than 2 values, one is NaN or infinite, or the tolerance is below 0.
 
     References
     ----------
@@ -513,49 +356,9 @@ def sample(
     u = mid_ranks(finite_array(proxy, "proxy reward", 1))
     m = len(u)
     lowest, highest = family.limits(m)
-    if not lowest <= theta or (theta > highest and family.method != "bop"):
+    if not lowest <= theta or (theta > highest and not family.kind.random_draws):
         raise InputError(
             f"the parameter of {family.method} must lie in [{lowest:g}, {highest:g}] for a pool of {m} "
             f"responses, got {theta}"
         )
-    if family.method == "tilt":
-        return rng.choice(m, size=size, p=tilt(theta * u, 1.0))
-    counts = _draws(family, theta, m, rng, size)
-    picks = np.empty(size, dtype=np.int64)
-    for n in np.unique(counts).tolist():
-        places = np.flatnonzero(counts == n)
-        for block in np.array_split(places, max(1, len(places) * m // _BLOCK)):
-            subsets = np.argsort(rng.random((len(block), m)), axis=1)[:, :n]
-            picks[block] = _selected(family, theta, u, subsets, rng)
-    return picks
-
-
-def _draws(family: Family, theta: float, m: int, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
-    """How many responses each outcome looks at."""
-    if family.method == "bop":
-        counts = 1 + rng.poisson(theta, size)
-        if counts.max() > m:
-            raise InputError(
-                f"best-of-Poisson with mean {theta:g} drew n = {counts.max()} from a pool of {m} responses; "
-                "sample more or lower the parameter"
-            )
-        return counts
-    n = family.n if family.method == "sbon" else theta
-    if n is None or n != int(n):
-        raise InputError(f"best-of-n draws a whole number of responses, got {n}; round it")
-    return np.full(size, int(n))
-
-
-def _selected(
-    family: Family,
-    theta: float,
-    u: NDArray[np.float64],
-    subsets: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """One response of each subset, shape (s, n): the best by u, or for sbon one by softmax(λ u)."""
-    if family.method == "sbon":
-        chosen = np.argmax(theta * u[subsets] + rng.gumbel(size=subsets.shape), axis=1)
-    else:
-        chosen = np.argmax(u[subsets], axis=1)
-    return subsets[np.arange(len(subsets)), chosen]
+    return family.at(theta).sample(u, rng, size)

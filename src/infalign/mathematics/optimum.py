@@ -1,7 +1,8 @@
 """The optimal Φ for a procedure: the density f that maximises W^T(f) − β KL(f), by Newton's method.
 
 Theorem 1 makes the optimum a fixed point, f ∝ exp(Φ_f / β) with Φ_f the functional derivative of W^T at
-f. One solver serves every procedure: `derivative` gives Φ_f and `kernel` its own derivative.
+f. One solver serves every procedure: its `win_rate_derivative` is Φ_f, its `win_rate_kernel` the derivative
+of that.
 """
 
 from dataclasses import dataclass
@@ -13,10 +14,9 @@ from scipy.interpolate import CubicSpline
 
 from infalign.errors import InputError
 from infalign.mathematics.checks import strength
-from infalign.mathematics.continuous import Density, win_rate
-from infalign.mathematics.procedures import Procedure, curve, parse_procedure
+from infalign.mathematics.continuous import Density
+from infalign.mathematics.procedures import Procedure, parse_procedure
 from infalign.mathematics.quadrature import Panels
-from infalign.mathematics.soft_selection import laplace_step, laplace_times
 from infalign.mathematics.tilting import solve_log
 
 TOLERANCE = 1e-9
@@ -26,7 +26,6 @@ _NEWTON_STEPS = 80
 _HALVINGS = 30
 _STARTS = 3
 _DEAD = -60.0
-_CONCAVE = ("none", "bon", "bop")
 _REFINEMENTS = 8
 _MOST_NODES = 1600
 
@@ -51,12 +50,6 @@ class OptimalSolution:
         Whether the residual is within tolerance and the win rate stable to 1e-8 under doubling of the grid.
     u, phi : ndarray, shape (n,)
         The quantile grid, and Φ there, less its value at the last node.
-
-    Examples
-    --------
-    >>> solution = optimal("none", beta=0.5)
-    >>> bool(np.allclose(solution.phi - solution.u, solution.phi[0] - solution.u[0]))
-    True
     """
 
     transform: str
@@ -85,126 +78,13 @@ class OptimalSolution:
             )
 
 
-def derivative(procedure: Procedure, density: Density) -> NDArray[np.float64]:
-    """Return the functional derivative of the win rate W^T with respect to the density, at each node.
-
-    Parameters
-    ----------
-    procedure : Procedure
-    density : Density
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        Φ_f(u), up to a constant.
-
-    References
-    ----------
-    Balashankar et al. 2025, InfAlign, Theorem 1; Corollary 2 is its form for bon and won.
-
-    Examples
-    --------
-    >>> panels = Panels.graded(4, 4)
-    >>> slope = derivative(Procedure("none"), Density(panels, np.zeros(len(panels.u))))
-    >>> bool(np.allclose(slope, panels.u - 1))
-    True
-    """
-    if procedure.name == "sbon":
-        return _soft_derivative(procedure, density)
-    panels = density.panels
-    slope = curve(procedure, density.below, density.above)[1]
-    return -panels.to_one(slope * curve(procedure, panels.u, panels.complement)[1])
-
-
-def kernel(procedure: Procedure, density: Density) -> NDArray[np.float64]:
-    """Return the matrix that takes a change of f at the nodes to the change of `derivative`.
-
-    Parameters
-    ----------
-    procedure : Procedure
-    density : Density
-
-    Returns
-    -------
-    ndarray, shape (n, n)
-
-    Examples
-    --------
-    >>> panels = Panels.graded(2, 2)
-    >>> flat = Density(panels, np.zeros(len(panels.u)))
-    >>> bool(np.all(kernel(Procedure("none"), flat) == 0))
-    True
-    """
-    if procedure.name == "sbon":
-        return _soft_kernel(procedure, density)
-    panels = density.panels
-    bend = curve(procedure, density.below, density.above)[2]
-    bend = bend * curve(procedure, panels.u, panels.complement)[1]
-    return -panels.to_one(panels.from_zero(np.eye(len(bend))) * bend).T
-
-
-@dataclass(frozen=True, eq=False)
-class _SoftTerms:
-    """What the derivatives of soft best-of-n share, on the Laplace grid t and the nodes."""
-
-    n: int
-    exponentials: NDArray[np.float64]
-    steps: NDArray[np.float64]
-    moments: NDArray[np.float64]
-    gain: NDArray[np.float64]
-    gain_moments: NDArray[np.float64]
-
-
-@lru_cache(maxsize=4)
-def _soft_grid(procedure: Procedure, panels: Panels) -> tuple[NDArray[np.float64], ...]:
-    """e^{−ta}, the steps dt, and a(u) R(u) with R the distribution function of T(reference)."""
-    n, inverse_temperature = int(procedure.parameters[0]), float(procedure.parameters[1])
-    times = laplace_times(n, inverse_temperature)
-    a = np.exp(-inverse_temperature * panels.complement)
-    exponentials = np.exp(-np.outer(times, a))
-    steps = laplace_step() * times
-    moments = exponentials @ panels.weights
-    reference = n * a * ((steps * moments ** (n - 1)) @ exponentials)
-    return exponentials, steps, a * panels.from_zero(reference)
-
-
-def _soft_terms(procedure: Procedure, density: Density) -> _SoftTerms:
-    exponentials, steps, gain = _soft_grid(procedure, density.panels)
-    mass = density.panels.weights * density.f
-    n = int(procedure.parameters[0])
-    return _SoftTerms(n, exponentials, steps, exponentials @ mass, gain, exponentials @ (mass * gain))
-
-
-def _soft_derivative(procedure: Procedure, density: Density) -> NDArray[np.float64]:
-    """n a R ∫ e^{−ta} M^{n−1} dt + n (n−1) ∫ e^{−ta} M^{n−2} Q dt, Q the moment of f a R."""
-    s = _soft_terms(procedure, density)
-    own = s.n * s.gain * ((s.steps * s.moments ** (s.n - 1)) @ s.exponentials)
-    if s.n == 1:
-        return own
-    others = (s.steps * s.moments ** (s.n - 2) * s.gain_moments) @ s.exponentials
-    return own + s.n * (s.n - 1) * others
-
-
-def _soft_kernel(procedure: Procedure, density: Density) -> NDArray[np.float64]:
-    """The derivative of `_soft_derivative`; symmetric in the two points but for the weight."""
-    s = _soft_terms(procedure, density)
-    if s.n == 1:
-        return np.zeros((len(s.gain), len(s.gain)))
-    pairs = (s.exponentials.T * (s.steps * s.moments ** (s.n - 2))) @ s.exponentials
-    total = (s.gain[:, None] + s.gain) * pairs
-    if s.n > 2:
-        triples = s.steps * s.moments ** (s.n - 3) * s.gain_moments
-        total += (s.n - 2) * ((s.exponentials.T * triples) @ s.exponentials)
-    return s.n * (s.n - 1) * total * density.panels.weights
-
-
 def _gap(procedure: Procedure, density: Density, beta: float) -> tuple[Density, NDArray[np.float64]]:
     """The density, and the log ratio to it of what the fixed-point map makes of it.
 
     Where both are below e^{−60} the density takes the map's value at once: no integral sees it there, and
     the gap can be many thousands.
     """
-    image = Density(density.panels, derivative(procedure, density) / beta).log_f
+    image = Density(density.panels, procedure.win_rate_derivative(density) / beta).log_f
     dead = (density.log_f < _DEAD) & (image < _DEAD)
     if dead.any():
         density = Density(density.panels, np.where(dead, image, density.log_f))
@@ -217,7 +97,7 @@ def _tolerance(density: Density) -> float:
 
 
 def _objective(procedure: Procedure, density: Density, beta: float) -> float:
-    return win_rate(density, procedure) - beta * density.kl
+    return procedure.win_rate(density) - beta * density.kl
 
 
 def _newton(procedure: Procedure, density: Density, beta: float, climbing: bool) -> tuple[Density, int, bool]:
@@ -245,7 +125,7 @@ def _direction(
 ) -> NDArray[np.floating]:
     """The change of log f that solves the fixed-point equation linearised at f."""
     mass = density.panels.weights * density.f
-    change = kernel(procedure, density) * (density.f / beta)
+    change = procedure.win_rate_kernel(density) * (density.f / beta)
     change -= mass @ change
     return np.linalg.solve(np.eye(len(gap)) - change, gap - mass @ gap)
 
@@ -277,7 +157,7 @@ def _step(
 
 def _starts(procedure: Procedure, panels: Panels, beta: float) -> list[Density]:
     """The best few, by the objective, of densities with a spike at the top or a dip at the bottom."""
-    peak = _peak(procedure)
+    peak = procedure.peak
     widths = 4.0 ** -np.arange(-1, len(panels.upper))
     shares = 0.25 ** np.arange(0, 1 + np.log2(1 + peak) / 2)
     logits = [np.zeros(len(panels.u))]
@@ -296,28 +176,9 @@ def _starts(procedure: Procedure, panels: Panels, beta: float) -> list[Density]:
     return [densities[i] for i in order[:_STARTS]]
 
 
-def _peak(procedure: Procedure) -> float:
-    """The largest density the procedure gives to the reference policy, at least 1."""
-    if procedure.name == "sbon":
-        return float(procedure.parameters[0])
-    ends = np.array([0.0, 1.0])
-    return float(curve(procedure, ends, 1 - ends)[1].max())
-
-
-def _panels(procedure: Procedure, beta: float) -> Panels:
-    """Panels down to the widths at which the optimum can concentrate."""
-    peak = _peak(procedure)
-    steepest = peak**2 + (procedure.parameters[1] if procedure.name == "sbon" else 0.0)
-    upper = int(np.clip(np.log2(steepest / beta) + 6, 6, 110))
-    coarse = Panels.graded(int(6 + np.log2(1 + peak)), upper, per_octave=0.5)
-    if procedure.name != "won":
-        return coarse
-    return Panels(Panels.graded(int(4 + np.log2(1 + peak)), 1, per_octave=2).lower, coarse.upper)
-
-
 def _attempts(procedure: Procedure, start: Density, beta: float) -> list[tuple[Density, int, bool]]:
     """Newton's method from one start: climbing, and where the win rate is not concave also freely."""
-    ways = (True,) if procedure.name in _CONCAVE else (False, True)
+    ways = (True,) if procedure.concave else (False, True)
     return [_newton(procedure, start, beta, climbing) for climbing in ways]
 
 
@@ -334,27 +195,27 @@ def _polished(procedure: Procedure, start: Density, beta: float) -> tuple[Densit
 
 
 def _better(
-    found: list[tuple[Density, int, bool]], procedure: Procedure, beta: float
+    attempts: list[tuple[Density, int, bool]], procedure: Procedure, beta: float
 ) -> tuple[Density, int, bool]:
     """The converged one with the best objective, with the steps of all."""
-    density, _, converged = max(found, key=lambda one: (one[2], _objective(procedure, one[0], beta)))
-    return density, sum(steps for _, steps, _ in found), converged
+    density, _, converged = max(attempts, key=lambda each: (each[2], _objective(procedure, each[0], beta)))
+    return density, sum(steps for _, steps, _ in attempts), converged
 
 
 def _best(procedure: Procedure, beta: float, near: Density | None) -> tuple[Density, int, bool]:
     """The converged solution with the best objective from several starts, on panels that resolve it."""
-    panels = _panels(procedure, beta)
-    concave = procedure.name in _CONCAVE
+    panels = procedure.optimum_panels(beta)
+    concave = procedure.concave
     starts = _starts(procedure, panels, beta)[: 1 if concave or near is not None else _STARTS]
-    found = [] if near is None else [_polished(procedure, _carried(near, panels), beta)]
-    if not (found and found[0][2] and concave):
-        found += [attempt for start in starts for attempt in _attempts(procedure, start, beta)]
-    density, steps, converged = _better(found, procedure, beta)
+    attempts = [] if near is None else [_polished(procedure, near.carried(panels), beta)]
+    if not (attempts and attempts[0][2] and concave):
+        attempts += [attempt for start in starts for attempt in _attempts(procedure, start, beta)]
+    density, steps, converged = _better(attempts, procedure, beta)
     for _ in range(_REFINEMENTS):
         marked = _unresolved(density)
         if not (converged and marked.any()) or len(density.f) > _MOST_NODES:
             break
-        start = _carried(density, density.panels.split(marked))
+        start = density.carried(density.panels.split(marked))
         density, more, converged = _polished(procedure, start, beta)
         steps += more
     return density, steps, converged
@@ -368,37 +229,10 @@ def _unresolved(density: Density) -> NDArray[np.bool_]:
     return (mass > 1e-12) | ~(held | (density.f.reshape(len(mass), -1).max(axis=1) < 1e-12))
 
 
-def _carried(density: Density, panels: Panels) -> Density:
-    """The same density on other panels."""
-    return Density(panels, density.panels.interpolate(density.log_f, panels))
-
-
 def optimal_density(
     procedure: Procedure, *, kl: float | None = None, beta: float | None = None
 ) -> tuple[OptimalSolution, Density]:
-    """Return the solution of `optimal` with the density of its policy.
-
-    Parameters
-    ----------
-    procedure : Procedure
-    kl, beta : float, optional
-        As in `optimal`.
-
-    Returns
-    -------
-    (OptimalSolution, Density)
-
-    Raises
-    ------
-    InputError
-        As `optimal`.
-
-    Examples
-    --------
-    >>> solution, density = optimal_density(Procedure("none"), beta=0.5)
-    >>> bool(np.isclose(solution.kl, density.kl))
-    True
-    """
+    """Return the solution of `optimal` with the density of its policy; the strength and the errors are the same."""
     kind, value = strength(kl, beta)
     return _solution(procedure, kind, value)
 
@@ -407,11 +241,11 @@ def optimal_density(
 def _solution(procedure: Procedure, kind: str, value: float) -> tuple[OptimalSolution, Density]:
     beta = value if kind == "beta" else _beta_for_kl(procedure, value)
     density, steps, converged = _best(procedure, beta, None)
-    doubled = _carried(density, density.panels.split(np.ones(len(density.panels.half_widths), dtype=bool)))
+    doubled = density.carried(density.panels.split(np.ones(len(density.panels.half_widths), dtype=bool)))
     finer, more, finer_converged = _polished(procedure, doubled, beta)
-    rate, panels = win_rate(finer, procedure), finer.panels
-    stable = abs(rate - win_rate(density, procedure)) <= GRID_TOLERANCE
-    phi = derivative(procedure, finer)
+    rate, panels = procedure.win_rate(finer), finer.panels
+    stable = abs(rate - procedure.win_rate(density)) <= GRID_TOLERANCE
+    phi = procedure.win_rate_derivative(finer)
     residual = float(np.abs(_gap(procedure, finer, beta)[1]).max())
     text = procedure.text
     solution = OptimalSolution(

@@ -14,11 +14,13 @@ def on_front(kl: Array, win_rate: Array) -> NDArray[np.bool_]:
 
     Parameters
     ----------
-    kl, win_rate : (S,), a policy's divergence in nats (the less the better) and win rate (the more the better).
+    kl, win_rate : ndarray, shape (S,)
+        Of each policy: divergence in nats, the less the better, and win rate, the more the better.
 
     Returns
     -------
-    (S,), true on the Pareto front; of policies alike in both, all or none are.
+    ndarray of bool, shape (S,)
+        True on the Pareto front; of policies alike in both, all or none are.
 
     References
     ----------
@@ -34,20 +36,23 @@ def on_front(kl: Array, win_rate: Array) -> NDArray[np.bool_]:
 
 
 def front_shares(kl: Array, win_rate: Array, members: NDArray[np.int64], n_series: int) -> Array:
-    """Share of the points on the pooled front that belongs to each series.
+    """Return the share of the points on the pooled front that belongs to each series.
 
     With unequal numbers of policies the share favours the series that has more: were all on one curve, each
     policy would be on the front and the share be that of the policies. Compare the two.
 
     Parameters
     ----------
-    kl, win_rate : (S,), of all policies.
-    members : (S,), the number of each policy's series.
-    n_series : how many there are.
+    kl, win_rate : ndarray, shape (S,)
+        Of all policies.
+    members : ndarray of int, shape (S,)
+        The number of each policy's series, below `n_series`.
+    n_series : int
 
     Returns
     -------
-    (n_series,), summing to 1; NaN where the reference dominates every policy.
+    ndarray, shape (n_series,)
+        Summing to 1; NaN where the reference dominates every policy.
 
     References
     ----------
@@ -58,15 +63,16 @@ def front_shares(kl: Array, win_rate: Array, members: NDArray[np.int64], n_serie
 
 
 def hypervolume(kl: Array, win_rate: Array, budget: float) -> float:
-    """Area that the policies of a series dominate: KL up to a budget, win rate above one half.
+    """Return the area that the policies of a series dominate: KL up to a budget, win rate above one half.
 
     Divided by the budget it is the mean gain of the best policy that a KL affords, over KLs from 0 to the
     budget.
 
     Parameters
     ----------
-    kl, win_rate : (S,)
-    budget : reference point in nats; policies beyond it, or below one half, add nothing.
+    kl, win_rate : ndarray, shape (S,)
+    budget : float
+        In nats; policies beyond it, or below one half, add nothing.
 
     Examples
     --------

@@ -13,18 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from infalign.errors import InputError
-from infalign.mathematics.calibration import mid_ranks
+from infalign.mathematics import procedures, transforms
 from infalign.mathematics.checks import finite_array
-from infalign.mathematics.frontier import offline_values, picked, score_arrays
-from infalign.mathematics.procedures import NONE, Procedure, mean_draws
+from infalign.mathematics.frontier import offline_values, score_arrays
+from infalign.mathematics.procedures import BestOf, Procedure
+from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.statistics import bootstrap_mean
 from infalign.mathematics.tilting import largest_kl, tilt
-from infalign.mathematics.transforms import Transform, parse_transform
+from infalign.mathematics.transforms import Optimal, Transform, parse_transform
 
-TRANSFORMS = ("raw", "identity", "log", "exp(5)", "exp(10)", "exp(-5)", "exp(-10)")
 FRACTIONS = (np.arange(1, 9) / 8) ** 2
-INVERSE_TEMPERATURES = (5.0, 20.0)
-EVERY_N_UP_TO = 16
 OPTIMAL_N, OPTIMAL_KL = 16, 2.5
 _TIE = 1e-9
 
@@ -48,11 +46,6 @@ class Plan:
     win_rate, ci_low, ci_high : float
         Against one reference sample, on prompts that took no part in the choice; the bounds are NaN for
         a single prompt.
-
-    Examples
-    --------
-    >>> Plan(None, 0.0, None, "bon(4)", 4.0, 0.8, 0.7, 0.9).procedure
-    'bon(4)'
     """
 
     transform: str | None
@@ -90,13 +83,13 @@ def plan(
     max_kl: Sequence[float],
     max_n: Sequence[float],
     *,
-    transforms: Sequence[str | Transform] = TRANSFORMS,
+    transforms: Sequence[str | Transform] | None = None,
     try_optimal: bool = True,
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> list[Plan]:
-    """Return the best transform, KL and procedure for each pair of budgets.
+    """Return the best transform, KL and procedure for each KL budget and, within it, each budget of draws.
 
     All transforms at the KLs (j/8)² × budget, j = 1..8, and the untrained reference are combined with
     the procedures of `candidate_procedures`. A random half of the prompts chooses the combination with
@@ -104,68 +97,44 @@ def plan(
     transform named first, then the fewest draws. If the best procedure is bon(n) with n <= 16 and the
     best KL at most 2.5 nats, optimal(bon(n)) at that KL is tried too. It is optimal for bon(n) on both
     sides, not against a plain sample, and takes longer to solve. The β of a KL is set on all prompts:
-    it takes no judge.
+    it takes no judge. A UserWarning says what K rollouts cannot reach or estimate well.
 
     Parameters
     ----------
     reward, judge : array-like, shape (P, K)
         Scores of the K reference rollouts of each prompt, P >= 2 and K >= 2.
-    max_kl : sequence of float
-        Budgets in nats for the KL of the policy from the reference, before the procedure; >= 0.
-    max_n : sequence of float
-        Budgets for the mean number of draws, >= 1.
-    transforms : sequence of str or Transform
-        The candidates of the grid.
+    max_kl, max_n : sequence of float
+        Budgets in nats, >= 0, for the policy's KL from the reference before the procedure; and for the
+        mean number of draws, >= 1.
+    transforms : sequence of str or Transform, optional
+        Of the grid; by default `candidate_transforms`.
     try_optimal : bool
-        Whether optimal(bon(n)) is tried at the best point of the grid.
-    level, resamples : float, int
-        Of the bootstrap interval over the reporting prompts, see `bootstrap_mean`.
-    seed : int
-        Of the split and of the bootstrap.
-
-    Returns
-    -------
-    list of Plan
-        One for each KL budget and, within it, each budget of draws.
+        Whether optimal(bon(n)) is tried too.
+    level, resamples, seed
+        As in `Bootstrap`; the seed also splits the prompts.
 
     Raises
     ------
     InputError
-        If a score is NaN or infinite, the shapes differ, P or K is below 2, all rewards or all judge
-        scores are tied within every prompt, or an option is out of range.
-
-    Warns
-    -----
-    UserWarning
-        If candidates are left out because K rollouts cannot reach their KL or their draws, if
-        procedures draw more than K / 10 times, or if a single prompt is left to report.
-
-    Examples
-    --------
-    >>> scores = np.random.default_rng(0).normal(size=(20, 40))
-    >>> best = plan(scores, scores, [0.5], [4])[0]
-    >>> best.kl, best.procedure, best.n_mean
-    (0.5, 'bon(4)', 4.0)
+        If the scores cannot be used or do not differ within any prompt, or an option is out of range.
     """
     reward, judge = score_arrays(reward, judge)
     kl_budgets = _budgets(max_kl, "max_kl", 0.0, "nats, such as 0.5")
     draw_budgets = _budgets(max_n, "max_n", 1.0, "mean draws, such as 4")
     _check_untied(reward, "reward")
     _check_untied(judge, "judge")
+    halves = split_prompts(len(reward), seed)
     beaten = beaten_others(judge)
-    choosing, reporting = (
-        _Scores(half, reward[half], beaten[half]) for half in split_prompts(len(reward), seed)
-    )
+    choosing, reporting = (_Scores(half, reward[half], beaten[half]) for half in halves)
     _warn_about_reach(kl_budgets, largest_kl(reward), draw_budgets, reward.shape[1])
-    procedures = [candidate_procedures(min(budget, reward.shape[1])) for budget in draw_budgets]
+    candidates = [candidate_procedures(min(budget, reward.shape[1])) for budget in draw_budgets]
+    phis = [parse_transform(phi) for phi in (candidate_transforms() if transforms is None else transforms)]
     plans = []
     for budget in kl_budgets:
-        for policy, procedure in _best(_policies(reward, budget, transforms), procedures, choosing):
-            if try_optimal:
-                policy = _or_optimal(policy, procedure, reward, choosing)
-            rates = _win_rates(policy, procedure, reporting)
-            interval = bootstrap_mean(rates, level, resamples, seed)
-            settings = (policy.transform, policy.kl, policy.beta, procedure.text, mean_draws(procedure))
+        for policy, procedure in _best(_policies(reward, budget, phis), candidates, choosing):
+            trained = _or_optimal(policy, procedure, reward, choosing) if try_optimal else policy
+            interval = bootstrap_mean(_win_rates(trained, procedure, reporting), level, resamples, seed)
+            settings = (trained.transform, trained.kl, trained.beta, procedure.text, procedure.mean_draws)
             plans.append(Plan(*settings, interval.estimate, interval.low, interval.high))
     return plans
 
@@ -228,12 +197,7 @@ def split_prompts(n_prompts: int, seed: int) -> tuple[NDArray[np.int64], NDArray
     Raises
     ------
     InputError
-        If there are fewer than 2 prompts.
-
-    Warns
-    -----
-    UserWarning
-        If a single prompt is left to report, so that there is no interval.
+        If there are fewer than 2 prompts. With 2 a UserWarning says that there is no interval.
 
     Examples
     --------
@@ -252,49 +216,35 @@ def split_prompts(n_prompts: int, seed: int) -> tuple[NDArray[np.int64], NDArray
 
 
 def candidate_procedures(max_n: float) -> list[Procedure]:
-    """Return the procedures of the grid within a budget of draws, the cheapest first.
-
-    Parameters
-    ----------
-    max_n : float
-        Largest mean number of draws, >= 1.
-
-    Returns
-    -------
-    list of Procedure
-        none; bon(n) for every whole n up to 16, then about every fifth of n more (19, 23, 27, 32, …);
-        sbon(n, 5) and sbon(n, 20) and bop(n − 1) for n = 2, 4, 8, …; and for all of them the budget
-        itself (its whole part for bon and sbon).
+    """Return the procedures of the grid within a budget of mean draws, >= 1, the cheapest first.
 
     Examples
     --------
     >>> [procedure.text for procedure in candidate_procedures(2.5)]
     ['none', 'bon(2)', 'sbon(2, 5.0)', 'sbon(2, 20.0)', 'bop(1.0)', 'bop(1.5)']
     """
-    whole = int(max_n)
-    steps = np.rint(EVERY_N_UP_TO * 2 ** (np.arange(1, 65) / 4)).astype(int).tolist()
-    ns = {n for n in [*range(2, EVERY_N_UP_TO + 1), *steps, whole] if 2 <= n <= whole}
-    doubled = {n for n in [2**i for i in range(1, 21)] if n <= whole}
-    soft = sorted(doubled | (ns & {whole}))
-    means = sorted({float(n) for n in doubled} | ({float(max_n)} if max_n > 1 else set()))
-    candidates = [NONE, *(Procedure("bon", (n,)) for n in sorted(ns))]
-    candidates += [Procedure("sbon", (n, sharpness)) for n in soft for sharpness in INVERSE_TEMPERATURES]
-    candidates += [Procedure("bop", (mean - 1,)) for mean in means]
-    return sorted(candidates, key=mean_draws)
+    candidates = [each for kind in procedures.PROCEDURES for each in kind.candidates(max_n)]
+    return sorted(candidates, key=lambda procedure: procedure.mean_draws)
+
+
+def candidate_transforms() -> list[str]:
+    """Return the transforms of the grid, by their text forms.
+
+    Examples
+    --------
+    >>> candidate_transforms()
+    ['raw', 'identity', 'log', 'exp(5)', 'exp(10)', 'exp(-5)', 'exp(-10)']
+    """
+    for kind in transforms.TRANSFORMS:
+        if kind.candidates is None:
+            kind.left_out("candidates", "which of its kind `plan` tries; () for none")
+    return [text for kind in transforms.TRANSFORMS for text in kind.candidates or ()]
 
 
 def beaten_others(judge: ArrayLike) -> NDArray[np.float64]:
-    """Return the share of its prompt's other rollouts that each rollout beats.
+    """Return the share of its prompt's other rollouts that each rollout beats, shape (P, K) of `judge`, K >= 2.
 
-    Parameters
-    ----------
-    judge : array-like, shape (P, K)
-        K >= 2.
-
-    Returns
-    -------
-    ndarray, shape (P, K)
-        In [0, 1]; a tie counts ½. The rollout itself is no opponent.
+    A tie counts ½; the rollout itself is no opponent.
 
     Examples
     --------
@@ -306,14 +256,11 @@ def beaten_others(judge: ArrayLike) -> NDArray[np.float64]:
     return (k * mid_ranks(judge) - 0.5) / (k - 1)
 
 
-def _policies(
-    reward: NDArray[np.float64], max_kl: float, transforms: Sequence[str | Transform]
-) -> list[_Policy]:
+def _policies(reward: NDArray[np.float64], max_kl: float, phis: Sequence[Transform]) -> list[_Policy]:
     """The untrained reference and every tilt within the budget that the rollouts can reach, by KL."""
     untrained = _Policy(None, 0.0, None, np.full_like(reward, 1 / reward.shape[1]))
     within = max_kl * FRACTIONS
     reached = within[(within > 0) & (within < largest_kl(reward))].tolist()
-    phis = [parse_transform(transform) for transform in transforms]
     return [untrained, *(_tilted(reward, phi, kl) for kl in reached for phi in phis)]
 
 
@@ -323,18 +270,18 @@ def _tilted(reward: NDArray[np.float64], transform: Transform, kl: float) -> _Po
 
 
 def _best(
-    policies: list[_Policy], procedures: list[list[Procedure]], scores: _Scores
+    policies: list[_Policy], candidates: list[list[Procedure]], scores: _Scores
 ) -> list[tuple[_Policy, Procedure]]:
     """For each list of procedures the first of the best combinations."""
-    every = list(dict.fromkeys(procedure for candidates in procedures for procedure in candidates))
+    every = list(dict.fromkeys(procedure for within_budget in candidates for procedure in within_budget))
     rates = np.array(
         [[_win_rates(policy, procedure, scores).mean() for procedure in every] for policy in policies]
     )
     best = []
-    for candidates in procedures:
-        allowed = rates[:, [every.index(procedure) for procedure in candidates]]
+    for within_budget in candidates:
+        allowed = rates[:, [every.index(procedure) for procedure in within_budget]]
         row, column = np.argwhere(allowed >= allowed.max() - _TIE)[0]
-        best.append((policies[row], candidates[column]))
+        best.append((policies[row], within_budget[column]))
     return best
 
 
@@ -342,15 +289,15 @@ def _or_optimal(
     policy: _Policy, procedure: Procedure, reward: NDArray[np.float64], scores: _Scores
 ) -> _Policy:
     """The policy of optimal(T) at the same KL, where that is soon solved and wins more; else the policy."""
-    n = procedure.n if procedure.name == "bon" else None
+    n = procedure.n if isinstance(procedure, BestOf) else None
     if policy.transform is None or n is None or n > OPTIMAL_N or policy.kl > OPTIMAL_KL:
         return policy
-    optimal = _tilted(reward, Transform("optimal", procedure=procedure), policy.kl)
+    optimal = _tilted(reward, Optimal(procedure), policy.kl)
     gain = _win_rates(optimal, procedure, scores).mean() - _win_rates(policy, procedure, scores).mean()
     return optimal if gain > _TIE else policy
 
 
 def _win_rates(policy: _Policy, procedure: Procedure, scores: _Scores) -> NDArray[np.float64]:
     """Each prompt's chance, shape (P',), that the procedure's pick beats another rollout."""
-    picks = picked(policy.weights[scores.prompts], scores.reward, procedure)
+    picks = procedure.offline_weights(policy.weights[scores.prompts], scores.reward)
     return np.sum(picks * scores.beaten, axis=1)

@@ -21,9 +21,9 @@ def laplace_times(n: int, inverse_temperature: float) -> NDArray[np.float64]:
     Parameters
     ----------
     n : int
-        Draws, >= 1.
+        Draws, >= 1; as in all functions here.
     inverse_temperature : float
-        λ >= 0.
+        λ >= 0; as in all functions here.
 
     Returns
     -------
@@ -40,17 +40,7 @@ def laplace_times(n: int, inverse_temperature: float) -> NDArray[np.float64]:
 
 
 def laplace_step() -> float:
-    """Return the spacing of `laplace_times` in log t.
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    >>> laplace_step()
-    0.2
-    """
+    """Return the spacing of `laplace_times` in log t."""
     return _STEP
 
 
@@ -65,10 +55,6 @@ def independent_weights(
         Probability of each outcome (or weight × density on a quadrature grid).
     u : ndarray, shape (k,)
         The quantile of each outcome, in [0, 1], increasing or not.
-    n : int
-        Draws, >= 1.
-    inverse_temperature : float
-        λ >= 0.
 
     Returns
     -------
@@ -97,11 +83,7 @@ def subset_weights(u: NDArray[np.float64], n: int, inverse_temperature: float) -
     Parameters
     ----------
     u : ndarray, shape (m,)
-        The quantile of each response, in [0, 1].
-    n : int
-        Size of the subsets, 1 <= n <= m.
-    inverse_temperature : float
-        λ >= 0.
+        The quantile of each response, in [0, 1]; m >= n.
 
     Returns
     -------
@@ -111,8 +93,7 @@ def subset_weights(u: NDArray[np.float64], n: int, inverse_temperature: float) -
 
     Examples
     --------
-    >>> w = subset_weights(np.array([0.0, 1.0]), 2, np.log(3.0))
-    >>> w.round(12)
+    >>> subset_weights(np.array([0.0, 1.0]), 2, np.log(3.0)).round(12)
     array([0.25, 0.75])
     """
     a = np.exp(inverse_temperature * (u - 1))
@@ -145,20 +126,7 @@ def _polynomial_gradient(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 
 
 def uniform_pick(u: NDArray[np.float64], n: int, inverse_temperature: float) -> NDArray[np.float64]:
-    """Return the density in u of the pick among n draws that are uniform on [0, 1].
-
-    Parameters
-    ----------
-    u : ndarray, shape (k,)
-        Points in [0, 1].
-    n : int
-        Draws, >= 1.
-    inverse_temperature : float
-        λ >= 0.
-
-    Returns
-    -------
-    ndarray, shape (k,)
+    """Return the density at u, shape (k,), of the pick among n draws that are uniform on [0, 1].
 
     Examples
     --------
@@ -177,22 +145,10 @@ def uniform_pick(u: NDArray[np.float64], n: int, inverse_temperature: float) -> 
 def uniform_pick_derivative(
     u: NDArray[np.float64], n: int, inverse_temperature: float
 ) -> NDArray[np.float64]:
-    """Return the derivative in λ of the density of the pick among n uniform draws.
+    """Return the derivative in λ of the density at u, shape (k,), of the pick among n uniform draws.
 
-    Parameters
-    ----------
-    u : ndarray, shape (k,)
-        Points in [0, 1].
-    n : int
-        Draws, >= 1.
-    inverse_temperature : float
-        λ >= 0.
-
-    Returns
-    -------
-    ndarray, shape (k,)
-        Times a reward of u and integrated: the expected covariance, within the softmax over the n draws,
-        of the reward and u. At λ = 0 it is (1 − 1/n)(u − ½).
+    Times a reward of u and integrated: the expected covariance, within the softmax over the n draws, of the
+    reward and u. At λ = 0 it is (1 − 1/n)(u − ½).
 
     Examples
     --------
@@ -213,21 +169,19 @@ def uniform_pick_derivative(
 def uniform_pick_distribution(
     u: NDArray[np.float64], n: int, inverse_temperature: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the distribution function in u of the pick among n uniform draws, and its derivative in λ.
+    """Return the distribution function of the pick among n uniform draws, and its derivative in λ.
+
+    The integral of a e^{−ta} over u is (e^{−ta(0)} − e^{−ta(u)}) / (λt), so no quadrature in u is needed. For
+    λ below 1e-8 the limit at 0 is returned, which differs by less than λ.
 
     Parameters
     ----------
     u : ndarray, shape (k,)
         Points in [0, 1].
-    n : int
-        Draws, >= 1.
-    inverse_temperature : float
-        λ >= 0; below 1e-8 the limit at 0 is returned, which differs by less than λ.
 
     Returns
     -------
     distribution, derivative : ndarray, shape (k,)
-        The integral of a e^{−ta} over u is (e^{−ta(0)} − e^{−ta(u)}) / (λt), so no quadrature in u is needed.
 
     Examples
     --------

@@ -1,7 +1,9 @@
 """Intervals by the bootstrap over prompts, paired comparisons, and comparisons at one KL."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,38 +11,86 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array, positive
+from infalign.mathematics.kl_curves import Curve, rates_at_kl
 
 METHODS = {"percentile": "percentile", "bca": "BCa"}
 _BLOCK = 10_000_000
 
 
+UNDEFINED = float("nan")
+
+
 @dataclass(frozen=True)
-class Interval:
-    """An estimate with its confidence interval; NaN where it is undefined.
+class Bootstrap:
+    """Options of a bootstrap over prompts; `*bootstrap` hands them to the functions below.
 
     Parameters
     ----------
-    estimate, low, high : float
+    level : float
+        Confidence level of the interval, in (0, 1).
+    resamples : int
+        >= 1.
+    seed : int
+        Of the resampling.
+
+    Raises
+    ------
+    InputError
+        If an option is out of range.
 
     Examples
     --------
-    >>> Interval(0.6, 0.5, 0.7).high
-    0.7
+    >>> bootstrap_mean([0.5, 0.5], *Bootstrap(level=0.9))
+    Interval(estimate=0.5, low=0.5, high=0.5)
     """
+
+    level: float = 0.95
+    resamples: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise InputError(f"level must lie between 0 and 1, got {self.level}; 0.95 is usual")
+        if self.resamples < 1:
+            raise InputError(f"resamples must be >= 1, got {self.resamples}; 2000 is usual")
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.level, self.resamples, self.seed))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval; NaN where it is undefined."""
 
     estimate: float
     low: float
     high: float
 
 
-UNDEFINED = float("nan")
+def interval_columns(names: Sequence[str], interval: Interval | None) -> dict[str, float | None]:
+    """Return estimate, low and high as columns of a table.
 
+    Parameters
+    ----------
+    names : sequence of 3 str
+    interval : Interval or None
 
-def _check_options(level: float, resamples: int) -> None:
-    if not 0 < level < 1:
-        raise InputError(f"level must lie between 0 and 1, got {level}; 0.95 is usual")
-    if resamples < 1:
-        raise InputError(f"resamples must be >= 1, got {resamples}; 2000 is usual")
+    Returns
+    -------
+    dict
+        None where a number is not defined; no column without an interval.
+
+    Examples
+    --------
+    >>> interval_columns(("a", "low", "high"), Interval(0.5, 0.4, float("nan")))
+    {'a': 0.5, 'low': 0.4, 'high': None}
+    """
+    if interval is None:
+        return {}
+    values = (interval.estimate, interval.low, interval.high)
+    return {
+        name: float(value) if np.isfinite(value) else None for name, value in zip(names, values, strict=True)
+    }
 
 
 def bootstrap_mean(
@@ -52,13 +102,10 @@ def bootstrap_mean(
     ----------
     values : array-like, shape (P,)
         One value a prompt; prompts are resampled, never pairs within them.
-    level : float
-        Confidence level, in (0, 1).
-    resamples : int
-        Bootstrap resamples, >= 1.
-    seed : int
-        Of the resampling.
+    level, resamples, seed
+        As in `Bootstrap`.
     method : {"percentile", "bca"}
+        Of scipy.stats.bootstrap.
 
     Returns
     -------
@@ -70,17 +117,13 @@ def bootstrap_mean(
     InputError
         If a value is NaN or infinite, there is none, or an option is out of range.
 
-    References
-    ----------
-    scipy.stats.bootstrap.
-
     Examples
     --------
     >>> bootstrap_mean([0.5, 0.5, 0.5])
     Interval(estimate=0.5, low=0.5, high=0.5)
     """
     values = finite_array(values, "values", 1)
-    _check_options(level, resamples)
+    Bootstrap(level, resamples)
     from scipy.stats import bootstrap  # takes most of a second to load, which every job would pay
 
     if method not in METHODS:
@@ -110,23 +153,7 @@ def paired_difference(
     seed: int = 0,
     method: str = "percentile",
 ) -> Interval:
-    """Return the mean of a − b over prompts with its bootstrap interval, paired by prompt.
-
-    Parameters
-    ----------
-    a, b : array-like, shape (P,)
-        One value a prompt, in the same order of prompts.
-    level, resamples, seed, method
-        As in `bootstrap_mean`.
-
-    Returns
-    -------
-    Interval
-
-    Raises
-    ------
-    InputError
-        As `bootstrap_mean`, or if the lengths differ.
+    """Return the mean of a − b over prompts, in the same order, with its interval as in `bootstrap_mean`.
 
     Examples
     --------
@@ -139,51 +166,10 @@ def paired_difference(
     return bootstrap_mean(a - b, level, resamples, seed, method)
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """The policies of one method over a range of strengths, measured on the same prompts.
-
-    Parameters
-    ----------
-    kl, win_rate : array-like, shape (S, P)
-        One row a policy, one column a prompt: its KL estimate in nats (of any sign) and its win rate.
-        Seeds of one strength are averaged before, or given as rows of their own.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ, or a value is NaN or infinite.
-
-    Examples
-    --------
-    >>> Curve([[0.1, 0.3]], [[0.6, 0.7]]).kl.shape
-    (1, 2)
-    """
-
-    kl: NDArray[np.float64]
-    win_rate: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "kl", finite_array(self.kl, "curve kl", 2))
-        object.__setattr__(self, "win_rate", finite_array(self.win_rate, "curve win rate", 2))
-        if self.kl.shape != self.win_rate.shape:
-            raise InputError(
-                f"a curve's kl has shape {self.kl.shape}, its win rate {self.win_rate.shape}: they must agree"
-            )
-
-
 def value_at_kl(
     curve: Curve, kl: float, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Return a curve's win rate interpolated at a KL, with its bootstrap interval over prompts.
-
-    Parameters
-    ----------
-    curve : Curve
-    kl : float
-        In nats, > 0.
-    level, resamples, seed
-        As in `bootstrap_mean`.
+    """Return a curve's win rate interpolated at a KL in nats, > 0, with its bootstrap interval over prompts.
 
     Returns
     -------
@@ -192,44 +178,22 @@ def value_at_kl(
         interpolates at its own mean KLs, so the KL's error is carried. NaN outside the range of the
         policies; the bounds are NaN too where more than (1 − level)/2 of the resamples fall outside.
 
-    Raises
-    ------
-    InputError
-        If `kl` is not above 0 or an option is out of range.
-
     Examples
     --------
     >>> value_at_kl(Curve([[0.25, 0.25]], [[0.75, 0.75]]), 0.0625)
     Interval(estimate=0.625, low=0.625, high=0.625)
     """
-    _check_options(level, resamples)
+    Bootstrap(level, resamples)
     counts = resample_weights(curve.kl.shape[1], resamples, seed)
-    return percentile_interval(_at_kl(curve, kl, counts), level)
+    return percentile_interval(rates_at_kl(curve, kl, counts), level)
 
 
 def difference_at_kl(
     curve_a: Curve, curve_b: Curve, kl: float, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Return the difference of two curves' win rates interpolated at one KL, prompts resampled jointly.
+    """Return the difference of two curves' win rates at one KL, NaN as in `value_at_kl`.
 
-    Parameters
-    ----------
-    curve_a, curve_b : Curve
-        Measured on the same prompts, in the same order.
-    kl : float
-        In nats, > 0.
-    level, resamples, seed
-        As in `bootstrap_mean`.
-
-    Returns
-    -------
-    Interval
-        Of a − b; NaN as in `value_at_kl`.
-
-    Raises
-    ------
-    InputError
-        If the numbers of prompts differ, `kl` is not above 0 or an option is out of range.
+    The curves are measured on the same prompts in the same order, which are resampled jointly.
 
     Examples
     --------
@@ -237,59 +201,33 @@ def difference_at_kl(
     >>> difference_at_kl(a, b, 0.25)
     Interval(estimate=0.25, low=0.25, high=0.25)
     """
-    _check_options(level, resamples)
+    Bootstrap(level, resamples)
     prompts = curve_a.kl.shape[1]
     if curve_b.kl.shape[1] != prompts:
         raise InputError(f"curves need the same prompts, got {prompts} and {curve_b.kl.shape[1]}")
     counts = resample_weights(prompts, resamples, seed)
-    return percentile_interval(_at_kl(curve_a, kl, counts) - _at_kl(curve_b, kl, counts), level)
+    return percentile_interval(rates_at_kl(curve_a, kl, counts) - rates_at_kl(curve_b, kl, counts), level)
 
 
 @lru_cache(maxsize=2)
 def resample_weights(prompts: int, resamples: int, seed: int) -> NDArray[np.float64]:
     """Return the weights of the prompts in a bootstrap: the sample itself, then its resamples.
 
-    Parameters
-    ----------
-    prompts, resamples : int
-        Both >= 1.
-    seed : int
-        Of the resampling.
-
     Returns
     -------
-    array, shape (1 + resamples, P), read-only
+    ndarray, shape (1 + resamples, P), read-only
         Rows sum to 1; the first is 1/P everywhere.
 
     Examples
     --------
-    >>> resample_weights(2, 3, seed=0).shape
-    (4, 2)
+    >>> resample_weights(2, 3, seed=0)[0]
+    array([0.5, 0.5])
     """
     chances = np.full(prompts, 1 / prompts)
     drawn = np.random.default_rng(seed).multinomial(prompts, chances, size=resamples)
     weights = np.vstack([chances, drawn / prompts])
     weights.setflags(write=False)
     return weights
-
-
-def _at_kl(curve: Curve, kl: float, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The curve's value at a KL in each resample, NaN where it is out of range."""
-    target = np.sqrt(positive(kl, "kl"))
-    start = np.zeros((len(weights), 1))
-    roots = np.hstack([start, np.sqrt(np.maximum(weights @ curve.kl.T, 0.0))])
-    rates = np.hstack([start + 0.5, weights @ curve.win_rate.T])
-    order = np.argsort(roots, axis=1, kind="stable")
-    roots, rates = np.take_along_axis(roots, order, axis=1), np.take_along_axis(rates, order, axis=1)
-    right = np.sum(roots < target * (1 - 1e-12), axis=1)
-    inside = right < roots.shape[1]
-    right = np.minimum(right, roots.shape[1] - 1)
-    row = np.arange(len(weights))
-    left = right - 1
-    width = roots[row, right] - roots[row, left]
-    share = np.divide(target - roots[row, left], width, out=np.ones_like(width), where=width > 0)
-    value = rates[row, left] + np.minimum(share, 1.0) * (rates[row, right] - rates[row, left])
-    return np.where(inside, value, UNDEFINED)
 
 
 def percentile_interval(values: NDArray[np.float64], level: float = 0.95) -> Interval:
@@ -327,23 +265,16 @@ def bootstrap_ratio(
 
     Parameters
     ----------
-    totals : array-like, shape (P,)
-        Sum of the values of each prompt's items.
-    sizes : array-like, shape (P,)
-        Number of each prompt's items, > 0.
+    totals, sizes : array-like, shape (P,)
+        Sum of the values of each prompt's items, and their number, > 0.
     level, resamples, seed
-        As in `bootstrap_mean`.
+        As in `Bootstrap`.
 
     Returns
     -------
     Interval
         Of sum(totals) / sum(sizes); prompts are resampled with all their items. The bounds are NaN for a
         single prompt.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ, a value is NaN or infinite, a size is not above 0 or an option is out of range.
 
     References
     ----------
@@ -355,7 +286,7 @@ def bootstrap_ratio(
     Interval(estimate=0.5, low=0.5, high=0.5)
     """
     totals, sizes = finite_array(totals, "totals", 1), finite_array(sizes, "sizes", 1)
-    _check_options(level, resamples)
+    Bootstrap(level, resamples)
     if totals.shape != sizes.shape or sizes.min() <= 0:
         raise InputError(
             f"each of the {len(totals)} totals needs a size above 0, got {len(sizes)} sizes, the smallest "
@@ -382,19 +313,14 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     Interval
         The bounds are NaN for a single run.
 
-    Raises
-    ------
-    InputError
-        If a value is NaN or infinite, there is none, or the level is out of range.
-
     Examples
     --------
-    >>> found = t_interval([1.0, 2.0, 3.0])
-    >>> found.estimate, round(found.high - found.estimate, 3)
+    >>> interval = t_interval([1.0, 2.0, 3.0])
+    >>> interval.estimate, round(interval.high - interval.estimate, 3)
     (2.0, 2.484)
     """
     values = finite_array(values, "values", 1)
-    _check_options(level, 1)
+    Bootstrap(level)
     mean, runs = float(values.mean()), len(values)
     if runs < 2:
         return Interval(mean, UNDEFINED, UNDEFINED)
@@ -407,65 +333,18 @@ def power(effect: float, standard_error: float, level: float = 0.95) -> float:
 
     Parameters
     ----------
-    effect : float
-        The true difference.
-    standard_error : float
-        Of its estimate, > 0; the estimate is taken as normal.
+    effect, standard_error : float
+        The true difference, and that of its normal estimate, > 0.
     level : float
         Of the interval, in (0, 1).
-
-    Returns
-    -------
-    float
-        In [1 − level, 1].
-
-    Raises
-    ------
-    InputError
-        If the standard error is not above 0 or the level is out of range.
 
     Examples
     --------
     >>> round(power(2.8, 1.0), 2), round(power(0.0, 1.0), 2)
     (0.8, 0.05)
     """
-    _check_options(level, 1)
+    Bootstrap(level)
     standard_error = positive(standard_error, "standard error")
     bound = ndtri((1 + level) / 2)
     shift = effect / standard_error
     return float(ndtr(shift - bound) + ndtr(-bound - shift))
-
-
-def pairwise_agreement(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of response pairs that two scorers order alike.
-
-    Parameters
-    ----------
-    first, second : (P, K), scores of the same K responses to each of P prompts.
-
-    Returns
-    -------
-    In [0, 1]; a pair that either scorer ties counts one half. NaN when K is 1.
-
-    Raises
-    ------
-    InputError
-        The shapes differ or are not two-dimensional.
-
-    Examples
-    --------
-    >>> pairwise_agreement(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 3.0, 2.0]]))
-    0.6666666666666666
-    """
-    if first.shape != second.shape or first.ndim != 2:
-        raise InputError(
-            f"agreement needs two arrays (prompts, responses), got {first.shape} and {second.shape}"
-        )
-    if not len(first) or first.shape[1] < 2:
-        return UNDEFINED
-    above = np.triu_indices(first.shape[1], 1)  # one prompt at a time: K² of all of them fill the memory
-    agreements = []
-    for pair in zip(first, second, strict=True):
-        orders = [np.sign(scores[:, None] - scores)[above] for scores in pair]
-        agreements.append((1 + orders[0] * orders[1]).mean() / 2)
-    return float(np.mean(agreements))

@@ -11,18 +11,7 @@ from infalign.mathematics.checks import finite_array, positive
 
 
 def tilt(values: ArrayLike, beta: float) -> NDArray[np.float64]:
-    """Return the weights ∝ exp(values / β) along the last axis.
-
-    Parameters
-    ----------
-    values : array-like, shape (..., K)
-    beta : float
-        > 0.
-
-    Returns
-    -------
-    ndarray, shape (..., K)
-        Summing to 1 along the last axis.
+    """Return the weights ∝ exp(values / β) along the last axis, shape (..., K), for β > 0.
 
     Examples
     --------
@@ -123,7 +112,7 @@ def largest_kl(values: ArrayLike) -> float:
 
 
 def solve_log(function: Callable[[float], float], target: float, start: float) -> float:
-    """Return the x > 0 at which a function that decreases in x takes a value.
+    """Return the x > 0 at which a function that decreases in x takes a value, to the rounding error of log x.
 
     Parameters
     ----------
@@ -134,15 +123,10 @@ def solve_log(function: Callable[[float], float], target: float, start: float) -
     start : float
         Where the search starts, > 0.
 
-    Returns
-    -------
-    float
-        To the rounding error of log x.
-
     Raises
     ------
     InputError
-        If no x between start · e^{−750} and start · e^{750}, as far as floats go, gives the value.
+        If no x between start · e^{−700} and start · e^{700} gives the value.
 
     Examples
     --------

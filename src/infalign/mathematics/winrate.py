@@ -4,13 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln, xlogy
 
 from infalign.errors import InputError
-from infalign.mathematics.calibration import mid_ranks, tie_bounds
 from infalign.mathematics.checks import finite_array
-from infalign.mathematics.procedures import Procedure, min_samples, parse_procedure
-from infalign.mathematics.soft_selection import subset_weights
+from infalign.mathematics.procedures import Procedure, parse_procedure
+from infalign.mathematics.ranks import best_of_n_rank_weights
 
 
 def selection_weights(
@@ -51,57 +49,17 @@ def selection_weights(
     """
     select, procedure = finite_array(select, "selection score", 1), parse_procedure(procedure)
     _check_samples(len(select), procedure)
-    if procedure.name == "none":
-        return np.full(len(select), 1 / len(select))
-    if procedure.name == "sbon":
-        u = mid_ranks(select) if quantiles is None else finite_array(quantiles, "quantile", 1)
-        n, inverse_temperature = procedure.parameters
-        return subset_weights(u, int(n), float(inverse_temperature))
-    return _ordered_weights(select, _rank_weights(len(select), procedure))
+    ranks = None if quantiles is None else finite_array(quantiles, "quantile", 1)
+    return procedure.selection_weights(select, ranks)
 
 
 def _check_samples(m: int, procedure: Procedure) -> None:
-    needed = min_samples(procedure)
-    if needed > m:
-        tail = " (so that a larger draw has probability at most 1e-6)" if procedure.name == "bop" else ""
+    if procedure.min_samples > m:
         raise InputError(
-            f"{procedure.text} needs at least {needed} samples per prompt on each side{tail}, got {m}; "
+            f"{procedure.text} needs at least {procedure.min_samples} samples per prompt on each side"
+            f"{procedure.samples_reason}, got {m}; "
             "sample more responses or use a smaller procedure"
         )
-
-
-def _rank_weights(m: int, procedure: Procedure) -> NDArray[np.float64]:
-    """The weight of the i-th smallest of m distinct scores under bon, won or bop."""
-    if procedure.name == "won":
-        return _best_of(m, int(procedure.parameters[0]))[::-1]
-    if procedure.name == "bon":
-        return _best_of(m, int(procedure.parameters[0]))
-    sizes = np.arange(1, m + 1)
-    mean = procedure.parameters[0]
-    chances = np.exp(xlogy(sizes - 1, mean) - mean - gammaln(sizes))  # P(Poisson(mu) = size - 1)
-    used = chances > 1e-18
-    mixture = sum(c * _best_of(m, int(n)) for n, c in zip(sizes[used], chances[used], strict=True))
-    return mixture / chances[used].sum()
-
-
-def _best_of(m: int, n: int) -> NDArray[np.float64]:
-    """C(i − 1, n − 1) / C(m, n) for i = 1..m, by the ratio (k − n)/k of C(k − 1, n) to C(k, n)."""
-    weights = np.zeros(m)
-    k = np.arange(m, n, -1)
-    shares = np.exp(np.concatenate([[0.0], np.cumsum(np.log1p(-n / k))]))
-    weights[n - 1 :] = shares[::-1] * n / np.arange(n, m + 1)
-    return weights
-
-
-def _ordered_weights(select: NDArray[np.float64], by_rank: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give each sample the weight of its rank, averaged over its ties."""
-    order = np.argsort(select, kind="stable")
-    first, last = (bounds[0] for bounds in tie_bounds(select[order][None]))
-    total = np.concatenate([[0.0], np.cumsum(by_rank)])
-    averaged = np.where(last - first == 1, by_rank, (total[last] - total[first]) / (last - first))
-    weights = np.empty_like(averaged)
-    weights[order] = averaged
-    return weights
 
 
 def weighted_win_rate(
@@ -111,15 +69,10 @@ def weighted_win_rate(
 
     Parameters
     ----------
-    judge, other_judge : array-like, shapes (m,) and (k,)
-        The judge's scores on the two sides.
-    weights, other_weights : array-like, shapes (m,) and (k,)
-        The probability of each response.
-
-    Returns
-    -------
-    float
-        In [0, 1].
+    judge, weights : array-like, shape (m,)
+        The judge's scores and the probabilities of one side's responses.
+    other_judge, other_weights : array-like, shape (k,)
+        Those of the other side.
 
     Examples
     --------
@@ -212,29 +165,20 @@ def win_rate_by_prompt(
     procedure: str | Procedure,
     opponent: str | Procedure | None = None,
 ) -> NDArray[np.float64]:
-    """Return the win rate of each prompt; the arguments hold one array a prompt, in the same order.
+    """Return the win rate of each prompt, shape (P,).
 
     Parameters
     ----------
     policy_select, policy_judge, reference_select, reference_judge : sequences of P array-likes
-        As in `expected_win_rate`; lengths may vary by prompt.
+        One array a prompt, in the same order, as in `expected_win_rate`; lengths may vary by prompt.
     procedure : str or Procedure
     opponent : str or Procedure, optional
         The reference's; by default the same.
-
-    Returns
-    -------
-    ndarray, shape (P,)
 
     Raises
     ------
     InputError
         As `expected_win_rate`, or if there is no prompt or the numbers of prompts differ.
-
-    Examples
-    --------
-    >>> win_rate_by_prompt([[1.0, 3.0]], [[1.0, 3.0]], [[0.0, 2.0]], [[0.0, 2.0]], "none")
-    array([0.75])
     """
     columns = (policy_select, policy_judge, reference_select, reference_judge)
     counts = {len(column) for column in columns}
@@ -289,7 +233,7 @@ def best_of_n_win_rate(select: ArrayLike, judge: ArrayLike, n: int) -> float:
     first, last = (np.searchsorted(select, select, side=side)[:, None] for side in ("left", "right"))
     below, tied = first >= last.T, first == first.T  # where the opponent (column) stands to a candidate (row)
     low, high = first - below, last - below - tied
-    total = np.concatenate([[0.0], np.cumsum(_best_of(len(select) - 1, n))])
+    total = np.concatenate([[0.0], np.cumsum(best_of_n_rank_weights(len(select) - 1, n))])
     picked = (total[high] - total[low]) / np.maximum(high - low, 1)  # ties share their ranks' weights
     np.fill_diagonal(picked, 0.0)
     wins = (judge[:, None] > judge) + 0.5 * (judge[:, None] == judge)

@@ -85,9 +85,9 @@ def load_claims(path: str | Path, kinds: Kinds) -> tuple[Claim, ...]:
 
 def parse_claims(content: Any, kinds: Kinds, where: str = "claims") -> tuple[Claim, ...]:
     """Check the content of a claims file; see `load_claims`."""
-    measure = Annotated[Union[tuple(kinds)], Field(discriminator="kind")]  # noqa: UP007
+    measure: Any = Annotated[Union[tuple(kinds)], Field(discriminator="kind")]  # noqa: UP007
     try:
-        claims = ClaimFile[measure].model_validate(content).claims  # type: ignore[valid-type]
+        claims = ClaimFile[measure].model_validate(content).claims
     except ValidationError as error:
         lines = [_describe(item, content, kinds) for item in error.errors()]
         raise InputError(

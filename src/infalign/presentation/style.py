@@ -216,9 +216,7 @@ def procedure_name(procedure: str) -> str:
     >>> procedure_name("bon(4)"), procedure_name("none")
     ('best-of-4', 'standard')
     """
-    parsed = parse_procedure(procedure)
-    names = {"none": "standard", "bon": f"best-of-{parsed.n}", "won": f"worst-of-{parsed.n}"}
-    return names.get(parsed.name, parsed.text)
+    return parse_procedure(procedure).display_name
 
 
 def print_style() -> AbstractContextManager:

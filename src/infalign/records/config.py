@@ -91,7 +91,10 @@ class Evaluation(Block):
     @field_validator("procedures")
     @classmethod
     def _procedures_parse(cls, texts: list[str]) -> list[str]:
-        return [parse_procedure(text).text for text in texts]
+        procedures = [parse_procedure(text) for text in texts]
+        for procedure in procedures:
+            _ = procedure.min_samples  # an InputError where samples cannot measure it
+        return [procedure.text for procedure in procedures]
 
 
 class Theory(Block):

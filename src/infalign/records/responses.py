@@ -7,9 +7,9 @@ paths without an ending. A study adds entries of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from infalign.records.config import Config, task_folder
 from infalign.records.policy import Policy
@@ -265,11 +265,13 @@ def with_shards(sets: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str, 
     return made, merged
 
 
-def _shards_of(entry: Entry) -> Sequence[Entry]:
-    numbers = range(1, entry.shards + 1)
+def _shards_of(entry: Any) -> list[Any]:
+    """Entries of the jobs that make a set."""
     if isinstance(entry, ResponseSet):
+        numbers = range(1, entry.shards + 1)
         return [replace(entry, shards=1, shard=f"{number}/{entry.shards}") for number in numbers]
-    return [replace(entry, shards=1, responses=name) for name in shard_names(entry.responses, entry.shards)]
+    names = shard_names(entry.responses, entry.shards)
+    return [replace(entry, shards=1, responses=name) for name in names]
 
 
 def paths_pattern(paths: Iterable[str]) -> str:

@@ -57,10 +57,13 @@ class RunTables:
         """Read the rows of a table at each task's main condition."""
         return main_condition(self[name], self.config)
 
-    def scores(self, task: str) -> pl.DataFrame | None:
+    @property
+    def tasks_of_run(self) -> Collection[str]:
+        """Names of the run's tasks."""
+        return self.config.tasks
+
+    def scores(self, task: str) -> pl.DataFrame:
         """Read prompt_id, sample_id and reward of a task's rollouts to the training prompts."""
-        if task not in self.config.tasks:
-            return None
         path = self.tasks / task_folder(self.config, task) / "scores" / "train.parquet"
         return read_table(path, ["prompt_id", "reward"], also=["sample_id"])
 

@@ -16,7 +16,7 @@ from infalign.mathematics.calibration import (
     empirical_calibration,
     fit_anchors,
 )
-from infalign.mathematics.procedures import Procedure, min_samples
+from infalign.mathematics.procedures import Procedure
 from infalign.records.tables import check_unique, read_table
 
 
@@ -200,7 +200,7 @@ def paired_scores(
     opponents = procedures if opponents is None else opponents
     for frame, path, applied in ((ours, policy, procedures), (theirs, reference, opponents)):
         for procedure in applied:
-            check_rollouts(frame, min_samples(procedure), procedure.text, path)
+            check_rollouts(frame, procedure.min_samples, procedure.text, path)
     if any(procedure.name != "none" for procedure in [*procedures, *opponents]):
         both = pl.concat(
             [frame.select("prompt_id", pl.col(select).cast(pl.Float64)) for frame in (ours, theirs)]

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from infalign.errors import InputError
-from infalign.mathematics.statistics import pairwise_agreement
+from infalign.mathematics.ranks import pairwise_agreement
 
 SUFFIX = r"(?:\.shards/\d+-of-\d+)?"
 """Regular expression of what may follow the name of a set."""

@@ -162,7 +162,7 @@ class CalibrationError(ClaimKind):
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Mean absolute calibration errors with intervals over prompts."""
-        if tables.scores(self.task) is None:
+        if self.task not in tables.tasks_of_run:
             return Measured((), f"no scores of task {self.task}")
         errors = errors_by_map(tables.scores(self.task), seed=bootstrap.seed)
         by_map = {name: errors[name].mean(axis=1) for name in MAPS}

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from infalign.mathematics.pareto_front import front_shares
-from infalign.mathematics.procedures import kl
+from infalign.mathematics.procedures import BestOf
 from infalign.mathematics.statistics import Curve, percentile_interval, resample_weights
 from infalign.presentation.curves import Value, policy_points, without_reference
 from infalign.presentation.measures.base import (
@@ -129,7 +129,7 @@ class KLExcess(ClaimKind):
         sizes = sorted(int(n) for n in rows.filter(strength_kind="n")["strength"].unique() if n > 1)
         curves = {n: trained_curve(tables, standard, "none", self.series, n=n) for n in sizes}
         intervals = tuple(
-            mean_interval(curve.kl[0] - kl(f"bon({n})"), bootstrap)
+            mean_interval(curve.kl[0] - BestOf(n).kl, bootstrap)
             for n, curve in curves.items()
             if curve is not None
         )

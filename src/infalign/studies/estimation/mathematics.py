@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import least_squares
 from scipy.stats import binomtest, ks_2samp
 
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array
+from infalign.mathematics.exponential_curve import fit_exponential_curve
 
 
 @dataclass(frozen=True)
@@ -266,21 +266,9 @@ def exponential_fit(rewards: ArrayLike, log_f: ArrayLike, prompt_id: str) -> Exp
     rewards, log_f = _check_curve(rewards, log_f, prompt_id)
     x = rewards - rewards.min()
     start = _start(x, log_f, prompt_id)
-    with np.errstate(over="ignore"):  # a step too far; least squares steps back
-        fit = least_squares(
-            lambda logs: np.exp(logs[0] - np.exp(logs[1]) * x) + log_f,
-            start,
-            xtol=1e-14,
-            ftol=1e-14,
-            gtol=1e-14,
-        )
-    if not fit.success:
-        raise InputError(
-            f"log F of prompt_id {prompt_id!r} cannot be fitted by -a exp(-b x): {fit.message}; leave out the "
-            "smooth fit, or roll out more"
-        )
-    b = float(np.exp(fit.x[1]))
-    return ExponentialFit(float(fit.x[0] + b * rewards.min()), b)
+    log_a, log_b = fit_exponential_curve(x, log_f, start, prompt_id, xtol=1e-14, ftol=1e-14, gtol=1e-14)
+    b = float(np.exp(log_b))
+    return ExponentialFit(float(log_a + b * rewards.min()), b)
 
 
 def _start(x: NDArray[np.float64], log_f: NDArray[np.float64], prompt_id: str) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from scipy.optimize import brentq, minimize_scalar
 from infalign.mathematics.checks import positive
 from infalign.mathematics.frontier import ideal
 from infalign.mathematics.procedures import parse_procedure
-from infalign.mathematics.transforms import Transform
+from infalign.mathematics.transforms import Exponential, Identity, Transform
 
 GRID = 41  # exponents tried on each side before the best is refined
 FLAT = 1e-9  # win rates nearer than this are alike, and the exponent nearest to 0 is taken
@@ -51,7 +51,7 @@ def exponential(t: float) -> Transform:
     >>> exponential(10).text, exponential(0).text
     ('exp(10)', 'identity')
     """
-    return Transform("exp", exponent=float(t)) if t else Transform("identity")
+    return Exponential(float(t)) if t else Identity()
 
 
 def best_exponent(procedure: str, kl: float, largest: float) -> BestExponent:

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from infalign.errors import InputError
-from infalign.mathematics.families import PoissonTiltGap, kl
+from infalign.mathematics.families import PoissonTiltGap, poisson_tilt_gap
 from infalign.mathematics.hedging import (
     Family,
     Hedge,
@@ -19,7 +19,6 @@ from infalign.mathematics.hedging import (
     expected_rewards,
     hacking_curve,
     hedge,
-    poisson_tilt_gap,
     regime,
 )
 from infalign.mathematics.planning import split_prompts
@@ -191,7 +190,7 @@ def hedge_tables(
 
 
 def _curve(family: Family, pools: Pools, grid: NDArray[np.float64]) -> _Curve:
-    kls = np.array([kl(family, theta) for theta in grid.tolist()])
+    kls = np.array([family.at(theta).kl for theta in grid.tolist()])
     return _Curve(family, grid, kls, expected_rewards(family, grid, pools)[0])
 
 

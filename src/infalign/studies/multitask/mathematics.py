@@ -21,7 +21,7 @@ from infalign.mathematics.continuous import Density
 from infalign.mathematics.procedures import Procedure
 from infalign.mathematics.quadrature import Panels
 from infalign.mathematics.tilting import solve_log
-from infalign.mathematics.transforms import Transform, below_top
+from infalign.mathematics.transforms import Transform
 
 Array = NDArray[np.float64]
 Divergence = Literal["sft_to_policy", "policy_to_sft"]  # KL(p ‖ π_θ) and KL(π_θ ‖ p)
@@ -324,7 +324,8 @@ def carried_tilt(procedure: Procedure, rate: float) -> Density:
 
     Examples
     --------
-    >>> policy = carried_tilt(Procedure("none"), 2.0)
+    >>> from infalign.mathematics.procedures import NoProcedure
+    >>> policy = carried_tilt(NoProcedure(), 2.0)
     >>> bool(np.isclose(policy.kl, 2 * (1 / (1 - np.exp(-2)) - 1 / 2) - np.log((np.e**2 - 1) / 2)))
     True
     """
@@ -362,8 +363,9 @@ def transformed_kl(density: Density, procedure: Procedure) -> float:
 
     Examples
     --------
-    >>> density = carried_tilt(Procedure("none"), 2.0)
-    >>> bool(np.isclose(transformed_kl(density, Procedure("none")), density.kl))
+    >>> from infalign.mathematics.procedures import NoProcedure
+    >>> density = carried_tilt(NoProcedure(), 2.0)
+    >>> bool(np.isclose(transformed_kl(density, NoProcedure()), density.kl))
     True
     """
     n, panels = _whole_draws(procedure), density.panels
@@ -393,7 +395,8 @@ def rate_at_transformed_kl(procedure: Procedure, kl: float) -> float:
 
     Examples
     --------
-    >>> rates = [rate_at_transformed_kl(Procedure(*form), 0.5) for form in (("none",), ("bon", (4,)))]
+    >>> from infalign.mathematics.procedures import BestOf, NoProcedure
+    >>> rates = [rate_at_transformed_kl(each, 0.5) for each in (NoProcedure(), BestOf(4))]
     >>> bool(np.isclose(*rates))
     True
     """
@@ -420,12 +423,14 @@ def tilt_at_transformed_kl(transform: Transform, procedure: Procedure, kl: float
 
     Examples
     --------
-    >>> density = tilt_at_transformed_kl(Transform("identity"), Procedure("none"), 0.5)
+    >>> from infalign.mathematics.procedures import NoProcedure
+    >>> from infalign.mathematics.transforms import Identity
+    >>> density = tilt_at_transformed_kl(Identity(), NoProcedure(), 0.5)
     >>> bool(np.isclose(density.kl, 0.5))
     True
     """
     panels = Panels.graded(56, 120, per_octave=2)
-    excess = below_top(transform, panels.u, panels.complement)
+    excess = transform.below_top(panels.u, panels.complement)
     beta = solve_log(
         lambda b: transformed_kl(Density(panels, excess / b), procedure), positive(kl, "kl"), 1.0
     )
