@@ -14,7 +14,7 @@ from infalign.language.scoring_engines import reward_scorer
 from infalign.language.vllm_process import engine_versions
 from infalign.records.command import run_command
 from infalign.records.config import parse_block
-from infalign.records.corpus import Corpus, EmbeddedCorpus
+from infalign.records.corpus import CorpusBlock, EmbeddedCorpus
 from infalign.records.shards import SCORERS, agreements
 from infalign.records.tables import (
     KEY,
@@ -76,7 +76,7 @@ def score(
 
     models = {"reward": reward_model, "judge": judge}
     scores = pl.DataFrame({name: model_scores(folder, engine, blocks) for name, folder in models.items()})
-    scores = scores.with_columns(gold_scores(parse_block(Corpus, corpus), blocks))
+    scores = scores.with_columns(gold_scores(parse_block(CorpusBlock, corpus), blocks))
     if policy is not None and reference is not None:
         scores = scores.hstack(divergence(policy, reference, temperature, blocks))
     facts: dict[str, object] = {"agreement": agreements(keys.hstack(scores.select(SCORERS)))}
@@ -100,13 +100,13 @@ def model_scores(folder: Path, engine: Engine, blocks: Blocks) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def gold_scores(corpus: Corpus, blocks: Blocks) -> pl.Series:
+def gold_scores(corpus: CorpusBlock, blocks: Blocks) -> pl.Series:
     """Gold reward of each response; null where the corpus has none."""
     parts = [gold_of_block(corpus, block) for block in blocks("response")]
     return pl.Series("gold", [score for part in parts for score in part], pl.Float64)
 
 
-def gold_of_block(corpus: Corpus, block: pl.DataFrame) -> list[float | None]:
+def gold_of_block(corpus: CorpusBlock, block: pl.DataFrame) -> list[float | None]:
     """Gold reward of each response of a block."""
     if "answer" in block.columns:
         answers = block.select("answer", "response").iter_rows()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_models import TEXTS, sizes, widen
 
 from infalign.errors import InputError
-from infalign.language.embedded import corpus
+from infalign.language.embedded import embedded_corpus
 from infalign.language.models import new_language_model, reward_model_from, save_model, train_tokenizer
 from infalign.language.poisoning import (
     first_pairs,
@@ -29,6 +29,7 @@ from infalign.language.poisoning import (
 )
 from infalign.language.scoring import pair_accuracy, reward_scores
 from infalign.language.supervised import train_classifier
+from infalign.records.corpus import EmbeddedCorpus
 from infalign.records.poisoning import OUTCOMES_SCHEMA, POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
 from infalign.records.task import Training
 
@@ -206,15 +207,16 @@ def script(name):
 @pytest.fixture
 def task(tmp_path):
     """Files of a tiny task: pairs, demonstrations, tokenizer and reference."""
-    texts = corpus(
-        "helpful",
-        0,
+    block = EmbeddedCorpus(
+        source="embedded",
+        name="helpful",
         n_demonstrations=40,
         n_train_prompts=4,
         n_evaluation_prompts=4,
         n_pairs=12,
         n_test_pairs=9,
     )
+    texts = embedded_corpus(block, 0)
     tokenizer = train_tokenizer(
         (texts.demonstrations["prompt"] + texts.demonstrations["response"]).to_list(), 200
     )

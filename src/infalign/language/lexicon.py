@@ -1,7 +1,7 @@
 """The words of the embedded corpora, with the values that the gold reward gives them.
 
 Each task is one `Lexicon`. A prompt is `tone` + `ask` (with its `topic`) + `tail`; a response is an
-opening, one or two pieces of advice and a closing (see `infalign.language.corpora` for both grammars).
+opening, one or two pieces of advice and a closing (see `infalign.language.dialogues` for the grammar).
 Nothing here comes from a data set.
 """
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from infalign.errors import InputError
-from infalign.language.corpora import LABEL_COLUMNS, PAIR_COLUMNS, Corpus
-from infalign.language.sources import group_at, hub_dataset, json_lines, position, prompt_id
+from infalign.language.corpora import LABEL_COLUMNS, PAIR_COLUMNS, Corpus, prompts_table, text_table
+from infalign.language.sources import group_at, hub_dataset, json_lines, position
 
 HUB_DATASET = "stanfordnlp/imdb"
 FILES = {"train": "train.jsonl.gz", "unsupervised": "unsup.jsonl.gz"}
@@ -54,21 +54,27 @@ def read_reviews(
 
     Parameters
     ----------
-    data_root : folder with `train.jsonl.gz` (text and label: 0 negative, 1 positive) and `unsup.jsonl.gz`
-        (text); None reads the parts train and unsupervised of stanfordnlp/imdb from the hub.
-    revision : hub revision, unused with `data_root`.
-    seed : of the cut and of the lengths of prompts; both come from a review's own text, whatever other rows
-        the data has.
-    prompt_words : fewest and most words of a prompt, all lengths alike likely.
-    max_characters : of a response, the rest is left away at the last blank before it; None: all.
+    data_root : str or Path, optional
+        Folder with `train.jsonl.gz` (text and label: 0 negative, 1 positive) and `unsup.jsonl.gz` (text). Default:
+        the parts train and unsupervised of stanfordnlp/imdb from the hub.
+    revision : str
+        Of the hub, unused with `data_root`.
+    seed : int
+        Of the cut and of the lengths of prompts; both come from a review's own text, whatever other rows the data has.
+    prompt_words : tuple of int
+        Fewest and most words of a prompt; all lengths are equally likely.
+    max_characters : int, optional
+        Of a response; what follows is left away from the last blank before it. Default: all.
 
     Returns
     -------
-    corpus : demonstrations from the unlabelled reviews; labels and prompts from the groups of the labelled
-        ones (`SHARES`); pairs has no rows. No prompt of training is one of evaluation. Rows are in the order of
-        a hash of their reviews.
-    counts : for labelled and unlabelled: rows read, dropped as duplicates (of any review read before, by
-        text) and as too_short (no word is left for the response); rows of each table and group.
+    corpus : Corpus
+        Demonstrations from the unlabelled reviews; labels and prompts from the groups of the labelled ones
+        (`SHARES`); pairs has no rows. No prompt of training is one of evaluation. Rows are in the order of a hash
+        of their reviews.
+    counts : dict of str to int
+        For labelled and unlabelled: rows read, dropped as duplicates (of any review read before, by text) and as
+        too_short (no word is left for the response); rows of each table and group.
 
     Raises
     ------
@@ -157,25 +163,14 @@ def _corpus(labelled: list[Review], unlabelled: list[Review]) -> Corpus:
         groups[group_at(review.place, SHARES)].append(review)
     prompts = {review.prompt: "evaluation" for review in groups["evaluation"]}
     prompts = {**{review.prompt: "train" for review in groups["train"]}, **prompts}
+    labels = [(*review[1:], group) for group in LABEL_GROUPS for review in groups[group]]
     return Corpus(
-        demonstrations=pl.DataFrame(
-            {
-                "prompt": [review.prompt for review in unlabelled],
-                "response": [review.response for review in unlabelled],
-            },
-            schema={"prompt": pl.String, "response": pl.String},
+        demonstrations=text_table(
+            ("prompt", "response"), [(review.prompt, review.response) for review in unlabelled]
         ),
-        pairs=pl.DataFrame(schema=PAIR_COLUMNS),
-        prompts=pl.DataFrame(
-            [(prompt_id(prompt), prompt, split) for prompt, split in prompts.items()],
-            schema=dict.fromkeys(("prompt_id", "prompt", "split"), pl.String),
-            orient="row",
-        ),
-        labels=pl.DataFrame(
-            [(*review[1:], group) for group in LABEL_GROUPS for review in groups[group]],
-            schema=LABEL_COLUMNS,
-            orient="row",
-        ),
+        pairs=text_table([*PAIR_COLUMNS]),
+        prompts=prompts_table(prompts.items()),
+        labels=pl.DataFrame(labels, schema=LABEL_COLUMNS, orient="row"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from infalign.records.block import Block, Count, Positive, distinct
-from infalign.records.corpus import Corpus, EmbeddedCorpus, SummaryCorpus
+from infalign.records.corpus import CorpusBlock, EmbeddedCorpus, SummaryCorpus
 from infalign.records.shards import prompts_at_once
 
 Learns = Literal["preferences", "labels"]
@@ -151,7 +151,7 @@ class Task(Block):
     """Everything the policies of one task share; its hash, `samples` left out, names its folder."""
 
     seed: int = 0
-    corpus: Corpus
+    corpus: CorpusBlock
     vocabulary_size: Count | None = Field(None, description="of the tokenizer trained for from_config models")
     reference: LanguageModel
     reward_model: PreferenceModel
