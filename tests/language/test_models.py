@@ -13,14 +13,14 @@ from infalign.language.models import (
     encode_prompts,
     encode_responses,
     load_language_model,
-    load_reward_model,
     new_language_model,
-    reward_model_from,
     save_model,
     start_model,
     train_tokenizer,
 )
-from infalign.language.scoring import pair_accuracy, reward_scores, sequence_statistics
+from infalign.language.reward_models import load_reward_model, reward_model_from
+from infalign.language.scoring import pair_accuracy, reward_scores
+from infalign.language.sequence_statistics import sequence_statistics
 from infalign.language.supervised import train_language_model, train_reward_model
 
 DEMONSTRATIONS = pl.DataFrame({"prompt": [TEXTS[0]] * 32, "response": TEXTS[1:] * 16})

@@ -13,7 +13,7 @@ from tiny_models import TEXTS, sizes, widen
 
 from infalign.errors import InputError
 from infalign.language.embedded import embedded_corpus
-from infalign.language.models import new_language_model, reward_model_from, save_model, train_tokenizer
+from infalign.language.models import new_language_model, save_model, train_tokenizer
 from infalign.language.poisoning import (
     first_pairs,
     held_out_outcomes,
@@ -27,6 +27,7 @@ from infalign.language.poisoning import (
     with_phrase,
     within_prompts,
 )
+from infalign.language.reward_models import reward_model_from
 from infalign.language.scoring import pair_accuracy, reward_scores
 from infalign.language.supervised import train_classifier
 from infalign.records.corpus import EmbeddedCorpus

@@ -12,8 +12,9 @@ from tiny_models import sizes
 
 from infalign.errors import InputError
 from infalign.language.context import fit_to_context, take_prompts
-from infalign.language.models import new_language_model, reward_model_from, save_model
+from infalign.language.models import new_language_model, save_model
 from infalign.language.questions import LETTERS, read_questions
+from infalign.language.reward_models import reward_model_from
 from infalign.records.config import parse_block
 from infalign.records.corpus import QuestionCorpus
 from infalign.records.tables import read_manifest, weights_sha256, write_table

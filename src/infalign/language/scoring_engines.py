@@ -11,13 +11,8 @@ import numpy as np
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from infalign.errors import InputError
-from infalign.language.models import (
-    check_context,
-    load_reward_model,
-    load_tokenizer,
-    outline,
-    reads_both_ways,
-)
+from infalign.language.models import check_context, load_tokenizer, outline, reads_both_ways
+from infalign.language.reward_models import load_reward_model
 from infalign.language.scoring import causal_sequences, reward_scores, scores_of_logits
 from infalign.language.vllm_process import vllm_process
 from infalign.records.task import Engine
