@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from infalign.language import supervised
-from infalign.language.models import save_model
-from infalign.language.reward_models import untrained_reward_model
-from infalign.language.scoring import held_out_accuracy
+from infalign.language import models, reward_models, scoring, supervised
 from infalign.records.command import run_command
 from infalign.records.config import parse_block
 from infalign.records.pools import changed_pairs
@@ -49,14 +46,16 @@ def train_preference_model(
     table, untrained = labels if block.learns == "labels" else pairs, block.training is None
     rows = read_table(table, supervised.EXAMPLE_COLUMNS[block.learns], may_be_empty=untrained)
     train, held_out = (rows.filter(split=f"{split}_{part}") for part in ("train", "test"))
-    model, encoder = untrained_reward_model(block, tokenizer, reference, demonstrations, seed=seed)
+    model, encoder = reward_models.untrained_reward_model(
+        block, tokenizer, reference, demonstrations, seed=seed
+    )
     if block.training is not None:
         if n_pairs is not None or flipped:
             train = changed_pairs(train, n_pairs=n_pairs, flipped=flipped, seed=seed)
         supervised.TRAINERS[block.learns](model, encoder, train, block.training, seed=seed)
-    accuracy = {} if rows.is_empty() else held_out_accuracy(model, encoder, held_out, block.learns)
+    accuracy = {} if rows.is_empty() else scoring.held_out_accuracy(model, encoder, held_out, block.learns)
     facts = {"seed": seed, "settings": block.model_dump(), "n_pairs": n_pairs, "flipped": flipped, **accuracy}
-    write_folder(out, lambda partial: save_model(model, encoder, partial), facts)
+    write_folder(out, lambda partial: models.save_model(model, encoder, partial), facts)
 
 
 if __name__ == "__main__":
