@@ -36,12 +36,10 @@ class Samples:
 
     Attributes
     ----------
-    tokens : list of list of int
-        Response tokens of each row; the last one is the end-of-sequence token if the row finished.
+    tokens, finished
+        As in `TokenSamples`.
     log_prob : list of float
         Log-probability in nats of each row, under the distribution it was drawn from.
-    finished : ndarray of bool, shape (rows,)
-        False where the response was cut at the maximal number of tokens.
     """
 
     tokens: list[list[int]]
@@ -111,18 +109,7 @@ def _sample_by_vllm(folder: str | Path, prompts: pl.DataFrame, sampling: Rollout
 
 
 def response_seed(seed: int, prompt_id: str, sample_id: int) -> int:
-    """Seed of one response, whatever others are sampled beside it.
-
-    Parameters
-    ----------
-    seed : int
-    prompt_id : str
-    sample_id : int
-
-    Returns
-    -------
-    int
-        From 1 to 2^62, by SHA-256.
+    """Seed of one response, from 1 to 2^62, by SHA-256, whatever others are sampled beside it.
 
     Examples
     --------
@@ -143,7 +130,7 @@ def vllm_samples(
     temperature: float = 1.0,
     batch_size: int = 512,
 ) -> Samples:
-    """Sample responses with vLLM.
+    """Sample responses with vLLM; those of a prompt are side by side.
 
     Parameters
     ----------
@@ -161,11 +148,6 @@ def vllm_samples(
         log-probabilities of temperature 1.
     batch_size : int
         Rows sampled at once; changes speed only (up to rounding of the model's arithmetic).
-
-    Returns
-    -------
-    Samples
-        Those of a prompt side by side.
 
     Raises
     ------
@@ -190,10 +172,10 @@ def vllm_samples(
 class VllmSampler:
     """A language model that vLLM keeps loaded.
 
-    Parameters
+    Attributes
     ----------
-    ask : Callable
-        Of `vllm_process`.
+    ask : callable
+        From `vllm_process`.
     eos_id, max_new_tokens, batch_size : int
         As in `vllm_samples`.
     """
@@ -244,7 +226,7 @@ def vllm_sampler(
         Tokens of the longest prompt with its response.
     eos_id, max_new_tokens, temperature, batch_size
         As in `vllm_samples`.
-    dtype : str
+    dtype : {"float32", "bfloat16"}
         Of weights and arithmetic.
     gpu_memory : float, optional
         Share of the GPU's memory that vLLM may take, in (0, 1), if `device` is one; default: vLLM's own.

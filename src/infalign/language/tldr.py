@@ -62,6 +62,19 @@ def read_summaries(
     root = None if data_root is None else Path(data_root)
     counts: dict[str, int] = {}
     posts = {part: _posts(_read(0, part, root, revisions), part, counts) for part in ("train", "test")}
+    splits = _splits(posts, subreddits)
+    pairs = _pairs(_read(1, "train", root, revisions), posts["test"]["prompt"], seed, counts)
+    rows = [
+        (prompt, split, community)
+        for split, frame in splits.items()
+        for prompt, community in frame.select("prompt", "community").iter_rows()
+    ]
+    demonstrations = posts["train"].select("prompt", response="completion")
+    return Corpus(demonstrations, pairs, prompts_table(rows, ["community"])), counts
+
+
+def _splits(posts: dict[str, pl.DataFrame], subreddits: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """Posts of each split of prompts."""
     inside = pl.col("community").is_in(list(subreddits))
     splits = {
         "train": posts["train"].filter(inside),
@@ -74,14 +87,7 @@ def read_summaries(
                 f"tldr: no post of split {split} with corpus.subreddits {', '.join(subreddits)}; the test posts are of "
                 f"{', '.join(sorted(posts['test']['community'].unique())[:8])} …: check the names"
             )
-    pairs = _pairs(_read(1, "train", root, revisions), posts["test"]["prompt"], seed, counts)
-    rows = [
-        (prompt, split, community)
-        for split, frame in splits.items()
-        for prompt, community in frame.select("prompt", "community").iter_rows()
-    ]
-    demonstrations = posts["train"].select("prompt", response="completion")
-    return Corpus(demonstrations, pairs, prompts_table(rows, ["community"])), counts
+    return splits
 
 
 def _posts(frame: pl.DataFrame, part: str, counts: dict[str, int]) -> pl.DataFrame:

@@ -130,16 +130,11 @@ def policy_metrics(
 
     Parameters
     ----------
-    policy : Policy
     beta : float
-        The paper's beta of its training.
-    condition : Condition
-        Of both tables of responses.
-    scores : polars.DataFrame
-        Responses of the policy with reward, judge, gold and kl (nats, summed over the response).
-    reference : polars.DataFrame
-        Reference rollouts on the same prompts with reward, judge and gold.
-    evaluation : Evaluation
+        The paper's beta of the policy's training.
+    scores, reference : polars.DataFrame
+        Responses of the policy and of the reference to the same prompts, with reward, judge and gold; the policy's
+        also with kl (nats, summed over the response).
     offline : polars.DataFrame
         Offline frontier of the task under this condition (transform, procedure, select, scorer, kl, win_rate);
         without rows no share of it is given.
@@ -148,11 +143,9 @@ def policy_metrics(
 
     Returns
     -------
-    rows : list of dict
-        Of the metrics table.
-    prompt_rows : list of dict
-        Of the table by prompt. `reward_gain` is the mean reward of what the procedure puts out, less that of the
-        reference through the same procedure.
+    rows, prompt_rows : list of dict
+        Of the metrics table and of the table by prompt. `reward_gain` is the mean reward of what the procedure puts
+        out, less that of the reference through the same procedure.
 
     Raises
     ------
@@ -166,28 +159,20 @@ def policy_metrics(
     facts = {**policy.row(), "beta": beta, **asdict(condition), **_divergence(kl, evaluation)}
     facts |= {"n_prompts": len(ours.prompt_ids), "n_samples": ours["reward"].shape[1]}
     facts |= {"distinct_bigrams": bigrams}
-    prompt = {"task": policy.task, "policy": policy.slug, **asdict(condition)}
     reward, mean_kl = policy.reward, float(kl.mean())
     limits = {p.text: share_of_limit(reward, p, ours, theirs, mean_kl) for p in procedures(evaluation)}
     rows, prompt_rows = [], []
     for procedure, key, rates, means, gains in _measured(ours, theirs, evaluation):
         interval = _interval(rates, evaluation)
-        gain = {"win_rate": interval.estimate, "ci_low": interval.low, "ci_high": interval.high}
+        win_rate = {"win_rate": interval.estimate, "ci_low": interval.low, "ci_high": interval.high}
         share = share_of_offline(reward, key, mean_kl, interval.estimate, offline)
         shares = {"share_of_limit": limits[procedure.text], "share_of_offline": share}
-        rows.append({**facts, **key, "n": procedure.n, **gain, **shares, **means})
+        rows.append({**facts, **key, "n": procedure.n, **win_rate, **shares, **means})
+        facts_of_prompt = {"task": policy.task, "policy": policy.slug, **asdict(condition), **key}
+        columns = {"prompt_id": ours.prompt_ids, "win_rate": rates, "kl": kl, "reward_gain": gains}
         prompt_rows += [
-            {
-                **prompt,
-                **key,
-                "prompt_id": prompt_id,
-                "win_rate": rate,
-                "kl": kl_of_prompt,
-                "reward_gain": reward_gain,
-            }
-            for prompt_id, rate, kl_of_prompt, reward_gain in zip(
-                ours.prompt_ids, rates, kl, gains, strict=True
-            )
+            facts_of_prompt | dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
         ]
     return rows, prompt_rows
 
