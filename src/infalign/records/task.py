@@ -176,13 +176,11 @@ class Task(Block):
         teaches = self.corpus.teaches
         if teaches == "answers":
             return self._models_are_published()
-        wrong = [
-            f"{name}.learns" for name in ("reward_model", "judge") if getattr(self, name).learns != teaches
-        ]
-        if wrong:
+        models = {"reward_model": self.reward_model, "judge": self.judge}
+        others = [f"{name}.learns" for name, model in models.items() if model.learns != teaches]
+        if others:
             raise ValueError(
-                f"a corpus with source {self.corpus.source} has {teaches}, so {' and '.join(wrong)} must be "
-                f"{teaches}"
+                f"a corpus with source {self.corpus.source} has {teaches}, so {' and '.join(others)} must be {teaches}"
             )
         return self
 
