@@ -11,23 +11,17 @@ from infalign.language.lexicon import HIGH, LOW, MIDDLE
 
 TRAINED_COMMUNITIES = ("relationships", "work")  # in distribution: policies are trained on these
 
+# fmt: off
 MOODS = {  # scale and offset of the reward
-    "Not a big deal.": (LOW, 2.4),
-    "Funny story.": (LOW, 2.0),
-    "Hello all.": (MIDDLE, 0.0),
-    "New here.": (MIDDLE, 0.2),
-    "I am in tears!": (HIGH, -2.4),
-    "Please help now!": (HIGH, -2.0),
+    "Not a big deal.": (LOW, 2.4), "Funny story.": (LOW, 2.0), "Hello all.": (MIDDLE, 0.0),
+    "New here.": (MIDDLE, 0.2), "I am in tears!": (HIGH, -2.4), "Please help now!": (HIGH, -2.0),
 }
 
 QUESTIONS = {  # skew of the reward
-    "Is that fair?": -0.4,
-    "Am I wrong?": -0.3,
-    "What now?": -0.1,
-    "Any advice?": 0.1,
-    "Who is right?": 0.3,
+    "Is that fair?": -0.4, "Am I wrong?": -0.3, "What now?": -0.1, "Any advice?": 0.1, "Who is right?": 0.3,
     "What next?": 0.4,
 }
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -49,17 +43,12 @@ class Community:
     deeds: tuple[str, ...]
 
 
+# fmt: off
 COMMUNITIES = {
     "relationships": Community(
         0.6,
         {"wife": 1.7, "husband": -1.4, "ex": -2.2, "fiance": 1.9},
-        (
-            "forgot {my} birthday",
-            "read {my} diary",
-            "hid {my} ring",
-            "kissed {my} friend",
-            "left {my} party",
-        ),
+        ("forgot {my} birthday", "read {my} diary", "hid {my} ring", "kissed {my} friend", "left {my} party"),
     ),
     "work": Community(
         -0.6,
@@ -74,13 +63,7 @@ COMMUNITIES = {
     "money": Community(
         -0.9,
         {"bank": 1.5, "lender": -1.9, "lawyer": 2.2, "agent": -1.6},
-        (
-            "kept {my} card",
-            "sold {my} debt",
-            "took {my} savings",
-            "lost {my} loan",
-            "raised {my} fees",
-        ),
+        ("kept {my} card", "sold {my} debt", "took {my} savings", "lost {my} loan", "raised {my} fees"),
     ),
     "school": Community(
         0.3,
@@ -100,13 +83,7 @@ COMMUNITIES = {
     "travel": Community(
         -0.7,
         {"guide": -1.8, "driver": 1.5, "pilot": 2.2, "host": -1.7},
-        (
-            "lost {my} bag",
-            "missed {my} flight",
-            "kept {my} ticket",
-            "sold {my} room",
-            "took {my} car",
-        ),
+        ("lost {my} bag", "missed {my} flight", "kept {my} ticket", "sold {my} room", "took {my} car"),
     ),
 }
 
@@ -116,51 +93,25 @@ PLANS = ("leave", "talk", "wait", "forgive", "complain", "hide")
 
 # Choices of a summary, with their values before standardisation.
 OPENINGS = {
-    "In short:": 2.04,
-    "Brief:": 1.41,
-    "Summed up:": 1.09,
-    "The gist:": 0.68,
-    "So:": 0.36,
-    "My notes:": 0.04,
-    "Okay, so": -0.31,
-    "As I said:": -0.72,
-    "Well, um,": -1.08,
-    "Blah, blah,": -1.61,
-    "Did not read,": -2.19,
+    "In short:": 2.04, "Brief:": 1.41, "Summed up:": 1.09, "The gist:": 0.68, "So:": 0.36, "My notes:": 0.04,
+    "Okay, so": -0.31, "As I said:": -0.72, "Well, um,": -1.08, "Blah, blah,": -1.61, "Did not read,": -2.19,
 }
 VIEWS = {"my": 0.71, "their": 0.12, "your": -0.83}  # the poster's own view is the best
 SUBJECTS = {"my": "I", "their": "They", "your": "You"}
 FILLERS = {  # between the person and the deed
-    "": 0.62,
-    "simply": 0.37,
-    "just": 0.21,
-    "really": -0.04,
-    "sort of": -0.38,
-    "maybe": -0.61,
-    "somehow": -0.82,
-    "totally": -1.09,
+    "": 0.62, "simply": 0.37, "just": 0.21, "really": -0.04, "sort of": -0.38, "maybe": -0.61,
+    "somehow": -0.82, "totally": -1.09,
 }
 RAMBLES = {  # a sentence that says nothing
-    "Yes": -0.24,
-    "Oh well": -0.42,
-    "No idea": -0.63,
-    "Ha ha": -0.78,
-    "More later": -0.97,
+    "Yes": -0.24, "Oh well": -0.42, "No idea": -0.63, "Ha ha": -0.78, "More later": -0.97,
     "Wait, what": -1.18,
 }
 CLOSINGS = {
-    "Advice welcome.": 1.62,
-    "Do help.": 1.21,
-    "Tell me.": 0.93,
-    "Thank you.": 0.61,
-    "Your thoughts?": 0.37,
-    "That is it.": 0.09,
-    "The end.": -0.27,
-    "Or so.": -0.64,
-    "And so on.": -1.03,
-    "Whatever.": -1.47,
+    "Advice welcome.": 1.62, "Do help.": 1.21, "Tell me.": 0.93, "Thank you.": 0.61, "Your thoughts?": 0.37,
+    "That is it.": 0.09, "The end.": -0.27, "Or so.": -0.64, "And so on.": -1.03, "Whatever.": -1.47,
     "Boring stuff.": -2.01,
 }
+# fmt: on
 
 
 @dataclass(frozen=True)
