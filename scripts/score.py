@@ -44,7 +44,7 @@ def score(
     engine : what runs reward model and judge; the divergence is always from transformers.
     """
     keys, made = read_table(responses, KEY, also=()), read_manifest(responses)
-    stored = response_scores.stored_responses(responses, prompts)
+    stored = response_scores.response_table(responses, prompts)
     scores = response_scores.all_scores(stored, reward_model, judge, parse_block(CorpusBlock, corpus), engine)
     if policy is not None and reference is not None:
         scores = scores.hstack(response_scores.policy_divergence(stored, policy, reference, temperature))

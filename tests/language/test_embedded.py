@@ -1,5 +1,6 @@
 """What holds of every embedded corpus: dialogues, summaries and problems."""
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -98,3 +99,40 @@ def test_an_unknown_task_has_no_gold_reward():
 def test_only_prompts_of_a_graded_grammar_have_a_gold_reward(name):
     with pytest.raises(InputError, match=f"'Tea' is not .* the embedded task {name}; it has no gold reward"):
         gold_reward(name, "Tea", "Good luck!")
+
+
+@pytest.fixture(scope="module", params=GRADED)
+def graded(request):
+    return request.param, write(request.param, n_pairs=1500)
+
+
+def margins(task, pairs):
+    """Gold reward of the chosen response less that of the rejected one."""
+    rows = pairs.select("prompt", "chosen", "rejected_prompt", "rejected").iter_rows()
+    return np.array([gold_reward(task, *row[:2]) - gold_reward(task, *row[2:]) for row in rows])
+
+
+def test_quality_is_standardised_over_the_grammar(graded):
+    task, written = graded
+    values = [GRADED[task].quality(*row) for row in written.demonstrations.iter_rows()]
+    assert np.mean(values) == pytest.approx(0.0, abs=0.1)
+    assert np.std(values) == pytest.approx(1.0, abs=0.05)
+
+
+def test_preferences_are_bradley_terry_draws_of_the_gold_reward(graded):
+    task, written = graded
+    margin = margins(task, written.pairs)
+    probability = 1 / (1 + np.exp(-np.abs(margin)))
+    standard_error = np.sqrt((probability * (1 - probability)).mean() / len(margin))
+    assert abs((margin > 0).mean() - probability.mean()) < 4 * standard_error
+    assert probability.mean() > 0.76
+    assert 0.25 < (written.pairs["prompt"] != written.pairs["rejected_prompt"]).mean() < 0.35
+
+
+def test_null_labels_and_gold_do_not_depend_on_the_response(graded):
+    task, _ = graded
+    pairs = write(task, variant="null", n_pairs=1500).pairs
+    agree = (margins(task, pairs) > 0).mean()
+    assert abs(agree - 0.5) < 4 * 0.5 / np.sqrt(len(pairs))
+    prompt, response = pairs["prompt"][0], pairs["chosen"][0]
+    assert gold_reward(task, prompt, response, null=True) == gold_reward(task, prompt, "", null=True)

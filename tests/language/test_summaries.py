@@ -1,6 +1,5 @@
 """Summaries: the grammar, its gold reward and the preferences drawn from it."""
 
-import math
 from functools import partial
 
 import numpy as np
@@ -34,8 +33,8 @@ SIZES |= {"n_pairs": 800, "n_test_pairs": 300}
 gold_reward = partial(embedded.gold_reward, "summaries")
 
 
-def write(variant="standard"):
-    block = EmbeddedCorpus(source="embedded", name="summaries", variant=variant, **SIZES)
+def write():
+    block = EmbeddedCorpus(source="embedded", name="summaries", **SIZES)
     return embedded.embedded_corpus(block, 0)
 
 
@@ -152,12 +151,6 @@ def test_gold_takes_any_summary_and_only_posts():
             gold_reward(text, SUMMARY)
 
 
-def test_quality_is_standardised_over_the_grammar(written):
-    values = [summary_quality(*row) for row in written.demonstrations.iter_rows()]
-    assert np.mean(values) == pytest.approx(0.0, abs=0.1)
-    assert np.std(values) == pytest.approx(1.0, abs=0.05)
-
-
 def test_reward_is_spread_differently_by_prompt_and_miscalibrated(written):
     rng = np.random.default_rng(0)
     prompts = written.prompts["prompt"].sample(60, seed=0)
@@ -175,32 +168,6 @@ def test_in_and_out_of_distribution_have_the_same_kind_of_reward():
         offsets = [COMMUNITIES[c].offset + o for c in communities for o in COMMUNITIES[c].people.values()]
         assert abs(np.mean(offsets)) < 0.3
         assert 1.4 < np.std(offsets) < 2.2
-
-
-def margins(pairs):
-    return np.array(
-        [
-            gold_reward(p, chosen) - gold_reward(other, rejected)
-            for p, chosen, rejected, other, _ in pairs.iter_rows()
-        ]
-    )
-
-
-def test_preferences_are_bradley_terry_draws_of_the_gold_reward(written):
-    margin = margins(written.pairs)
-    probability = 1 / (1 + np.exp(-np.abs(margin)))
-    agree = (margin > 0).mean()
-    standard_error = math.sqrt((probability * (1 - probability)).mean() / len(margin))
-    assert abs(agree - probability.mean()) < 4 * standard_error
-    assert probability.mean() > 0.76
-    assert 0.25 < (written.pairs["prompt"] != written.pairs["rejected_prompt"]).mean() < 0.35
-
-
-def test_null_labels_and_gold_do_not_depend_on_the_summary():
-    pairs = write("null").pairs
-    agree = (margins(pairs) > 0).mean()
-    assert abs(agree - 0.5) < 4 * 0.5 / math.sqrt(len(pairs))
-    assert gold_reward(POST, SUMMARY, null=True) == gold_reward(POST, "", null=True)
 
 
 def test_every_choice_is_used_in_demonstrations(written):

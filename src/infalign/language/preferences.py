@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 
 from infalign.errors import InputError
 from infalign.language.corpora import Corpus, prompts_table, text_table
-from infalign.language.sources import group_at, hub_dataset, json_lines, position
+from infalign.language.sources import group_at, hub_dataset, json_lines, numbered_rows, position
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 HUB_DATASET = "Anthropic/hh-rlhf"
@@ -62,7 +63,7 @@ def read_preferences(
     Bai et al. 2022, Training a Helpful and Harmless Assistant with RLHF.
     """
     rows = _local_rows(Path(data_root), name) if data_root is not None else _hub_rows(name, revision)
-    pairs, counts = split_pairs(rows)
+    pairs, counts = split_pairs(_row(row, place) for place, row in rows)
     if pairs.is_empty():
         raise InputError(
             f"{name}: no usable preference pair among {counts['read']} rows ({counts}); "
@@ -184,14 +185,12 @@ def group_of(first_turn: str, seed: int) -> str:
     return group_at(position(first_turn, seed), SHARES)
 
 
-def _hub_rows(name: str, revision: str) -> Iterator[tuple[str, str]]:
+def _hub_rows(name: str, revision: str) -> Iterator[tuple[str, object]]:
     parts = hub_dataset(HUB_DATASET, revision, data_dir=name)
-    for split, part in parts.items():
-        for number, row in enumerate(part):
-            yield _row(row, f"{HUB_DATASET}: {split} row {number}")
+    return chain.from_iterable(numbered_rows(HUB_DATASET, part, rows) for part, rows in parts.items())
 
 
-def _local_rows(data_root: Path, name: str) -> Iterator[tuple[str, str]]:
+def _local_rows(data_root: Path, name: str) -> Iterator[tuple[str, object]]:
     if not data_root.is_dir():
         raise InputError(
             f"data_root: no such folder: {data_root}; it must hold {name}/*.jsonl.gz "
@@ -202,8 +201,7 @@ def _local_rows(data_root: Path, name: str) -> Iterator[tuple[str, str]]:
         raise InputError(
             f"{data_root / name}: no *.jsonl.gz files; data_root must be laid out as {name}/train.jsonl.gz"
         )
-    for path in files:
-        yield from (_row(row, place) for place, row in json_lines(path))
+    return chain.from_iterable(map(json_lines, files))
 
 
 def _row(row: object, place: str) -> tuple[str, str]:

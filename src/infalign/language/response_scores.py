@@ -22,7 +22,7 @@ READ = ("prompt_id", "response", "tokens", "finished")
 
 
 @dataclass(frozen=True)
-class StoredResponses:
+class ResponseTable:
     """A table of responses with their prompts.
 
     Attributes
@@ -45,7 +45,7 @@ class StoredResponses:
             yield block.join(self.prompts, on="prompt_id", how="left", maintain_order="left")
 
 
-def stored_responses(path: Path, prompts: Path) -> StoredResponses:
+def response_table(path: Path, prompts: Path) -> ResponseTable:
     """Responses and prompts of two tables; responses that shared batches when drawn are read together.
 
     Raises
@@ -56,11 +56,11 @@ def stored_responses(path: Path, prompts: Path) -> StoredResponses:
     made = read_manifest(path)
     together = made["prompts_at_once"] * made["settings"]["n_rollouts"] if "prompts_at_once" in made else None
     texts = read_table(prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt", "^answer$")
-    return StoredResponses(path, texts, together or BLOCK_ROWS)
+    return ResponseTable(path, texts, together or BLOCK_ROWS)
 
 
 def all_scores(
-    responses: StoredResponses, reward_model: Path, judge: Path, corpus: CorpusBlock, engine: Engine
+    responses: ResponseTable, reward_model: Path, judge: Path, corpus: CorpusBlock, engine: Engine
 ) -> pl.DataFrame:
     """Columns `reward`, `judge` and `gold` (null where there is none) of the responses, in their order.
 
@@ -75,7 +75,7 @@ def all_scores(
     return scores.with_columns(_gold_scores(responses, corpus))
 
 
-def _model_scores(responses: StoredResponses, folder: Path, engine: Engine) -> np.ndarray:
+def _model_scores(responses: ResponseTable, folder: Path, engine: Engine) -> np.ndarray:
     """Score of each response by a reward model, which is in memory for as long as this takes."""
     with reward_scorer(folder, engine) as score_of:
         parts = [
@@ -85,7 +85,7 @@ def _model_scores(responses: StoredResponses, folder: Path, engine: Engine) -> n
     return np.concatenate(parts)
 
 
-def _gold_scores(responses: StoredResponses, corpus: CorpusBlock) -> pl.Series:
+def _gold_scores(responses: ResponseTable, corpus: CorpusBlock) -> pl.Series:
     """Gold reward of each response; null where the corpus has none."""
     parts = [_gold_of_block(corpus, block) for block in responses.blocks("response")]
     return pl.Series("gold", [score for part in parts for score in part], pl.Float64)
@@ -102,7 +102,7 @@ def _gold_of_block(corpus: CorpusBlock, block: pl.DataFrame) -> list[float | Non
     return [gold_reward(corpus.name, *pair, null=null) for pair in texts]
 
 
-def answer_counts(responses: StoredResponses) -> dict[str, int]:
+def answer_counts(responses: ResponseTable) -> dict[str, int]:
     """Where the prompts have right answers, how many responses give none; for a manifest."""
     if "answer" not in responses.prompts.columns:
         return {}
@@ -111,7 +111,7 @@ def answer_counts(responses: StoredResponses) -> dict[str, int]:
 
 
 def policy_divergence(
-    responses: StoredResponses, policy: Path, reference: Path, temperature: float
+    responses: ResponseTable, policy: Path, reference: Path, temperature: float
 ) -> pl.DataFrame:
     """Log-probability under the reference and full-vocabulary KL of each response, in nats."""
     model, tokenizer = load_language_model(policy)

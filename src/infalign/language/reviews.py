@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
 from infalign.errors import InputError
 from infalign.language.corpora import LABEL_COLUMNS, PAIR_COLUMNS, Corpus, prompts_table, text_table
-from infalign.language.sources import group_at, hub_dataset, json_lines, position
+from infalign.language.sources import group_at, hub_dataset, json_lines, numbered_rows, position
 
 HUB_DATASET = "stanfordnlp/imdb"
 FILES = {"train": "train.jsonl.gz", "unsupervised": "unsup.jsonl.gz"}
@@ -189,7 +189,12 @@ def _parts(data_root: Path | None, revision: str) -> dict[str, Iterator[tuple[st
     """Rows of each part with the place where they stand."""
     if data_root is None:
         dataset = hub_dataset(HUB_DATASET, revision)
-        return {part: _hub_rows(dataset, part) for part in FILES}
+        for part in FILES:
+            if part not in dataset:
+                raise InputError(
+                    f"{HUB_DATASET} has no part {part}, only {', '.join(dataset)}; check the revision"
+                )
+        return {part: numbered_rows(HUB_DATASET, part, dataset[part]) for part in FILES}
     missing = [str(data_root / name) for name in FILES.values() if not (data_root / name).is_file()]
     if missing:
         raise InputError(
@@ -197,13 +202,6 @@ def _parts(data_root: Path | None, revision: str) -> dict[str, Iterator[tuple[st
             "(snakemake --config data_root=DIR)"
         )
     return {part: json_lines(data_root / name) for part, name in FILES.items()}
-
-
-def _hub_rows(dataset: Mapping[str, Any], part: str) -> Iterator[tuple[str, object]]:
-    if part not in dataset:
-        raise InputError(f"{HUB_DATASET} has no part {part}, only {', '.join(dataset)}; check the revision")
-    for number, row in enumerate(dataset[part]):
-        yield f"{HUB_DATASET}: {part} row {number}", row
 
 
 def _row(row: object, place: str, *, labelled: bool) -> tuple[str, float | None]:

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,12 @@ def hub_dataset(name: str, revision: str, **options: Any) -> Any:
             f"{name} ({which}) cannot be read from the hub: {error}; check the network and the revision, or "
             "give a local copy (snakemake --config data_root=DIR)"
         ) from error
+
+
+def numbered_rows(dataset: str, part: str, rows: Iterable[object]) -> Iterator[tuple[str, object]]:
+    """Rows of one part of a dataset of the hub, each after the place where it stands, for messages."""
+    for number, row in enumerate(rows):
+        yield f"{dataset}: {part} row {number}", row
 
 
 def hub_parquet(
