@@ -45,46 +45,22 @@ class Community:
 
 # fmt: off
 COMMUNITIES = {
-    "relationships": Community(
-        0.6,
-        {"wife": 1.7, "husband": -1.4, "ex": -2.2, "fiance": 1.9},
-        ("forgot {my} birthday", "read {my} diary", "hid {my} ring", "kissed {my} friend", "left {my} party"),
-    ),
-    "work": Community(
-        -0.6,
-        {"boss": 1.6, "client": -1.8, "intern": 2.1, "manager": -1.5},
-        ("read {my} mail", "took {my} desk", "cut {my} hours", "lost {my} report", "sold {my} idea"),
-    ),
-    "family": Community(
-        0.9,
-        {"mother": -1.6, "brother": 1.8, "cousin": 2.0, "uncle": -2.1},
-        ("sold {my} toys", "broke {my} lamp", "read {my} letters", "took {my} bed", "lost {my} coat"),
-    ),
-    "money": Community(
-        -0.9,
-        {"bank": 1.5, "lender": -1.9, "lawyer": 2.2, "agent": -1.6},
-        ("kept {my} card", "sold {my} debt", "took {my} savings", "lost {my} loan", "raised {my} fees"),
-    ),
-    "school": Community(
-        0.3,
-        {"tutor": 2.0, "dean": -1.7, "classmate": -2.0, "coach": 1.6},
-        ("lost {my} essay", "read {my} notes", "broke {my} pen", "took {my} lunch", "missed {my} talk"),
-    ),
-    "housing": Community(
-        -0.3,
-        {"landlord": -2.1, "neighbour": 1.7, "tenant": -1.4, "plumber": 1.9},
-        ("kept {my} deposit", "raised {my} rent", "broke {my} door", "cut {my} tree", "lost {my} keys"),
-    ),
-    "pets": Community(
-        0.7,
-        {"vet": 1.8, "sitter": -1.5, "breeder": -2.2, "groomer": 2.0},
-        ("shaved {my} cat", "lost {my} dog", "scared {my} horse", "took {my} fish", "sold {my} parrot"),
-    ),
-    "travel": Community(
-        -0.7,
-        {"guide": -1.8, "driver": 1.5, "pilot": 2.2, "host": -1.7},
-        ("lost {my} bag", "missed {my} flight", "kept {my} ticket", "sold {my} room", "took {my} car"),
-    ),
+    "relationships": Community(0.6, {"wife": 1.7, "husband": -1.4, "ex": -2.2, "fiance": 1.9},
+        ("forgot {my} birthday", "read {my} diary", "hid {my} ring", "kissed {my} friend", "left {my} party")),
+    "work": Community(-0.6, {"boss": 1.6, "client": -1.8, "intern": 2.1, "manager": -1.5},
+        ("read {my} mail", "took {my} desk", "cut {my} hours", "lost {my} report", "sold {my} idea")),
+    "family": Community(0.9, {"mother": -1.6, "brother": 1.8, "cousin": 2.0, "uncle": -2.1},
+        ("sold {my} toys", "broke {my} lamp", "read {my} letters", "took {my} bed", "lost {my} coat")),
+    "money": Community(-0.9, {"bank": 1.5, "lender": -1.9, "lawyer": 2.2, "agent": -1.6},
+        ("kept {my} card", "sold {my} debt", "took {my} savings", "lost {my} loan", "raised {my} fees")),
+    "school": Community(0.3, {"tutor": 2.0, "dean": -1.7, "classmate": -2.0, "coach": 1.6},
+        ("lost {my} essay", "read {my} notes", "broke {my} pen", "took {my} lunch", "missed {my} talk")),
+    "housing": Community(-0.3, {"landlord": -2.1, "neighbour": 1.7, "tenant": -1.4, "plumber": 1.9},
+        ("kept {my} deposit", "raised {my} rent", "broke {my} door", "cut {my} tree", "lost {my} keys")),
+    "pets": Community(0.7, {"vet": 1.8, "sitter": -1.5, "breeder": -2.2, "groomer": 2.0},
+        ("shaved {my} cat", "lost {my} dog", "scared {my} horse", "took {my} fish", "sold {my} parrot")),
+    "travel": Community(-0.7, {"guide": -1.8, "driver": 1.5, "pilot": 2.2, "host": -1.7},
+        ("lost {my} bag", "missed {my} flight", "kept {my} ticket", "sold {my} room", "took {my} car")),
 }
 
 TIMES = ("last night", "on Monday", "in May", "at noon", "at dawn", "today")
