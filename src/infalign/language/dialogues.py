@@ -57,6 +57,10 @@ def _all_prompts(task: str) -> tuple[str, ...]:
     return tuple(_all_traits(task))
 
 
+def _numbered_prompt(task: str, number: int) -> str:
+    return _all_prompts(task)[number]
+
+
 def dialogue_traits(task: str, prompt: str) -> PromptTraits:
     """Traits of a prompt of helpful or harmless.
 
@@ -176,7 +180,7 @@ DIALOGUES = {
     task: GradedGrammar(
         stream=stream,
         n_prompts=len(words.tones) * len(words.asks) * len(words.topics) * len(words.tails),
-        write_prompt=lambda number, task=task: _all_prompts(task)[number],
+        write_prompt=partial(_numbered_prompt, task),
         traits=partial(dialogue_traits, task),
         quality=partial(dialogue_quality, task),
         draw_response=partial(draw_answer, task),

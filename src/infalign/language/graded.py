@@ -217,11 +217,9 @@ def _prompt_rows(grammar: GradedGrammar, split: str, numbers: np.ndarray, n: int
         trained = np.isin(grammar.communities(numbers), grammar.trained)
         numbers = numbers[trained != (split == "evaluation_out")]
     check_enough_prompts(split, n, len(numbers))
-    rows = [(grammar.write_prompt(number), split) for number in numbers[:n]]
-    if not grammar.communities:
-        return rows
-    names = grammar.communities(numbers[:n]).tolist()
-    return [(*row, name) for row, name in zip(rows, names, strict=True)]
+    columns = [[grammar.write_prompt(number) for number in numbers[:n]], [split] * n]
+    columns += [grammar.communities(numbers[:n]).tolist()] if grammar.communities else []
+    return list(zip(*columns, strict=True))
 
 
 def _draw_pairs(

@@ -355,10 +355,8 @@ def start_model(
     InputError
         If what the base needs is not given or cannot be loaded.
     """
-    if base.hub is not None:
-        return load_language_model(base.hub, base.revision, seed=seed)
-    if base.path is not None:
-        return load_language_model(base.path, seed=seed)
+    if base.published is not None:
+        return load_language_model(*base.published, seed=seed)
     if base.reference:
         if reference is None:
             raise InputError("base.reference: true needs the folder of the reference policy; give it")

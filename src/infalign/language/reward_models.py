@@ -116,10 +116,10 @@ def untrained_reward_model(
     InputError
         As `load_reward_model`, `start_model` and `read_table`.
     """
-    base = block.base
-    if block.training is None:
-        return load_reward_model(base.hub or base.path, base.revision if base.hub else None, complete=True)
-    start, encoder = start_model(base, tokenizer=load_tokenizer(tokenizer), reference=reference, seed=seed)
+    if block.training is None and block.base.published is not None:
+        return load_reward_model(*block.base.published, complete=True)
+    encoder = load_tokenizer(tokenizer)
+    start, encoder = start_model(block.base, tokenizer=encoder, reference=reference, seed=seed)
     if block.pretraining is not None:
         texts = read_table(demonstrations, ["prompt", "response"])
         train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from infalign.errors import InputError
 from infalign.language.context import fit_to_context, take_prompts, take_reviews
 from infalign.language.corpora import Corpus
 from infalign.language.embedded import embedded_corpus
@@ -55,10 +56,11 @@ def task_corpus(task: Task, data_root: Path | None) -> tuple[Corpus, dict[str, i
     if isinstance(block, SummaryCorpus):
         revisions = block.revision, block.pairs_revision
         return read_summaries(block.subreddits, data_root=data_root, revisions=revisions, seed=seed)
-    common = {"data_root": data_root, "revision": block.revision, "seed": seed}
     if isinstance(block, QuestionCorpus):
-        return read_questions(block.name, template=block.template, **common)
-    return read_preferences(block.name, **common)
+        return read_questions(
+            block.name, template=block.template, data_root=data_root, revision=block.revision, seed=seed
+        )
+    return read_preferences(block.name, data_root=data_root, revision=block.revision, seed=seed)
 
 
 def within_limits(
@@ -92,8 +94,10 @@ def within_limits(
 
 def task_tokenizer(task: Task, corpus: Corpus) -> PreTrainedTokenizerBase:
     """Train the tokenizer of a model from scratch, or load that of a pretrained one."""
-    base = task.reference.base
-    if base.from_config is None:
-        return load_tokenizer(base.hub or base.path, base.revision if base.hub else None)
-    frame = corpus.demonstrations
-    return train_tokenizer((frame["prompt"] + frame["response"]).to_list(), task.vocabulary_size)
+    if task.vocabulary_size is not None:  # exactly where the reference is made from_config
+        frame = corpus.demonstrations
+        return train_tokenizer((frame["prompt"] + frame["response"]).to_list(), task.vocabulary_size)
+    published = task.reference.base.published
+    if published is None:
+        raise InputError("reference.base must be from_config, hub or path, got reference: true; name a model")
+    return load_tokenizer(*published)

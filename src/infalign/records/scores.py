@@ -73,13 +73,14 @@ def scores_by_prompt(
     keys = [name for name in ("prompt_id", "sample_id") if name in frame.columns]
     ordered = frame.sort(keys, maintain_order=True)
     sizes = ordered.group_by("prompt_id", maintain_order=True).len()
-    fewest, most = sizes["len"].min(), sizes["len"].max()
+    counts = sizes["len"].to_list()
+    fewest, most = min(counts, default=0), max(counts, default=0)
     if fewest != most:
         raise InputError(
             f"{where}: every prompt needs the same number of responses, got from {fewest} to {most}; "
             "keep as many of each"
         )
-    shape = (sizes.height, most or 0)
+    shape = (len(counts), most)
     arrays = {name: ordered[name].to_numpy().astype(float).reshape(shape) for name in columns}
     return ScoreArrays(sizes["prompt_id"].to_list(), arrays)
 

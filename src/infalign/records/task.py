@@ -41,6 +41,13 @@ class Base(Block):
             raise ValueError("give exactly one of from_config, hub, path, reference: true")
         return self
 
+    @property
+    def published(self) -> tuple[str, str | None] | None:
+        """Hub name with its revision, or local folder with None; None where the base is no published model."""
+        if self.hub is not None:
+            return self.hub, self.revision
+        return None if self.path is None else (self.path, None)
+
 
 class Training(Block):
     """Supervised training of a language or reward model (TRL)."""
@@ -82,8 +89,7 @@ class PreferenceModel(Block):
 
     @model_validator(mode="after")
     def _something_gives_rewards(self) -> PreferenceModel:
-        published = self.base.hub is not None or self.base.path is not None
-        if self.training is None and (self.pretraining is not None or not published):
+        if self.training is None and (self.pretraining is not None or self.base.published is None):
             raise ValueError(
                 "without training the base must be a trained reward model (hub or path), and pretraining left out; "
                 "give training"
@@ -196,7 +202,7 @@ class Task(Block):
                 f"a corpus with source {self.corpus.source} has prompts and answers only, nothing to train on: "
                 f"remove {', '.join(trained)} and name published models (hub or path)"
             )
-        if self.reference.base.hub is None and self.reference.base.path is None:
+        if self.reference.base.published is None:
             raise ValueError(
                 f"a corpus with source {self.corpus.source} has no demonstrations, so reference.base must be a "
                 "trained language model: hub or path"
