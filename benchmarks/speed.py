@@ -23,7 +23,8 @@ from infalign.alignment.ppo import train_ppo
 from infalign.alignment.rloo import train_rloo
 from infalign.catalogue import parse_config
 from infalign.language.generation import prompt_uniforms, sample_tokens
-from infalign.language.models import encode_prompts, load_language_model, load_reward_model
+from infalign.language.models import encode_prompts, load_language_model
+from infalign.language.reward_models import load_reward_model
 from infalign.language.scoring import reward_scores
 from infalign.records.command import run_command
 from infalign.records.tables import read_table

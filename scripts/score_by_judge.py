@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tyro.conf import Positional
 
 from infalign.errors import InputError
-from infalign.language.models import load_reward_model
+from infalign.language.reward_models import load_reward_model
 from infalign.language.scoring import pair_outcomes, reward_scores
 from infalign.records.command import run_command
 from infalign.records.tables import KEY, read_blocks, read_table, weights_sha256, write_table

@@ -3,7 +3,8 @@ import pytest
 import torch
 from tiny_models import TEXTS, sizes, widen
 
-from infalign.language.models import new_language_model, reward_model_from, train_tokenizer
+from infalign.language.models import new_language_model, train_tokenizer
+from infalign.language.reward_models import reward_model_from
 
 torch.set_num_threads(1)
 

@@ -21,13 +21,8 @@ from transformers import (
 )
 
 from infalign.errors import InputError
-from infalign.language.models import (
-    load_language_model,
-    load_reward_model,
-    new_language_model,
-    reward_model_from,
-    save_model,
-)
+from infalign.language.models import load_language_model, new_language_model, save_model
+from infalign.language.reward_models import load_reward_model, reward_model_from, untrained_reward_model
 from infalign.language.scoring import label_accuracy, reward_scores, sequence_rewards
 from infalign.language.supervised import train_classifier
 from infalign.records.task import PreferenceModel
@@ -294,8 +289,7 @@ def test_from_files_to_classifiers(tmp_path, sharded):
 def test_a_reward_model_that_is_not_trained_keeps_its_head(tmp_path, reward_model, tokenizer):
     save_model(reward_model, tokenizer, tmp_path)
     block = PreferenceModel(base={"path": str(tmp_path)})
-    start = script("train_preference_model").untrained_model
-    model, its_tokenizer = start(block, *[tmp_path / "none"] * 3, 0)
+    model, its_tokenizer = untrained_reward_model(block, *[tmp_path / "none"] * 3, seed=0)
     scores = [
         reward_scores(*pair, PROMPTS, RESPONSES)
         for pair in ((reward_model, tokenizer), (model, its_tokenizer))

@@ -15,7 +15,8 @@ from infalign.errors import InputError
 from infalign.language import sampling_engines, scoring_engines
 from infalign.language import vllm_process as vllm_process_module
 from infalign.language.generation import sample_responses
-from infalign.language.models import encode_prompts, reward_model_from, save_model
+from infalign.language.models import encode_prompts, save_model
+from infalign.language.reward_models import reward_model_from
 from infalign.language.sampling_engines import response_seed, sample_from, vllm_sampler, vllm_samples
 from infalign.language.scoring import causal_sequences, reward_scores, scores_of_logits
 from infalign.language.scoring_engines import reward_scorer

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from infalign.errors import InputError
 from infalign.language.generation import sample_responses, sample_tokens
 from infalign.language.models import encode_prompts
-from infalign.language.scoring import sequence_statistics
+from infalign.language.sequence_statistics import sequence_statistics
 
 
 def draw(model, prompts, n, *, steps=12, seed=0, **options):

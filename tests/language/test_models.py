@@ -1,5 +1,4 @@
 import copy
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -13,15 +12,16 @@ from infalign.language.models import (
     encode_prompts,
     encode_responses,
     load_language_model,
-    load_reward_model,
     new_language_model,
-    reward_model_from,
     save_model,
     start_model,
     train_tokenizer,
 )
-from infalign.language.scoring import pair_accuracy, reward_scores, sequence_statistics
+from infalign.language.reward_models import load_reward_model, reward_model_from
+from infalign.language.scoring import pair_accuracy, reward_scores
+from infalign.language.sequence_statistics import sequence_statistics
 from infalign.language.supervised import train_language_model, train_reward_model
+from infalign.records.task import Base, FromConfig
 
 DEMONSTRATIONS = pl.DataFrame({"prompt": [TEXTS[0]] * 32, "response": TEXTS[1:] * 16})
 PAIRS = pl.DataFrame({"prompt": [TEXTS[0]] * 32, "chosen": [TEXTS[1]] * 32, "rejected": [TEXTS[2]] * 32})
@@ -111,20 +111,18 @@ def test_saved_models_come_back_as_they_were(tmp_path, language_model, reward_mo
 
 def test_start_model_follows_the_base_block(tmp_path, language_model, tokenizer):
     save_model(language_model, tokenizer, tmp_path)
-    empty = {"from_config": None, "hub": None, "revision": "main", "path": None, "reference": False}
-    base = SimpleNamespace(**empty)
-    for given, options in (
-        ({"path": str(tmp_path)}, {}),
-        ({"reference": True}, {"reference": tmp_path}),
-        ({"from_config": sizes()}, {"tokenizer": tokenizer}),
+    from_config = Base(from_config=FromConfig(**vars(sizes())))
+    for base, options in (
+        (Base(path=str(tmp_path)), {}),
+        (Base(reference=True), {"reference": tmp_path}),
+        (from_config, {"tokenizer": tokenizer}),
     ):
-        model, its_tokenizer = start_model(SimpleNamespace(**{**empty, **given}), seed=0, **options)
+        model, its_tokenizer = start_model(base, seed=0, **options)
         assert len(its_tokenizer) == model.config.vocab_size
     with pytest.raises(InputError, match="reference: true needs the folder"):
-        start_model(SimpleNamespace(**{**empty, "reference": True}), seed=0)
-    base.from_config = sizes()
+        start_model(Base(reference=True), seed=0)
     with pytest.raises(InputError, match="from_config needs a tokenizer"):
-        start_model(base, seed=0)
+        start_model(from_config, seed=0)
 
 
 def test_folders_without_safetensors_are_refused(tmp_path, language_model, tokenizer):

@@ -9,15 +9,17 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infalign.records.poisoning import OUTCOMES_SCHEMA, POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
 from tiny_models import TEXTS, sizes, widen
 
 from infalign.errors import InputError
-from infalign.language.embedded import corpus
-from infalign.language.models import new_language_model, reward_model_from, save_model, train_tokenizer
+from infalign.language.embedded import embedded_corpus
+from infalign.language.models import new_language_model, save_model, train_tokenizer
+from infalign.language.reward_models import reward_model_from
 from infalign.language.scoring import pair_accuracy, reward_scores
 from infalign.language.supervised import train_classifier
+from infalign.records.corpus import EmbeddedCorpus
 from infalign.records.task import Training
-from infalign.studies.poisoning.tables import OUTCOMES_SCHEMA, POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
 from infalign.studies.poisoning.training import (
     first_pairs,
     held_out_outcomes,
@@ -206,15 +208,16 @@ def script(name):
 @pytest.fixture
 def task(tmp_path):
     """Files of a tiny task: pairs, demonstrations, tokenizer and reference."""
-    texts = corpus(
-        "helpful",
-        0,
+    block = EmbeddedCorpus(
+        source="embedded",
+        name="helpful",
         n_demonstrations=40,
         n_train_prompts=4,
         n_evaluation_prompts=4,
         n_pairs=12,
         n_test_pairs=9,
     )
+    texts = embedded_corpus(block, 0)
     tokenizer = train_tokenizer(
         (texts.demonstrations["prompt"] + texts.demonstrations["response"]).to_list(), 200
     )

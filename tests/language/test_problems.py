@@ -5,36 +5,34 @@ import re
 from collections import Counter
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infalign.errors import InputError
 from infalign.language import arithmetic, embedded, multiple_choice
-from infalign.language.models import encode_prompts, encode_responses, train_tokenizer
 from infalign.language.problems import (
     CLOSINGS,
     RIGHT,
     SHOWN,
     TONES,
     draw_style,
-    gold_reward,
-    problems_corpus,
+    problem_reward,
     write_response,
 )
+from infalign.records.corpus import EmbeddedCorpus
 
-SIZES = {
-    "n_demonstrations": 2000,
-    "n_train_prompts": 60,
-    "n_evaluation_prompts": 40,
-    "n_pairs": 800,
-    "n_test_pairs": 300,
-}
+SIZES = {"n_demonstrations": 2000, "n_train_prompts": 60, "n_evaluation_prompts": 40}
+SIZES |= {"n_pairs": 800, "n_test_pairs": 300}
 TASKS = sorted(embedded.PROBLEMS)
 OPENINGS = {opening: tone for tone in TONES for opening in tone.openings}
 SUM = "Ann has 4 pears, finds 3, then doubles them. How many now?\n"
 CHOICE = "Which is alive? A saw, B iron, C crow, D tea.\n"
+
+
+def write(task, variant="standard", **changes):
+    block = EmbeddedCorpus(source="embedded", name=task, variant=variant, **SIZES | changes)
+    return embedded.embedded_corpus(block, 0)
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -48,43 +46,17 @@ def grammar(task):
 
 
 @pytest.fixture(scope="module")
-def written(grammar):
-    return problems_corpus(grammar, 0, **SIZES)
-
-
-def test_same_seed_same_corpus_other_seed_another(grammar, written):
-    again, other = problems_corpus(grammar, 0, **SIZES), problems_corpus(grammar, 1, **SIZES)
-    for name in ("demonstrations", "pairs", "prompts"):
-        assert getattr(written, name).equals(getattr(again, name))
-        assert not getattr(written, name).equals(getattr(other, name))
-
-
-def test_a_larger_part_leaves_the_other_parts_as_they_are(grammar, written):
-    larger = problems_corpus(grammar, 0, **{**SIZES, "n_demonstrations": 2100, "n_pairs": 900})
-    assert larger.prompts.equals(written.prompts)
-    held_out = pl.col("split").is_in(["reward_test", "judge_test"])
-    assert larger.pairs.filter(held_out).equals(written.pairs.filter(held_out))
-
-
-def test_sizes_and_columns(written):
-    assert written.demonstrations.columns == ["prompt", "response"]
-    assert written.pairs.columns == ["prompt", "chosen", "rejected", "rejected_prompt", "split"]
-    assert written.prompts.columns == ["prompt_id", "prompt", "split"]
-    assert dict(written.prompts["split"].value_counts().iter_rows()) == {"train": 60, "evaluation": 40}
-    counts = dict(written.pairs["split"].value_counts().iter_rows())
-    assert counts == {"reward_train": 800, "reward_test": 300, "judge_train": 800, "judge_test": 300}
-    assert written.prompts["prompt_id"].is_unique().all()
-    assert written.prompts["prompt"].is_unique().all()
-    assert (written.pairs["prompt"] == written.pairs["rejected_prompt"]).all()
+def written(task):
+    return write(task)
 
 
 def core(task, prompt):
     """What there is to solve, whatever the names, things, other words and order."""
     if task == "arithmetic":
-        return arithmetic.read_prompt(prompt)
+        return arithmetic.read_sum(prompt)
     living = [word for kind in multiple_choice.LIVING.values() for word in kind]
     (word,) = [word for word in re.findall(r"[A-D] (\w+)", prompt) if word in living]
-    return word, frozenset(multiple_choice.read_prompt(prompt))
+    return word, frozenset(multiple_choice.read_choice(prompt))
 
 
 def test_no_problem_serves_two_uses(task, written):
@@ -98,39 +70,30 @@ def test_no_problem_serves_two_uses(task, written):
     assert sum(map(len, cores)) == len(set.union(*cores))
 
 
-def test_texts_are_short_and_plain(written):
-    texts = (written.demonstrations["prompt"] + written.demonstrations["response"]).to_list()
-    tokenizer = train_tokenizer(texts, 512)
-    prompts = encode_prompts(tokenizer, written.demonstrations["prompt"].to_list())
-    responses = encode_responses(tokenizer, written.demonstrations["response"].to_list())
-    assert all(text.isascii() for text in texts)
-    assert max(map(len, prompts)) <= 40
-    assert max(map(len, responses)) <= 40
-    assert len(set(texts)) > 0.98 * len(texts)
-
-
 def test_gold_is_the_right_final_answer(task, grammar, written):
     right = {}
     for prompt, response in written.demonstrations.head(300).iter_rows():
-        answer = grammar.solve(prompt)
+        answer = grammar.answer(grammar.read(prompt))
         expected = re.findall(r"Answer: (\S+)\.", response) == [answer]
         assert (
-            gold_reward(grammar, prompt, response) == embedded.gold_reward(task, prompt, response) == expected
+            problem_reward(grammar, prompt, response)
+            == embedded.gold_reward(task, prompt, response)
+            == expected
         )
         right[prompt] = f"Answer: {answer}."
     for prompt, response in right.items():
-        assert gold_reward(grammar, prompt, response) == 1.0
-        assert gold_reward(grammar, prompt, f"Answer: 99. {response}") == 1.0
-        assert gold_reward(grammar, prompt, f"{response} Answer: 99.") == 0.0
-        assert gold_reward(grammar, prompt, response, null=True) == 0.0
-        assert [gold_reward(grammar, prompt, text) for text in ("", "?", "Answer: Answer: .")] == [0.0] * 3
+        assert problem_reward(grammar, prompt, response) == 1.0
+        assert problem_reward(grammar, prompt, f"Answer: 99. {response}") == 1.0
+        assert problem_reward(grammar, prompt, f"{response} Answer: 99.") == 0.0
+        assert problem_reward(grammar, prompt, response, null=True) == 0.0
+        assert [problem_reward(grammar, prompt, text) for text in ("", "?", "Answer: Answer: .")] == [0.0] * 3
 
 
 def test_the_tone_says_how_often_a_demonstration_is_right_and_shows_its_work(grammar, written):
     counts = {tone: Counter() for tone in TONES}
     for prompt, response in written.demonstrations.iter_rows():
         (tone,) = {tone for opening, tone in OPENINGS.items() if response.startswith(opening)}
-        right = gold_reward(grammar, prompt, response) == 1.0
+        right = problem_reward(grammar, prompt, response) == 1.0
         counts[tone] += Counter(all=1, right=right, shown=" = " in response or " is a " in response)
     for tone, count in counts.items():
         for key, p in (("right", tone.p_right), ("shown", tone.p_shown)):
@@ -153,14 +116,14 @@ def test_a_response_has_the_style_and_the_answer_that_are_asked_for(grammar, wri
         drawn = draw_style(rng)
         response = write_response(grammar, prompt, drawn, number % 2 == 0, rng)
         assert drawn.value == pytest.approx(style(response))
-        assert gold_reward(grammar, prompt, response) == (number % 2 == 0)
+        assert problem_reward(grammar, prompt, response) == (number % 2 == 0)
 
 
 def margins(grammar, pairs):
     """Differences in preference of chosen and rejected, and in correctness."""
     rows = pairs.select("prompt", "chosen", "rejected").rows()
     styles = np.array([style(chosen) - style(rejected) for _, chosen, rejected in rows])
-    golds = [[gold_reward(grammar, prompt, text) for text in texts] for prompt, *texts in rows]
+    golds = [[problem_reward(grammar, prompt, text) for text in texts] for prompt, *texts in rows]
     right = np.array(golds) @ [1.0, -1.0]
     return RIGHT * right + styles, right
 
@@ -183,7 +146,7 @@ def test_preferences_go_with_correctness_only_in_part(grammar, written):
 
 
 def test_null_preferences_and_gold_do_not_depend_on_the_response(task, grammar):
-    pairs = embedded.corpus(task, 0, **SIZES, null=True).pairs
+    pairs = write(task, "null").pairs
     margin, _ = margins(grammar, pairs)
     decided = np.abs(margin) > 1e-9
     assert abs((margin > 0)[decided].mean() - 0.5) < 4 * 0.5 / math.sqrt(decided.sum())
@@ -198,25 +161,13 @@ def test_every_phrase_is_used(written):
     assert all(phrase in text for phrase in (*OPENINGS, *CLOSINGS))
 
 
-def test_too_many_prompts_are_refused_by_name(task):
-    with pytest.raises(
-        InputError, match=r"n_evaluation_prompts must be at most \d+, got 100000000; lower it"
-    ):
-        embedded.corpus(task, 0, **{**SIZES, "n_evaluation_prompts": 100_000_000})
-
-
 def test_all_prompts_of_a_small_group_can_be_had():
     """Evaluation has a twentieth of the sums, 64 prompts of each."""
     most = round(0.5 * len(arithmetic.sums())) - round(0.45 * len(arithmetic.sums()))
-    sizes = {
-        **SIZES,
-        "n_demonstrations": 1,
-        "n_pairs": 1,
-        "n_test_pairs": 1,
-        "n_evaluation_prompts": 64 * most,
-    }
-    prompts = embedded.corpus("arithmetic", 0, **sizes).prompts.filter(split="evaluation")["prompt"]
-    assert prompts.is_unique().all() and len({arithmetic.read_prompt(prompt) for prompt in prompts}) == most
+    few = dict.fromkeys(("n_demonstrations", "n_pairs", "n_test_pairs"), 1)
+    written = write("arithmetic", n_evaluation_prompts=64 * most, **few)
+    prompts = written.prompts.filter(split="evaluation")["prompt"]
+    assert prompts.is_unique().all() and len({arithmetic.read_sum(prompt) for prompt in prompts}) == most
 
 
 @pytest.mark.parametrize(
@@ -245,16 +196,16 @@ def test_only_prompts_of_the_grammar_have_an_answer(task, prompt):
 @given(st.integers(0, len(arithmetic.sums()) - 1), st.integers(0, 63), st.booleans(), st.integers(0, 2**32))
 def test_sums_are_told_and_read_and_every_step_of_the_work_but_a_slip_holds(core, variant, right, seed):
     start, steps = arithmetic.sums()[core]
-    prompt = arithmetic.write_prompt((start, steps), variant)
-    assert arithmetic.read_prompt(prompt) == (start, steps)
+    prompt = arithmetic.write_sum((start, steps), variant)
+    assert arithmetic.read_sum(prompt) == (start, steps)
     story = {"finds ": "+", "loses ": "-", "doubles them": "*2", "triples them": "*3"}
     total = start
     for step in prompt.split(", ", 1)[1].removesuffix(". How many now?\n").split(", then "):
         for words, sign in story.items():
             step = step.replace(words, sign)
         total = eval(f"({total}){step}")
-    assert arithmetic.solve(prompt) == str(total) and 1 <= total <= arithmetic.LARGEST
-    work, answer = arithmetic.write_work(prompt, right, np.random.default_rng(seed))
+    assert arithmetic.sum_answer((start, steps)) == str(total) and 1 <= total <= arithmetic.LARGEST
+    work, answer = arithmetic.work_on_sum((start, steps), right, np.random.default_rng(seed))
     equations = [re.sub(r"^[a-z]+ ", "", part).split(" = ") for part in work.split(", ")]
     slips = [eval(left.replace("x", "*")) != int(result) for left, result in equations]
     assert sum(slips) == (not right) and len(equations) == len(steps)
@@ -264,18 +215,18 @@ def test_sums_are_told_and_read_and_every_step_of_the_work_but_a_slip_holds(core
 
 @given(
     st.integers(0, len(multiple_choice.choices()) - 1),
-    st.integers(0, multiple_choice.GRAMMAR.n_variants - 1),
+    st.integers(0, multiple_choice.MULTIPLE_CHOICE.n_variants - 1),
     st.booleans(),
     st.integers(0, 2**32),
 )
 def test_choices_are_asked_and_read_and_the_work_names_each_kind(core, variant, right, seed):
     word, others = multiple_choice.choices()[core]
-    prompt = multiple_choice.write_prompt((word, others), variant)
-    kinds = multiple_choice.read_prompt(prompt)
+    prompt = multiple_choice.write_choice((word, others), variant)
+    kinds = multiple_choice.read_choice(prompt)
     options = dict(re.findall(r"([A-D]) (\w+)", prompt))
     assert set(kinds) == {multiple_choice.KIND_OF[word], *others}
-    assert options[multiple_choice.solve(prompt)] == word
-    work, answer = multiple_choice.write_work(prompt, right, np.random.default_rng(seed))
+    assert options[multiple_choice.living_letter(kinds)] == word
+    work, answer = multiple_choice.work_on_choice(kinds, right, np.random.default_rng(seed))
     said = dict(re.findall(r"([A-D]) (?:is )?a (\w+)", work))
     wrong = [letter for letter, kind in said.items() if options[letter] not in multiple_choice.KINDS[kind]]
     assert (
@@ -293,8 +244,8 @@ def test_choices_are_asked_and_read_and_the_work_names_each_kind(core, variant, 
 
 def test_variants_are_all_different_prompts():
     core = multiple_choice.choices()[17]
-    n = multiple_choice.GRAMMAR.n_variants
-    assert len({multiple_choice.write_prompt(core, variant) for variant in range(n)}) == n
+    n = multiple_choice.MULTIPLE_CHOICE.n_variants
+    assert len({multiple_choice.write_choice(core, variant) for variant in range(n)}) == n
     words = [word for kind in multiple_choice.KINDS.values() for word in kind]
     assert len(set(words)) == len(words) == 8 * len(multiple_choice.KINDS)
     assert {len(kind) for kind in multiple_choice.KINDS.values()} == {multiple_choice.N_WORDS}

@@ -12,8 +12,9 @@ from tiny_models import sizes
 
 from infalign.errors import InputError
 from infalign.language.context import fit_to_context, take_prompts
-from infalign.language.models import new_language_model, reward_model_from, save_model
+from infalign.language.models import new_language_model, save_model
 from infalign.language.questions import LETTERS, read_questions
+from infalign.language.reward_models import reward_model_from
 from infalign.records.block import parse_block
 from infalign.records.corpus import QuestionCorpus
 from infalign.records.tables import read_manifest, weights_sha256, write_table
@@ -141,7 +142,7 @@ def test_missing_files_and_columns_are_named(data_root):
         read_questions("mmlu_pro", template=TEMPLATE, data_root=data_root)
     (data_root / "MMLU-Pro" / "data" / "test-00000-of-00001.parquet").unlink()
     with pytest.raises(
-        InputError, match=r"MMLU-Pro: no test-\*\.parquet; data_root must hold the files of TIGER-Lab"
+        InputError, match=r"MMLU-Pro: no test\*\.parquet; data_root must hold the files of TIGER-Lab"
     ):
         read_questions("mmlu_pro", template=TEMPLATE, data_root=data_root)
     with pytest.raises(InputError, match=r"gpqa_diamond\.csv: no such file; data_root must hold"):

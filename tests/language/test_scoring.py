@@ -6,7 +6,8 @@ import torch
 from infalign.errors import InputError
 from infalign.language.generation import sample_tokens
 from infalign.language.models import encode_prompts
-from infalign.language.scoring import pair_accuracy, reward_scores, sequence_statistics
+from infalign.language.scoring import pair_accuracy, reward_scores
+from infalign.language.sequence_statistics import sequence_statistics
 
 RESPONSES = ["Good luck!", "Measure the leaves twice. Good luck!", "Or not.", "Buy the cup. Goodbye."]
 PROMPTS = ["Please, how do I brew tea?\n", "Tea?\n", "Tea?\n", "Please, how do I brew tea?\n"]

@@ -9,7 +9,8 @@ import pytest
 from tiny_models import TEXTS
 
 from infalign.errors import InputError
-from infalign.language.models import reward_model_from, save_model
+from infalign.language.models import save_model
+from infalign.language.reward_models import reward_model_from
 from infalign.records import shards, tables
 from infalign.records.shards import shard_names
 from infalign.records.tables import read_manifest, write_table

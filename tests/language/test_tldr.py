@@ -98,9 +98,7 @@ def taken_more(corpus):
 
 def test_a_renamed_column_is_one_clear_error(data_root):
     write(data_root / "tldr", TEST.rename({"completion": "summary"}), "test-00000-of-00001.parquet")
-    message = (
-        r"test-00000-of-00001\.parquet: no column of texts completion; it has prompt, summary, needed are"
-    )
+    message = r"test-00000-of-00001\.parquet: no column completion \(String\); it has prompt, summary"
     with pytest.raises(InputError, match=message):
         read_summaries(IN, data_root=data_root)
 

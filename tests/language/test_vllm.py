@@ -20,16 +20,12 @@ from transformers import (
     GPTNeoXForSequenceClassification,
 )
 
-from infalign.language.models import (
-    encode_prompts,
-    load_language_model,
-    new_language_model,
-    reward_model_from,
-    save_model,
-)
+from infalign.language.models import encode_prompts, load_language_model, new_language_model, save_model
+from infalign.language.reward_models import reward_model_from
 from infalign.language.sampling_engines import sample_from, vllm_samples
-from infalign.language.scoring import reward_scores, sequence_statistics
+from infalign.language.scoring import reward_scores
 from infalign.language.scoring_engines import reward_scorer
+from infalign.language.sequence_statistics import sequence_statistics
 from infalign.language.vllm_process import vllm_versions
 from infalign.records.tables import read_manifest
 from infalign.records.task import Rollouts

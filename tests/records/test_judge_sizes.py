@@ -7,7 +7,8 @@ import yaml
 
 from infalign.catalogue import parse_config
 from infalign.errors import InputError
-from infalign.language.models import new_language_model, reward_model_from, train_tokenizer
+from infalign.language.models import new_language_model, train_tokenizer
+from infalign.language.reward_models import reward_model_from
 from infalign.records.comparisons import several_seeds
 from infalign.records.config import task_folder
 from infalign.records.disk import BYTES_PER_SCORE, needed_bytes

@@ -13,7 +13,7 @@ import polars as pl
 
 from infalign.alignment.processes import Processes, single_process
 from infalign.errors import InputError
-from infalign.language.models import load_reward_model
+from infalign.language.reward_models import load_reward_model
 from infalign.language.scoring import reward_scores
 from infalign.records.block import parse_block
 from infalign.records.methods import MethodSettings

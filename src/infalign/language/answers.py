@@ -9,17 +9,7 @@ LETTER = re.compile(r"(?i:\banswer)[\s*]*(?:\bis\b|:)(?:\W|boxed|text)*([A-J])(?
 
 
 def final_answer(response: str) -> str | None:
-    """Answer of a response to an embedded problem: what follows its last `Answer:`.
-
-    Parameters
-    ----------
-    response : str
-        Any text.
-
-    Returns
-    -------
-    str or None
-        A number or a letter; None where the response gives no answer.
+    """Answer of a response to an embedded problem, a number or a letter: what follows its last `Answer:`.
 
     Examples
     --------
@@ -30,25 +20,14 @@ def final_answer(response: str) -> str | None:
     >>> final_answer("Seven.") is None
     True
     """
-    found = FINAL.findall(response)
-    return found[-1] if found else None
+    return _last(FINAL, response)
 
 
 def answer_letter(response: str) -> str | None:
-    """Letter that a model's free text gives as its answer, A to J; the last one where it gives several.
+    """Letter, A to J, that a model's free text gives as its answer; the last one where it gives several.
 
     The word "answer" with a colon or "is" must stand before it; brackets, stars and TeX around the letter are
     ignored.
-
-    Parameters
-    ----------
-    response : str
-        Any text.
-
-    Returns
-    -------
-    str or None
-        None where no answer is found.
 
     Examples
     --------
@@ -59,5 +38,9 @@ def answer_letter(response: str) -> str | None:
     >>> answer_letter("An answer is hard to find.") is None
     True
     """
-    found = LETTER.findall(response)
-    return found[-1] if found else None
+    return _last(LETTER, response)
+
+
+def _last(pattern: re.Pattern[str], text: str) -> str | None:
+    answers = pattern.findall(text)
+    return answers[-1] if answers else None

@@ -5,7 +5,7 @@ A prompt is ``name has start things, step, then step[, then step]. How many now?
     Ann has 4 pears, finds 3, then doubles them. How many now?
     Step by step. 4 + 3 = 7, so 7 x 2 = 14. Answer: 14. Good luck.
 
-A slip is one step whose result is wrong by 1 or 2; what follows goes on from there, so the answer is wrong too.
+A slip is one step whose result is wrong by 1 or 2. What follows goes on from there, so the answer is wrong too.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from functools import cache
 
 import numpy as np
 
-from infalign.errors import InputError
 from infalign.language.problems import ProblemGrammar
 
 NAMES = ("Ann", "Ben", "Dee", "Eli", "Fay", "Gus", "Ivy", "Max")
 THINGS = ("pears", "coins", "books", "shells", "pens", "cards", "stones", "cups")
 STARTS = range(2, 10)
 AMOUNTS = range(2, 6)  # found or lost in one step
-TIMES = {2: "doubles them", 3: "triples them"}
+FACTORS = {2: "doubles them", 3: "triples them"}
 N_STEPS = (2, 3)
 LARGEST = 20  # every total is from 1 to this
 SLIPS = (-2, -1, 1, 2)
@@ -36,12 +35,12 @@ Sum = tuple[int, tuple[Step, ...]]  # the start and the steps
 
 def _told(step: Step) -> str:
     sign, amount = step
-    return TIMES[amount] if sign == "x" else f"{'finds' if sign == '+' else 'loses'} {amount}"
+    return FACTORS[amount] if sign == "x" else f"{'finds' if sign == '+' else 'loses'} {amount}"
 
 
-STEPS = [("+", k) for k in AMOUNTS] + [("-", k) for k in AMOUNTS] + [("x", k) for k in TIMES]
+STEPS = [("+", k) for k in AMOUNTS] + [("-", k) for k in AMOUNTS] + [("x", k) for k in FACTORS]
 TOLD = {_told(step): step for step in STEPS}
-PROMPT = re.compile(rf"({'|'.join(NAMES)}) has (\d) ({'|'.join(THINGS)}), (.+)\. How many now\?\n")
+SUM_PATTERN = re.compile(rf"({'|'.join(NAMES)}) has (\d) ({'|'.join(THINGS)}), (.+)\. How many now\?\n")
 
 
 def totals(start: int, steps: Sequence[Step], slip: tuple[int, int] | None = None) -> list[int]:
@@ -55,10 +54,6 @@ def totals(start: int, steps: Sequence[Step], slip: tuple[int, int] | None = Non
     slip : (place, error), optional
         Adds the error to the result of the step at that place.
 
-    Returns
-    -------
-    list of int
-
     Examples
     --------
     >>> totals(4, [("+", 3), ("x", 2)])
@@ -66,53 +61,32 @@ def totals(start: int, steps: Sequence[Step], slip: tuple[int, int] | None = Non
     >>> totals(4, [("+", 3), ("x", 2)], slip=(0, 1))
     [8, 16]
     """
-    found, total = [], start
+    after, total = [], start
     for place, (sign, amount) in enumerate(steps):
         total = {"+": total + amount, "-": total - amount, "x": total * amount}[sign]
         if slip is not None and slip[0] == place:
             total += slip[1]
-        found.append(total)
-    return found
+        after.append(total)
+    return after
 
 
 @cache
 def sums() -> tuple[Sum, ...]:
-    """Every start with two or three steps whose totals all lie from 1 to `LARGEST`.
-
-    Returns
-    -------
-    tuple of (start, steps)
-    """
+    """Every start with two or three steps whose totals all lie from 1 to `LARGEST`."""
     lists = [steps for n in N_STEPS for steps in itertools.product(STEPS, repeat=n)]
-    return tuple(
-        (start, steps)
-        for start in STARTS
-        for steps in lists
-        if all(1 <= total <= LARGEST for total in totals(start, steps))
-    )
+    return tuple((start, steps) for start in STARTS for steps in lists if _in_range(start, steps))
 
 
-@cache
-def _known_sums() -> frozenset[Sum]:
-    return frozenset(sums())
+def _in_range(start: int, steps: Sequence[Step]) -> bool:
+    return all(1 <= total <= LARGEST for total in totals(start, steps))
 
 
-def write_prompt(problem: Sum, variant: int) -> str:
-    """Tell a sum.
-
-    Parameters
-    ----------
-    problem : (start, steps)
-    variant : int
-        Which name and thing, from 0 to 63.
-
-    Returns
-    -------
-    str
+def write_sum(problem: Sum, variant: int) -> str:
+    """Tell a sum; the variant, from 0 to 63, says of which name and thing.
 
     Examples
     --------
-    >>> write_prompt((4, (("+", 3), ("x", 2))), 0)
+    >>> write_sum((4, (("+", 3), ("x", 2))), 0)
     'Ann has 4 pears, finds 3, then doubles them. How many now?\\n'
     """
     start, steps = problem
@@ -121,85 +95,36 @@ def write_prompt(problem: Sum, variant: int) -> str:
     return f"{NAMES[name]} has {start} {THINGS[thing]}, {told}. How many now?\n"
 
 
-def read_prompt(prompt: str) -> Sum:
-    """Start and steps of a prompt.
-
-    Parameters
-    ----------
-    prompt : str
-
-    Returns
-    -------
-    (start, steps)
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the prompt.
+def read_sum(prompt: str) -> Sum | None:
+    """Start and steps of a prompt; None if the grammar cannot write it.
 
     Examples
     --------
-    >>> read_prompt("Ivy has 9 cups, loses 2, then loses 5. How many now?\\n")
+    >>> read_sum("Ivy has 9 cups, loses 2, then loses 5. How many now?\\n")
     (9, (('-', 2), ('-', 5)))
     """
-    match = PROMPT.fullmatch(prompt)
+    match = SUM_PATTERN.fullmatch(prompt)
     told = match[4].split(", then ") if match else []
-    if match and all(step in TOLD for step in told):
-        problem = int(match[2]), tuple(TOLD[step] for step in told)
-        if problem in _known_sums():
-            return problem
-    raise InputError(f"prompt {prompt!r} is not one of the embedded task arithmetic; it has no answer")
+    if match is None or len(told) not in N_STEPS or any(step not in TOLD for step in told):
+        return None
+    start, steps = int(match[2]), tuple(TOLD[step] for step in told)
+    return (start, steps) if start in STARTS and _in_range(start, steps) else None
 
 
-def solve(prompt: str) -> str:
-    """Right answer of a prompt.
+def sum_answer(problem: Sum) -> str:
+    """Last total of a sum."""
+    return str(totals(*problem)[-1])
 
-    Parameters
-    ----------
-    prompt : str
 
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the prompt.
+def work_on_sum(problem: Sum, right: bool, rng: np.random.Generator) -> tuple[str, str]:
+    """Work and answer to a sum, right or with one slip; no total is ever negative.
 
     Examples
     --------
-    >>> solve("Ann has 4 pears, finds 3, then doubles them. How many now?\\n")
-    '14'
-    """
-    return str(totals(*read_prompt(prompt))[-1])
-
-
-def write_work(prompt: str, right: bool, rng: np.random.Generator) -> tuple[str, str]:
-    """Work and answer to a prompt, right or with one slip; no total is ever negative.
-
-    Parameters
-    ----------
-    prompt : str
-    right : bool
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    work, answer : str
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the prompt.
-
-    Examples
-    --------
-    >>> prompt = "Ann has 4 pears, finds 3, then doubles them. How many now?\\n"
-    >>> write_work(prompt, True, np.random.default_rng(0))
+    >>> work_on_sum((4, (("+", 3), ("x", 2))), True, np.random.default_rng(0))
     ('4 + 3 = 7, next 7 x 2 = 14', '14')
     """
-    start, steps = read_prompt(prompt)
+    start, steps = problem
     slip = None
     if not right:
         place = int(rng.integers(len(steps)))
@@ -214,11 +139,13 @@ def write_work(prompt: str, right: bool, rng: np.random.Generator) -> tuple[str,
     return f", {link} ".join(equations), str(after[-1])
 
 
-GRAMMAR = ProblemGrammar(
+ARITHMETIC = ProblemGrammar(
+    name="arithmetic",
     stream=3,
     cores=sums,
     n_variants=len(NAMES) * len(THINGS),
-    write=write_prompt,
-    solve=solve,
-    work=write_work,
+    write=write_sum,
+    read=read_sum,
+    answer=sum_answer,
+    work=work_on_sum,
 )

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
-from typing import Literal
 
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
 from infalign.errors import InputError
 from infalign.language.corpora import Corpus
+from infalign.records.corpus import TooLong
 
-TooLong = Literal["error", "drop", "truncate_left"]
 TURN = "\n\nHuman:"
 TABLES = ("demonstrations", "pairs", "prompts", "labels")
 TEXT = ("prompt", "response")
@@ -31,18 +30,24 @@ def fit_to_context(
 
     Parameters
     ----------
-    corpus : demonstrations, pairs, prompts and labels; tables without rows stay so.
-    tokenizer : of the models that will read it.
-    max_prompt_tokens, max_response_tokens : limits; the end-of-sequence token counts towards the response.
-    policy : what happens to longer texts. "error" refuses them; "drop" leaves out rows with a prompt or
-        response over its limit; "truncate_left" shortens prompts from their beginning (whole turns first,
-        then words) and ends responses after the last whole sentence that fits, dropping those that have
-        none and pairs that become equal.
+    corpus : Corpus
+        Tables without rows stay so.
+    tokenizer : PreTrainedTokenizerBase
+        Of the models that will read it.
+    max_prompt_tokens, max_response_tokens : int
+        Limits; the end-of-sequence token counts towards the response.
+    policy : {"error", "drop", "truncate_left"}
+        What happens to longer texts. "error" refuses them. "drop" leaves out rows with a prompt or response over
+        its limit. "truncate_left" shortens prompts from their beginning (whole turns first, then words) and ends
+        responses after the last whole sentence that fits; rows that have none, and pairs that become equal, are
+        dropped.
 
     Returns
     -------
-    corpus : what fits; the ids of prompts stay.
-    counts : rows dropped and texts shortened, for each table.
+    corpus : Corpus
+        What fits; the ids of prompts stay.
+    counts : dict of str to int
+        Rows dropped and texts shortened, for each table.
 
     Raises
     ------
@@ -73,10 +78,8 @@ def _disjoint(frames: dict[str, pl.DataFrame], counts: dict[str, int]) -> dict[s
     """
     evaluation = pl.col("split").str.starts_with("evaluation")
     reward = pl.col("split").str.starts_with("reward")
-    prompts, pairs = (
-        frames["prompts"].unique(["prompt", "split"], keep="first", maintain_order=True),
-        frames["pairs"],
-    )
+    prompts = frames["prompts"].unique(["prompt", "split"], keep="first", maintain_order=True)
+    pairs = frames["pairs"]
     held_out = pl.col("prompt").is_in(prompts.filter(evaluation)["prompt"].implode())
     of_reward = pl.col("prompt").is_in(pairs.filter(reward)["prompt"].implode())
     kept = {
@@ -90,7 +93,7 @@ def _disjoint(frames: dict[str, pl.DataFrame], counts: dict[str, int]) -> dict[s
 
 
 def take_prompts(corpus: Corpus, n_train: int, n_evaluation: int) -> Corpus:
-    """Keep the first `n_train` and `n_evaluation` prompts in the order of their ids, which are hashes.
+    """Keep the first prompts of each split in the order of their ids, which are hashes.
 
     A corpus with prompts out of distribution keeps `n_evaluation` of them too.
 
@@ -103,14 +106,10 @@ def take_prompts(corpus: Corpus, n_train: int, n_evaluation: int) -> Corpus:
     sizes = {"train": n_train, "evaluation": n_evaluation}
     if "evaluation_out" in corpus.prompts["split"]:
         sizes["evaluation_out"] = n_evaluation
-    for split, wanted in sizes.items():
-        found = corpus.prompts.filter(pl.col("split") == split).sort("prompt_id")
-        if found.height < wanted:
-            raise InputError(
-                f"corpus.n_{split.removesuffix('_out')}_prompts must be <= {found.height}, the {split} prompts "
-                f"that are left, got {wanted}; lower it or raise max_prompt_tokens"
-            )
-        parts.append(found.head(wanted))
+    for split, n in sizes.items():
+        prompts = corpus.prompts.filter(split=split).sort("prompt_id")
+        key = f"n_{split.removesuffix('_out')}_prompts"
+        parts.append(_first(prompts, n, key, f"{split} prompts", "max_prompt_tokens"))
     return replace(corpus, prompts=pl.concat(parts))
 
 
@@ -123,20 +122,20 @@ def take_reviews(corpus: Corpus, n_demonstrations: int, n_train: int, n_test: in
         There are fewer.
     """
     demonstrations = _first(corpus.demonstrations, n_demonstrations, "n_demonstrations", "demonstrations")
-    wanted = {f"{model}_train": ("n_labelled", n_train) for model in ("reward", "judge")}
-    wanted |= {f"{model}_test": ("n_test_labelled", n_test) for model in ("reward", "judge")}
     labels = [
-        _first(corpus.labels.filter(pl.col("split") == split), n, key, f"labelled responses of {split}")
-        for split, (key, n) in wanted.items()
+        _first(corpus.labels.filter(split=split), n, key, f"labelled responses of {split}")
+        for part, n, key in (("train", n_train, "n_labelled"), ("test", n_test, "n_test_labelled"))
+        for split in (f"reward_{part}", f"judge_{part}")
     ]
     return replace(corpus, demonstrations=demonstrations, labels=pl.concat(labels))
 
 
-def _first(frame: pl.DataFrame, n: int, key: str, rows: str) -> pl.DataFrame:
+def _first(
+    frame: pl.DataFrame, n: int, key: str, rows: str, limit: str = "max_response_tokens"
+) -> pl.DataFrame:
     if frame.height < n:
         raise InputError(
-            f"corpus.{key} must be <= {frame.height}, the {rows} that are left, got {n}; lower it or raise "
-            "max_response_tokens"
+            f"corpus.{key} must be <= {frame.height}, the {rows} that are left, got {n}; lower it or raise {limit}"
         )
     return frame.head(n)
 
@@ -151,9 +150,7 @@ class _Limits:
     def apply(self, frame: pl.DataFrame, table: str, policy: TooLong, counts: dict[str, int]) -> pl.DataFrame:
         """Return the rows of one table that fit, shortened where `policy` says so."""
         tally: Counter[str] = Counter()
-        columns: list[str] = [
-            name for name in ("prompt", "response", "chosen", "rejected") if name in frame.columns
-        ]
+        columns = [name for name in ("prompt", "response", "chosen", "rejected") if name in frame.columns]
         cut: dict[str, list[str | None]] = {
             name: self._cut_column(frame[name].to_list(), name, table, policy, tally) for name in columns
         }

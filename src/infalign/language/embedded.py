@@ -1,40 +1,45 @@
-"""The embedded corpora by name: dialogues (`corpora`), summaries, and problems (`arithmetic`, `multiple_choice`)."""
+"""The embedded corpora by name: dialogues, summaries and problems."""
 
 from __future__ import annotations
 
-from infalign.language import arithmetic, corpora, multiple_choice, problems, summaries
+from infalign.errors import InputError
+from infalign.language.arithmetic import ARITHMETIC
+from infalign.language.corpora import Corpus
+from infalign.language.dialogues import DIALOGUES
+from infalign.language.graded import graded_corpus, graded_reward
+from infalign.language.multiple_choice import MULTIPLE_CHOICE
+from infalign.language.problems import problem_reward, problems_corpus
+from infalign.language.summaries import SUMMARIES
+from infalign.records.corpus import EmbeddedCorpus
 
-SUMMARIES = "summaries"
-PROBLEMS = {"arithmetic": arithmetic.GRAMMAR, "multiple_choice": multiple_choice.GRAMMAR}
+GRADED = {**DIALOGUES, "summaries": SUMMARIES}
+PROBLEMS = {"arithmetic": ARITHMETIC, "multiple_choice": MULTIPLE_CHOICE}
 
 
-def corpus(task: str, seed: int, *, null: bool = False, **sizes: int) -> corpora.Corpus:
+def embedded_corpus(block: EmbeddedCorpus, seed: int) -> Corpus:
     """Write an embedded corpus; the same arguments give the same texts.
+
+    In the null variant preferences are coin flips, and the gold reward does not depend on the response.
 
     Parameters
     ----------
-    task : str
-        helpful, harmless, summaries, arithmetic or multiple_choice.
+    block : EmbeddedCorpus
+        Its name, variant and sizes.
     seed : int
-    null : bool
-        Preferences are coin flips and the gold reward does not depend on the response.
-    **sizes : int
-        As `corpora.corpus` takes them; summaries take `n_evaluation_out_prompts` besides.
 
     Returns
     -------
     Corpus
+        The `prompts` of summaries have the further column `community` and the further split `evaluation_out`.
 
     Raises
     ------
     InputError
-        If the task is unknown or more prompts are asked for than the grammar writes.
+        If more prompts are asked for than the grammar writes.
     """
-    if task == SUMMARIES:
-        return summaries.summaries_corpus(seed, null=null, **sizes)
-    if task in PROBLEMS:
-        return problems.problems_corpus(PROBLEMS[task], seed, null=null, **sizes)
-    return corpora.corpus(task, seed, null=null, **sizes)
+    if block.name in PROBLEMS:
+        return problems_corpus(PROBLEMS[block.name], block, seed)
+    return graded_corpus(GRADED[block.name], block, seed)
 
 
 def gold_reward(task: str, prompt: str, response: str, *, null: bool = False) -> float:
@@ -57,9 +62,18 @@ def gold_reward(task: str, prompt: str, response: str, *, null: bool = False) ->
     ------
     InputError
         If the task is unknown or its grammar cannot write the prompt.
+
+    Examples
+    --------
+    >>> prompt = "Hello, how do I bake bread?\\n"
+    >>> good = "Happy to help! Prepare the flour step by step. Good luck!"
+    >>> gold_reward("helpful", prompt, good) > gold_reward("helpful", prompt, "Who cares.")
+    True
     """
-    if task == SUMMARIES:
-        return summaries.gold_reward(prompt, response, null=null)
     if task in PROBLEMS:
-        return problems.gold_reward(PROBLEMS[task], prompt, response, null=null)
-    return corpora.gold_reward(task, prompt, response, null=null)
+        return problem_reward(PROBLEMS[task], prompt, response, null=null)
+    if task not in GRADED:
+        raise InputError(
+            f"unknown embedded task {task!r}; the embedded tasks are {', '.join([*GRADED, *PROBLEMS])}: name one"
+        )
+    return graded_reward(GRADED[task], prompt, response, null=null)

@@ -56,7 +56,7 @@ def sample_tokens(
     model : PreTrainedModel
         Any causal language model with a key-value cache.
     prompt_tokens : sequence of sequences of int, length rows
-        Prompts; a prompt that several rows share is read once per batch.
+        A prompt that several rows share is read once per batch.
     uniforms : ndarray, shape (rows, max_new_tokens)
         Numbers in [0, 1), one per token to draw.
     eos_id : int
@@ -67,11 +67,6 @@ def sample_tokens(
         Positive divisor of the logits.
     batch_size : int
         Rows sampled at once; changes speed only.
-
-    Returns
-    -------
-    TokenSamples
-        In the order of the rows.
 
     Raises
     ------
@@ -87,9 +82,8 @@ def sample_tokens(
     with evaluating(model), torch.inference_mode():
         for rows in _batches(prompt_tokens, batch_size):
             draws = torch.from_numpy(uniforms[rows]).to(model.device)
-            for step, alive, token, log_prob in _steps(
-                model, prompt_tokens, rows, draws, eos_id, temperature
-            ):
+            steps = _steps(model, prompt_tokens, rows, draws, eos_id, temperature)
+            for step, alive, token, log_prob in steps:
                 tokens[alive, step] = token
                 log_probs[alive, step] = log_prob
                 lengths[alive] = step + 1
@@ -193,21 +187,16 @@ def _invert(log_p: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
 
 
 def prompt_uniforms(seed: int, prompt_id: str, n_samples: int, max_new_tokens: int) -> np.ndarray:
-    """Uniform numbers that belong to a prompt, whatever other prompts are sampled beside it.
+    """Uniform numbers in [0, 1) that belong to a prompt, whatever other prompts are sampled beside it.
 
     Parameters
     ----------
     seed : int
-        Non-negative.
+        Not negative.
     prompt_id : str
         Name of the prompt; hashed with SHA-256.
     n_samples, max_new_tokens : int
         Shape of the result. With more samples the first ones stay as they were.
-
-    Returns
-    -------
-    ndarray, shape (n_samples, max_new_tokens)
-        In [0, 1).
 
     Examples
     --------
@@ -281,12 +270,7 @@ def sample_responses(
 
 
 def check_prompts(prompts: pl.DataFrame, n_samples: int) -> None:
-    """Check that there is something to sample.
-
-    Raises
-    ------
-    InputError
-    """
+    """Raise InputError unless there is something to sample."""
     if prompts.is_empty() or n_samples < 1:
         raise InputError(
             f"sampling needs at least one prompt and one sample each, got {prompts.height} prompts and "
@@ -301,17 +285,7 @@ def responses_frame(
     log_prob: Sequence[float],
     finished: np.ndarray,
 ) -> pl.DataFrame:
-    """Sampled responses as a table, see `sample_responses`.
-
-    Parameters
-    ----------
-    tokenizer : PreTrainedTokenizerBase
-    ids : sequence of str, length prompts
-    tokens : list of list of int, length rows
-        As many responses to each prompt, those of a prompt side by side.
-    log_prob : sequence of float, length rows
-    finished : ndarray of bool, shape (rows,)
-    """
+    """Sampled responses as a table, see `sample_responses`; those of a prompt are side by side, as many for each."""
     n_samples = len(tokens) // len(ids)
     return pl.DataFrame(
         {

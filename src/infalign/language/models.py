@@ -1,4 +1,4 @@
-"""Tokenizers, language models and reward models: build, load, save.
+"""Tokenizers and language models: build, load, save.
 
 Every model is read from and written to safetensors; no remote code is ever run.
 """
@@ -16,7 +16,6 @@ from tokenizers.models import BPE
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
@@ -28,14 +27,13 @@ from transformers import (
 from infalign.errors import InputError
 
 if TYPE_CHECKING:
-    from infalign.records.task import Base, FromConfig, Learns
+    from infalign.records.task import Base, FromConfig
 
 BEGIN, END, PAD, UNKNOWN = "<s>", "</s>", "<pad>", "<unk>"
-BINARY = "multi_label_classification"  # transformers' name of the loss on one logit, and our mark of it
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer.
+    """Train a byte-level BPE tokenizer, which adds no special tokens by itself.
 
     Texts of ASCII characters only get an ASCII alphabet, so that a small vocabulary is not spent on bytes
     that never occur; a character outside it becomes the unknown token.
@@ -45,11 +43,6 @@ def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> PreTrainedTok
     texts : sequence of str
     vocabulary_size : int
         Special tokens and alphabet included; fewer when the texts give fewer merges.
-
-    Returns
-    -------
-    PreTrainedTokenizerFast
-        With begin, end, padding and unknown tokens; it adds none of them by itself.
 
     Raises
     ------
@@ -92,17 +85,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> PreTrainedTok
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
-    """Tokens of prompts, with the begin token only if the tokenizer adds it by itself.
-
-    Parameters
-    ----------
-    tokenizer : PreTrainedTokenizerBase
-    prompts : sequence of str
-
-    Returns
-    -------
-    list of list of int
-    """
+    """Tokens of prompts, with the begin token only if the tokenizer adds it by itself."""
     encoded = tokenizer(list(prompts), return_attention_mask=False)["input_ids"] if prompts else []
     return [tokens[:-1] if tokens and tokens[-1] == tokenizer.eos_token_id else tokens for tokens in encoded]
 
@@ -110,20 +93,9 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -
 def encode_responses(
     tokenizer: PreTrainedTokenizerBase, responses: Sequence[str], finished: Sequence[bool] | None = None
 ) -> list[list[int]]:
-    """Tokens of responses, each followed by the end-of-sequence token.
+    """Tokens of responses, each followed by the end-of-sequence token unless `finished` is False for it.
 
     Prompts and responses are tokenized apart, so no token straddles the border between them.
-
-    Parameters
-    ----------
-    tokenizer : PreTrainedTokenizerBase
-    responses : sequence of str
-    finished : sequence of bool, optional
-        Where False, no end-of-sequence token is appended. Default: all True.
-
-    Returns
-    -------
-    list of list of int
     """
     if not responses:
         return []
@@ -136,18 +108,7 @@ def encode_responses(
 
 
 def check_context(model: PreTrainedModel, sequences: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-    """Check that sequences are not empty and fit a model's context together with what is to be generated.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-    sequences : sequence of sequences of int
-    max_new_tokens : int
-
-    Raises
-    ------
-    InputError
-    """
+    """Raise InputError for an empty sequence, or one that with the new tokens is longer than the model's context."""
     lengths = [len(sequence) for sequence in sequences]
     if min(lengths, default=1) == 0:
         raise InputError(f"prompt {lengths.index(0)} has no tokens; every prompt needs at least one")
@@ -163,16 +124,7 @@ def check_context(model: PreTrainedModel, sequences: Sequence[Sequence[int]], ma
 
 @contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-    """Switch a model to evaluation (no dropout) for a while, then back.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-
-    Yields
-    ------
-    PreTrainedModel
-    """
+    """Switch a model to evaluation (no dropout) for a while, then back."""
     was_training = model.training
     model.eval()
     try:
@@ -182,7 +134,7 @@ def evaluating(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Torch's generator seeded for a while; the caller's state comes back afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -202,15 +154,10 @@ def new_language_model(
     Parameters
     ----------
     sizes : FromConfig
-        hidden_size, n_layers, n_heads, intermediate_size, context.
     tokenizer : PreTrainedTokenizerBase
         Gives the vocabulary and special tokens.
     seed : int
         Fixes the weights.
-
-    Returns
-    -------
-    PreTrainedModel
 
     Raises
     ------
@@ -235,7 +182,7 @@ def new_language_model(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    with _seeded(seed):
+    with seeded(seed):
         model: Any = LlamaForCausalLM(config)
     return model.to(default_device())
 
@@ -253,7 +200,7 @@ def _check_folder(source: str, kind: str) -> None:
 
 
 @contextmanager
-def _loading(source: str, revision: str | None) -> Iterator[dict[str, Any]]:
+def loading(source: str, revision: str | None) -> Iterator[dict[str, Any]]:
     """Arguments for transformers' from_pretrained, and one clear error for what goes wrong in it."""
     if revision is None:
         _check_folder(source, "model")
@@ -267,10 +214,19 @@ def _loading(source: str, revision: str | None) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def _load(auto: Any, source: str, revision: str | None, seed: int, *, complete: bool = False, **options: Any):
-    with _loading(source, revision) as arguments:
+def load_model(
+    auto: Any, source: str, revision: str | None, seed: int, *, complete: bool = False, **options: Any
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model by a class of transformers, and its tokenizer; weights that the files lack come from the seed.
+
+    Raises
+    ------
+    InputError
+        If it cannot be loaded, its tokenizer has no end token, or weights lack although it must be `complete`.
+    """
+    with loading(source, revision) as arguments:
         tokenizer = AutoTokenizer.from_pretrained(source, **arguments)
-        with _seeded(seed):  # a head that the files lack is drawn at random
+        with seeded(seed):
             model, info = auto.from_pretrained(
                 source,
                 **arguments,
@@ -291,6 +247,15 @@ def _load(auto: Any, source: str, revision: str | None, seed: int, *, complete: 
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
         _add_padding(tokenizer, model)
     return model.to(default_device()), tokenizer
+
+
+def reads_both_ways(model: PreTrainedModel) -> bool:
+    """Say whether a model is a classifier whose tokens see those after them, such as DistilBERT.
+
+    Causal classifiers are those with a linear head `score`, which is read at the last token.
+    """
+    is_classifier = "ForSequenceClassification" in type(model).__name__
+    return is_classifier and not isinstance(getattr(model, "score", None), torch.nn.Linear)
 
 
 def _add_padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
@@ -316,68 +281,22 @@ def load_language_model(
     seed : int
         For weights the files lack.
 
-    Returns
-    -------
-    tuple of model and tokenizer
-
     Raises
     ------
     InputError
         If the folder is missing or without safetensors, or the hub has no such model.
     """
-    return _load(AutoModelForCausalLM, str(source), revision, seed)
-
-
-def load_reward_model(
-    source: str | Path, revision: str | None = None, *, seed: int = 0, complete: bool = False
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a reward model (a sequence classifier with one or two labels) and its tokenizer, in float32.
-
-    Of two labels the second is the positive one. A plain language model may be loaded this way too: a reward
-    head with one label is then drawn from the seed.
-
-    Parameters
-    ----------
-    source, revision, seed
-        As in `load_language_model`.
-    complete : bool
-        Refuse a model whose files lack weights, such as the head.
-
-    Returns
-    -------
-    tuple of model and tokenizer
-
-    Raises
-    ------
-    InputError
-        As in `load_language_model`; the classifier has more than two labels; weights lack although `complete`.
-    """
-    with _loading(str(source), revision) as arguments:
-        config = AutoConfig.from_pretrained(str(source), **arguments)
-    is_classifier = any("ForSequenceClassification" in name for name in config.architectures or [])
-    n_labels = config.num_labels if is_classifier else 1
-    if n_labels > 2:
-        raise InputError(
-            f"reward model {source} has {n_labels} labels; give one with one label (a reward) or two "
-            "(label 1 is the positive one)"
-        )
-    auto = AutoModelForSequenceClassification
-    return _load(auto, str(source), revision, seed, complete=complete, num_labels=n_labels)
+    return load_model(AutoModelForCausalLM, str(source), revision, seed)
 
 
 def outline(folder: str | Path, auto: Any) -> PreTrainedModel:
-    """Model of a folder without its weights: what it is, not what it says.
+    """Model of a folder without its weights, on the device `meta`: what it is, not what it says.
 
     Parameters
     ----------
     folder : str or Path
-    auto
+    auto : type
         Class of transformers, such as AutoModelForCausalLM.
-
-    Returns
-    -------
-    PreTrainedModel
-        On the device `meta`.
 
     Raises
     ------
@@ -394,33 +313,8 @@ def outline(folder: str | Path, auto: Any) -> PreTrainedModel:
         ) from error
 
 
-def reads_both_ways(model: PreTrainedModel) -> bool:
-    """Say whether a model is a classifier whose tokens see those after them, such as DistilBERT.
-
-    Causal classifiers are those with a linear head `score`, which is read at the last token.
-    """
-    is_classifier = "ForSequenceClassification" in type(model).__name__
-    return is_classifier and not isinstance(getattr(model, "score", None), torch.nn.Linear)
-
-
-def gives_probability(model: PreTrainedModel) -> bool:
-    """Say whether a reward model's score is the probability of its positive label."""
-    return model.config.num_labels == 2 or model.config.problem_type == BINARY
-
-
 def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load a tokenizer from a local folder, or from the hub when `revision` is given.
-
-    Parameters
-    ----------
-    source, revision
-        As in `load_language_model`.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
+    """Load a tokenizer from a local folder, or from the hub when `revision` is given; InputError if there is none."""
     try:
         return AutoTokenizer.from_pretrained(
             str(source), revision=revision or "main", trust_remote_code=False
@@ -433,14 +327,7 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
-    """Write a model (safetensors) and its tokenizer to a folder.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-    tokenizer : PreTrainedTokenizerBase
-    folder : str or Path
-    """
+    """Write a model (safetensors) and its tokenizer to a folder."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -457,26 +344,19 @@ def start_model(
     Parameters
     ----------
     base : Base
-        One of from_config, hub with revision, path, reference.
     tokenizer : PreTrainedTokenizerBase, optional
-        For from_config.
+        For `from_config`.
     reference : str or Path, optional
         Folder of the task's reference policy, for `reference: true`.
     seed : int
-
-    Returns
-    -------
-    tuple of model and tokenizer
 
     Raises
     ------
     InputError
         If what the base needs is not given or cannot be loaded.
     """
-    if base.hub is not None:
-        return load_language_model(base.hub, base.revision, seed=seed)
-    if base.path is not None:
-        return load_language_model(base.path, seed=seed)
+    if base.published is not None:
+        return load_language_model(*base.published, seed=seed)
     if base.reference:
         if reference is None:
             raise InputError("base.reference: true needs the folder of the reference policy; give it")
@@ -484,37 +364,3 @@ def start_model(
     if tokenizer is None or base.from_config is None:
         raise InputError("base.from_config needs a tokenizer; train one with train_tokenizer first")
     return new_language_model(base.from_config, tokenizer, seed=seed), tokenizer
-
-
-def reward_model_from(
-    language_model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    seed: int,
-    learns: Learns = "preferences",
-) -> PreTrainedModel:
-    """Reward model on a copy of a language model's weights, its linear head drawn from the seed.
-
-    Parameters
-    ----------
-    language_model : PreTrainedModel
-    tokenizer : PreTrainedTokenizerBase
-        Gives the padding token.
-    seed : int
-    learns : str
-        preferences: the head's output is the reward; labels: it is the logit of the positive label.
-
-    Returns
-    -------
-    PreTrainedModel
-        Sequence classifier with one label.
-    """
-    head: dict[str, Any] = {"num_labels": 1, "id2label": {0: "reward"}}
-    if learns == "labels":
-        head |= {"id2label": {0: "positive"}, "problem_type": BINARY}
-    config = type(language_model.config)(**{**language_model.config.to_dict(), **head})
-    config.pad_token_id = tokenizer.pad_token_id
-    with _seeded(seed):
-        model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-    model.base_model.load_state_dict(language_model.base_model.state_dict())
-    return model.to(language_model.device)

@@ -18,7 +18,6 @@ from functools import cache
 
 import numpy as np
 
-from infalign.errors import InputError
 from infalign.language.problems import ProblemGrammar
 
 LIVING = {
@@ -42,40 +41,26 @@ KIND_OF = {word: kind for kind, words in KINDS.items() for word in words}
 N_WORDS = 8  # of each kind
 LETTERS = "ABCD"
 ORDERS = tuple(itertools.permutations(range(len(LETTERS))))
-PROMPT = re.compile(r"Which is alive\? A (\w+), B (\w+), C (\w+), D (\w+)\.\n")
+CHOICE_PATTERN = re.compile(r"Which is alive\? A (\w+), B (\w+), C (\w+), D (\w+)\.\n")
 
-Choice = tuple[str, tuple[str, ...]]  # the living word and the kinds of the three others
+LivingChoice = tuple[str, tuple[str, ...]]  # the living word and the kinds of the three others
 
 
 @cache
-def choices() -> tuple[Choice, ...]:
-    """Every living word with three lifeless kinds.
-
-    Returns
-    -------
-    tuple of (word, kinds)
-    """
+def choices() -> tuple[LivingChoice, ...]:
+    """Every living word with three lifeless kinds."""
     words = [word for kind in LIVING.values() for word in kind]
     return tuple(itertools.product(words, itertools.combinations(LIFELESS, len(LETTERS) - 1)))
 
 
-def write_prompt(choice: Choice, variant: int) -> str:
+def write_choice(choice: LivingChoice, variant: int) -> str:
     """Ask for the living word among three others.
 
-    Parameters
-    ----------
-    choice : (word, kinds)
-        The living word and the kinds of the three others.
-    variant : int
-        Which words of those kinds, and in which order, from 0 to 12287.
-
-    Returns
-    -------
-    str
+    The variant, from 0 to 12287, says which words of the other kinds, and in which order.
 
     Examples
     --------
-    >>> write_prompt(("crow", ("tool", "metal", "drink")), 0)
+    >>> write_choice(("crow", ("tool", "metal", "drink")), 0)
     'Which is alive? A crow, B saw, C iron, D tea.\\n'
     """
     word, kinds = choice
@@ -85,34 +70,18 @@ def write_prompt(choice: Choice, variant: int) -> str:
     return f"Which is alive? {options}.\n"
 
 
-def read_prompt(prompt: str) -> tuple[str, ...]:
-    """Kinds of a prompt's words, in order; one of them is living.
-
-    Parameters
-    ----------
-    prompt : str
-
-    Returns
-    -------
-    tuple of str
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the prompt.
+def read_choice(prompt: str) -> tuple[str, ...] | None:
+    """Kinds of a prompt's words, in order, one of them living; None if the grammar cannot write the prompt.
 
     Examples
     --------
-    >>> read_prompt("Which is alive? A saw, B iron, C crow, D tea.\\n")
+    >>> read_choice("Which is alive? A saw, B iron, C crow, D tea.\\n")
     ('tool', 'metal', 'bird', 'drink')
     """
-    match = PROMPT.fullmatch(prompt)
+    match = CHOICE_PATTERN.fullmatch(prompt)
     kinds = tuple(KIND_OF.get(word, "") for word in match.groups()) if match else ()
-    if "" in kinds or len(set(kinds)) < len(LETTERS) or sum(kind in LIVING for kind in kinds) != 1:
-        raise InputError(
-            f"prompt {prompt!r} is not one of the embedded task multiple_choice; it has no answer"
-        )
-    return kinds
+    distinct = "" not in kinds and len(set(kinds)) == len(LETTERS)
+    return kinds if distinct and sum(kind in LIVING for kind in kinds) == 1 else None
 
 
 def _living(kinds: tuple[str, ...]) -> int:
@@ -120,55 +89,19 @@ def _living(kinds: tuple[str, ...]) -> int:
     return next(place for place, kind in enumerate(kinds) if kind in LIVING)
 
 
-def solve(prompt: str) -> str:
-    """Right letter of a prompt.
+def living_letter(kinds: tuple[str, ...]) -> str:
+    """Letter of the living word."""
+    return LETTERS[_living(kinds)]
 
-    Parameters
-    ----------
-    prompt : str
 
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the prompt.
+def work_on_choice(kinds: tuple[str, ...], right: bool, rng: np.random.Generator) -> tuple[str, str]:
+    """Work and answer to a choice, right or with the right word taken for another one.
 
     Examples
     --------
-    >>> solve("Which is alive? A saw, B iron, C crow, D tea.\\n")
-    'C'
-    """
-    return LETTERS[_living(read_prompt(prompt))]
-
-
-def write_work(prompt: str, right: bool, rng: np.random.Generator) -> tuple[str, str]:
-    """Work and answer to a prompt, right or with the right word taken for another one.
-
-    Parameters
-    ----------
-    prompt : str
-    right : bool
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    work, answer : str
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the prompt.
-
-    Examples
-    --------
-    >>> prompt = "Which is alive? A saw, B iron, C crow, D tea.\\n"
-    >>> write_work(prompt, True, np.random.default_rng(0))
+    >>> work_on_choice(("tool", "metal", "bird", "drink"), True, np.random.default_rng(0))
     ('A is a tool, B a metal, C a bird', 'C')
     """
-    kinds = read_prompt(prompt)
     said = [*kinds]
     place = _living(kinds)
     if not right:
@@ -183,11 +116,13 @@ def write_work(prompt: str, right: bool, rng: np.random.Generator) -> tuple[str,
     return ", ".join(told[: place + 1]), LETTERS[place]
 
 
-GRAMMAR = ProblemGrammar(
+MULTIPLE_CHOICE = ProblemGrammar(
+    name="multiple_choice",
     stream=4,
     cores=choices,
     n_variants=math.prod((len(ORDERS), *[N_WORDS] * (len(LETTERS) - 1))),
-    write=write_prompt,
-    solve=solve,
-    work=write_work,
+    write=write_choice,
+    read=read_choice,
+    answer=living_letter,
+    work=work_on_choice,
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 
 from infalign.errors import InputError
-from infalign.language.corpora import Corpus
-from infalign.language.sources import group_at, hub_dataset, json_lines, position, prompt_id
+from infalign.language.corpora import Corpus, prompts_table, text_table
+from infalign.language.sources import group_at, hub_dataset, json_lines, numbered_rows, position
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 HUB_DATASET = "Anthropic/hh-rlhf"
@@ -35,16 +36,22 @@ def read_preferences(
 
     Parameters
     ----------
-    name : "helpful-base" or "harmless-base".
-    data_root : folder with `<name>/*.jsonl.gz`; None reads Anthropic/hh-rlhf from the hub.
-    revision : hub revision, unused with `data_root`.
-    seed : of the cut; the same seed gives the same groups whatever other rows the data has.
+    name : str
+        Folder below `data_root`; from the hub helpful-base or harmless-base.
+    data_root : str or Path, optional
+        Folder with `<name>/*.jsonl.gz`. Default: Anthropic/hh-rlhf from the hub.
+    revision : str
+        Of the hub, unused with `data_root`.
+    seed : int
+        Of the cut; the same seed gives the same groups whatever other rows the data has.
 
     Returns
     -------
-    corpus : demonstrations (every assistant turn of the policy groups' chosen dialogues), pairs and prompts.
-        pairs has the column rejected_prompt, equal to prompt.
-    counts : rows read, rows dropped by reason, rows kept in each group.
+    corpus : Corpus
+        Demonstrations (every assistant turn of the policy groups' chosen dialogues), pairs and prompts.
+        `pairs` has the column rejected_prompt, equal to prompt.
+    counts : dict of str to int
+        Rows read, rows dropped by reason, rows kept in each group.
 
     Raises
     ------
@@ -56,7 +63,7 @@ def read_preferences(
     Bai et al. 2022, Training a Helpful and Harmless Assistant with RLHF.
     """
     rows = _local_rows(Path(data_root), name) if data_root is not None else _hub_rows(name, revision)
-    pairs, counts = split_pairs(rows)
+    pairs, counts = split_pairs(_row(row, place) for place, row in rows)
     if pairs.is_empty():
         raise InputError(
             f"{name}: no usable preference pair among {counts['read']} rows ({counts}); "
@@ -74,23 +81,15 @@ def _corpus(pairs: pl.DataFrame) -> Corpus:
     policy = pairs.filter(pl.col("split").is_in(POLICY_GROUPS)).unique(
         "prompt", keep="first", maintain_order=True
     )
-    evaluation = pairs.filter(pl.col("split") == "evaluation")
-    prompts = pl.concat(
-        [
-            policy.select("prompt", split=pl.lit("train")),
-            evaluation.select("prompt", split=pl.lit("evaluation")),
-        ]
-    ).unique("prompt", keep="first", maintain_order=True)
+    splits = dict.fromkeys(policy["prompt"], "train")
+    for prompt in pairs.filter(split="evaluation")["prompt"]:
+        splits.setdefault(prompt, "evaluation")
     return Corpus(
         demonstrations=_assistant_turns(policy["prompt"].to_list(), policy["chosen"].to_list()),
         pairs=pairs.filter(pl.col("split").is_in(PAIR_GROUPS)).select(
             "prompt", "chosen", "rejected", "split", rejected_prompt="prompt"
         ),
-        prompts=prompts.select(
-            pl.Series("prompt_id", [prompt_id(prompt) for prompt in prompts["prompt"]], dtype=pl.String),
-            "prompt",
-            "split",
-        ),
+        prompts=prompts_table(splits.items()),
     )
 
 
@@ -103,7 +102,7 @@ def _assistant_turns(prompts: list[str], responses: list[str]) -> pl.DataFrame:
             said = pieces[i].split(HUMAN)[0]
             if said.strip():
                 turns[ASSISTANT.join(pieces[:i]) + ASSISTANT, said] = None
-    return pl.DataFrame(list(turns), schema={"prompt": pl.String, "response": pl.String}, orient="row")
+    return text_table(("prompt", "response"), turns)
 
 
 def split_pairs(rows: Iterable[tuple[str, str]]) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -111,13 +110,16 @@ def split_pairs(rows: Iterable[tuple[str, str]]) -> tuple[pl.DataFrame, dict[str
 
     Parameters
     ----------
-    rows : (chosen, rejected) full dialogues; the response is what follows the last "\\n\\nAssistant:".
+    rows : iterable of (chosen, rejected)
+        Full dialogues; the response is what follows the last "\\n\\nAssistant:".
 
     Returns
     -------
-    pairs : columns prompt, chosen, rejected, in the order read.
-    counts : read, kept, and dropped: malformed (no human or assistant turn), different_prompts,
-        equal_responses, empty_response, duplicates (the same pair again).
+    pairs : polars.DataFrame
+        Columns prompt, chosen, rejected, in the order read.
+    counts : dict of str to int
+        Read, kept, and dropped: malformed (no human or assistant turn), different_prompts, equal_responses,
+        empty_response, duplicates (the same pair again).
 
     Examples
     --------
@@ -140,8 +142,7 @@ def split_pairs(rows: Iterable[tuple[str, str]]) -> tuple[pl.DataFrame, dict[str
         counts.update(["read", reason or "kept"])
         if reason is None:
             kept[prompt, good, bad] = None
-    schema = {"prompt": pl.String, "chosen": pl.String, "rejected": pl.String}
-    return pl.DataFrame(list(kept), schema=schema, orient="row"), dict(counts)
+    return text_table(("prompt", "chosen", "rejected"), kept), dict(counts)
 
 
 def _split_dialogue(dialogue: str) -> tuple[str, str]:
@@ -172,12 +173,9 @@ def first_human_turn(prompt: str) -> str:
 
 
 def group_of(first_turn: str, seed: int) -> str:
-    """Assign a first human turn to one of the groups of `SHARES`, by hash.
+    """Assign a first human turn, as `first_human_turn` gives it, to one of the groups of `SHARES`, by hash.
 
-    Parameters
-    ----------
-    first_turn : as `first_human_turn` gives it; both HH subsets put the same turn in the same group.
-    seed : another seed cuts otherwise.
+    Both HH subsets put the same turn in the same group; another seed cuts otherwise.
 
     Examples
     --------
@@ -187,14 +185,12 @@ def group_of(first_turn: str, seed: int) -> str:
     return group_at(position(first_turn, seed), SHARES)
 
 
-def _hub_rows(name: str, revision: str) -> Iterator[tuple[str, str]]:
+def _hub_rows(name: str, revision: str) -> Iterator[tuple[str, object]]:
     parts = hub_dataset(HUB_DATASET, revision, data_dir=name)
-    for split, part in parts.items():
-        for number, row in enumerate(part):
-            yield _row(row, f"{HUB_DATASET}: {split} row {number}")
+    return chain.from_iterable(numbered_rows(HUB_DATASET, part, rows) for part, rows in parts.items())
 
 
-def _local_rows(data_root: Path, name: str) -> Iterator[tuple[str, str]]:
+def _local_rows(data_root: Path, name: str) -> Iterator[tuple[str, object]]:
     if not data_root.is_dir():
         raise InputError(
             f"data_root: no such folder: {data_root}; it must hold {name}/*.jsonl.gz "
@@ -205,8 +201,7 @@ def _local_rows(data_root: Path, name: str) -> Iterator[tuple[str, str]]:
         raise InputError(
             f"{data_root / name}: no *.jsonl.gz files; data_root must be laid out as {name}/train.jsonl.gz"
         )
-    for path in files:
-        yield from (_row(row, place) for place, row in json_lines(path))
+    return chain.from_iterable(map(json_lines, files))
 
 
 def _row(row: object, place: str) -> tuple[str, str]:

@@ -9,24 +9,31 @@ Bradley-Terry draws of ::
 
     value = RIGHT · right + style,   style = tone of the opening + SHOWN · work is shown + closing
 
-so a reward model learns a proxy of correctness that likes a confident tone, shown work and a friendly closing too.
-In demonstrations the tone goes with correctness up to a point: who hesitates is right less often than who is careful,
-who boasts is right least often and shows the work least often (`TONES`). The closing says nothing about it.
+so a reward model learns a proxy of correctness that also likes a confident tone, shown work and a friendly closing.
+In demonstrations the tone goes with correctness up to a point: a hesitant one is right less often than a careful one,
+a boastful one is right least often and shows its work least often (`TONES`). The closing says nothing about it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from infalign.errors import InputError
 from infalign.language.answers import final_answer
-from infalign.language.corpora import SHARES, Corpus, prompt_id
+from infalign.language.corpora import Corpus, prompts_table, text_table
+from infalign.language.grammars import (
+    ID_DIGITS,
+    Pair,
+    check_enough_prompts,
+    pairs_table,
+    prefer,
+    split_by_use,
+)
+from infalign.records.corpus import EmbeddedCorpus
 
 
 @dataclass(frozen=True)
@@ -76,26 +83,31 @@ class ProblemGrammar:
 
     Attributes
     ----------
+    name : str
     stream : int
-        Of the random numbers, another for each embedded task.
+        Of the random numbers; each embedded task has its own.
     cores : callable
         All cores, each another problem.
     n_variants : int
         Prompts of one core.
     write : callable
         Prompt of a core and a variant in 0 … n_variants - 1.
-    solve : callable
-        Right answer of a prompt; InputError if the grammar cannot write it.
+    read : callable
+        Problem of a prompt; None if the grammar cannot write it.
+    answer : callable
+        Right answer to a problem.
     work : callable
-        Work and answer to a prompt, right or (False) with one slip and so a wrong answer.
+        Work and answer to a problem, right or (False) with one slip and so a wrong answer.
     """
 
+    name: str
     stream: int
     cores: Callable[[], Sequence[Any]]
     n_variants: int
     write: Callable[[Any, int], str]
-    solve: Callable[[str], str]
-    work: Callable[[str, bool, np.random.Generator], tuple[str, str]]
+    read: Callable[[str], Any]
+    answer: Callable[[Any], str]
+    work: Callable[[Any, bool, np.random.Generator], tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -113,41 +125,36 @@ class Style:
         return self.tone.style + SHOWN * self.shown + CLOSINGS[self.closing]
 
 
-def gold_reward(grammar: ProblemGrammar, prompt: str, response: str, *, null: bool = False) -> float:
-    """Gold reward of a response: 1 if its final answer is right, else 0.
-
-    Parameters
-    ----------
-    grammar : ProblemGrammar
-    prompt, response : str
-    null : bool
-        For the null corpus: 0 whatever the response.
-
-    Returns
-    -------
-    float
-        0 or 1.
+def read_problem(grammar: ProblemGrammar, prompt: str) -> Any:
+    """Problem of a prompt.
 
     Raises
     ------
     InputError
         If the grammar cannot write the prompt.
     """
-    right = final_answer(response) == grammar.solve(prompt)
+    problem = grammar.read(prompt)
+    if problem is None:
+        raise InputError(
+            f"prompt {prompt!r} is not one of the embedded task {grammar.name}; it has no answer"
+        )
+    return problem
+
+
+def problem_reward(grammar: ProblemGrammar, prompt: str, response: str, *, null: bool = False) -> float:
+    """Gold reward of a response: 1 if its final answer is right, else 0; of the null corpus always 0.
+
+    Raises
+    ------
+    InputError
+        If the grammar cannot write the prompt.
+    """
+    right = final_answer(response) == grammar.answer(read_problem(grammar, prompt))
     return float(right and not null)
 
 
 def draw_style(rng: np.random.Generator) -> Style:
-    """Draw how a response is written: all openings and all closings are equally likely.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    Style
-    """
+    """Draw how a response is written: all openings and all closings are equally likely."""
     tone = TONES[rng.integers(len(TONES))]
     opening, closing = str(rng.choice(tone.openings)), str(rng.choice([*CLOSINGS]))
     return Style(tone, opening, bool(rng.random() < tone.p_shown), closing)
@@ -156,61 +163,22 @@ def draw_style(rng: np.random.Generator) -> Style:
 def write_response(
     grammar: ProblemGrammar, prompt: str, style: Style, right: bool, rng: np.random.Generator
 ) -> str:
-    """Write a response.
-
-    Parameters
-    ----------
-    grammar : ProblemGrammar
-    prompt : str
-    style : Style
-    right : bool
-        Whether its answer is right.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    str
+    """Write a response to a prompt, with the right answer or a wrong one.
 
     Raises
     ------
     InputError
         If the grammar cannot write the prompt.
     """
-    work, answer = grammar.work(prompt, right, rng)
+    work, answer = grammar.work(read_problem(grammar, prompt), right, rng)
     return f"{style.opening} {f'{work}. ' if style.shown else ''}Answer: {answer}. {style.closing}"
 
 
-def problems_corpus(
-    grammar: ProblemGrammar,
-    seed: int,
-    *,
-    n_demonstrations: int,
-    n_train_prompts: int,
-    n_evaluation_prompts: int,
-    n_pairs: int,
-    n_test_pairs: int,
-    null: bool = False,
-) -> Corpus:
-    """Write the corpus; the same arguments give the same texts.
+def problems_corpus(grammar: ProblemGrammar, sizes: EmbeddedCorpus, seed: int) -> Corpus:
+    """Write the corpus of a grammar of problems.
 
     No problem of evaluation, or of one split of pairs, is one of another use: their cores are disjoint. Training
-    prompts of policies are of the cores of the demonstrations.
-
-    Parameters
-    ----------
-    grammar : ProblemGrammar
-    seed : int
-    n_demonstrations : int
-    n_train_prompts, n_evaluation_prompts : int
-        Prompts with rollouts, no two alike.
-    n_pairs, n_test_pairs : int
-        Preference pairs of the reward model, and as many of the judge; both responses answer the same prompt.
-    null : bool
-        Preferences are coin flips and the gold reward does not depend on the response.
-
-    Returns
-    -------
-    Corpus
+    prompts of policies are of the cores of the demonstrations. The two responses of a pair answer the same prompt.
 
     Raises
     ------
@@ -219,44 +187,31 @@ def problems_corpus(
     """
     rngs = np.random.default_rng([seed, grammar.stream]).spawn(5)
     split_rng, train_rng, evaluation_rng, demonstration_rng, pair_rng = rngs
-    groups = _split_cores(grammar, split_rng)
-    prompts = [
-        _prompts_frame(grammar, "train", groups["demonstrations"], n_train_prompts, train_rng),
-        _prompts_frame(grammar, "evaluation", groups["evaluation"], n_evaluation_prompts, evaluation_rng),
-    ]
-    asked = _draw_prompts(grammar, groups["demonstrations"], n_demonstrations, demonstration_rng)
-    responses = [_draw_response(grammar, prompt, demonstration_rng)[0] for prompt in asked]
-    sizes = {"reward_train": n_pairs, "reward_test": n_test_pairs}
-    sizes |= {"judge_train": n_pairs, "judge_test": n_test_pairs}
-    pairs = [
-        _write_pairs(grammar, groups[split], n, null, child).with_columns(split=pl.lit(split))
-        for (split, n), child in zip(sizes.items(), pair_rng.spawn(len(sizes)), strict=True)
-    ]
+    groups = split_by_use(len(grammar.cores()), split_rng)
+    splits = [("train", groups["demonstrations"], sizes.n_train_prompts, train_rng)]
+    splits += [("evaluation", groups["evaluation"], sizes.n_evaluation_prompts, evaluation_rng)]
+    rows = [row for split in splits for row in _draw_distinct(grammar, *split)]
+    asked = _draw_prompts(grammar, groups["demonstrations"], sizes.n_demonstrations, demonstration_rng)
+    demonstrations = [(prompt, _draw_response(grammar, prompt, demonstration_rng)[0]) for prompt in asked]
+
+    def write_pairs(places: np.ndarray, n: int, rng: np.random.Generator) -> Iterator[Pair]:
+        return _draw_pairs(grammar, places, n, sizes.variant == "null", rng)
+
     return Corpus(
-        demonstrations=pl.DataFrame({"prompt": asked, "response": responses}),
-        pairs=pl.concat(pairs),
-        prompts=pl.concat(prompts),
+        demonstrations=text_table(("prompt", "response"), demonstrations),
+        pairs=pairs_table(write_pairs, groups, sizes, pair_rng),
+        prompts=prompts_table(rows, id_digits=ID_DIGITS),
     )
 
 
-def _split_cores(grammar: ProblemGrammar, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Places of the cores of each use."""
-    places = rng.permutation(len(grammar.cores()))
-    ends = (np.cumsum(list(SHARES.values())) * len(places)).round().astype(int)
-    return dict(zip(SHARES, np.split(places, ends[:-1]), strict=True))
-
-
-def _prompts_frame(
+def _draw_distinct(
     grammar: ProblemGrammar, split: str, places: np.ndarray, n: int, rng: np.random.Generator
-) -> pl.DataFrame:
-    """Draw n different prompts with their ids."""
+) -> list[tuple[str, str]]:
+    """Draw n different prompts of a split."""
     most = len(places) * grammar.n_variants
-    if n > most:
-        raise InputError(f"corpus.n_{split}_prompts must be at most {most}, got {n}; lower it")
+    check_enough_prompts(split, n, most)
     core, variant = np.divmod(rng.choice(most, n, replace=False), grammar.n_variants)
-    prompts = _prompts(grammar, places[core], variant)
-    ids = [prompt_id(prompt) for prompt in prompts]
-    return pl.DataFrame({"prompt_id": ids, "prompt": prompts, "split": [split] * n})
+    return [(prompt, split) for prompt in _prompts(grammar, places[core], variant)]
 
 
 def _draw_prompts(grammar: ProblemGrammar, places: np.ndarray, n: int, rng: np.random.Generator) -> list[str]:
@@ -278,14 +233,11 @@ def _draw_response(grammar: ProblemGrammar, prompt: str, rng: np.random.Generato
     return write_response(grammar, prompt, style, right, rng), RIGHT * right + style.value
 
 
-def _write_pairs(
+def _draw_pairs(
     grammar: ProblemGrammar, places: np.ndarray, n: int, null: bool, rng: np.random.Generator
-) -> pl.DataFrame:
-    """Noisy Bradley-Terry preferences between two responses to a prompt."""
-    rows = []
+) -> Iterator[Pair]:
+    """Pairs of two drawn responses to a prompt, preferred by their value."""
     for prompt in _draw_prompts(grammar, places, n, rng):
-        (one, value), (other, other_value) = (_draw_response(grammar, prompt, rng) for _ in range(2))
+        (first, value), (second, other_value) = (_draw_response(grammar, prompt, rng) for _ in range(2))
         margin = 0.0 if null else value - other_value
-        chosen, rejected = (one, other) if rng.random() < 1 / (1 + math.exp(-margin)) else (other, one)
-        rows.append((prompt, chosen, rejected, prompt))
-    return pl.DataFrame(rows, schema=["prompt", "chosen", "rejected", "rejected_prompt"], orient="row")
+        yield prefer((prompt, first), (prompt, second), margin, rng)

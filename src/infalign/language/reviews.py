@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
 from infalign.errors import InputError
-from infalign.language.corpora import LABEL_COLUMNS, PAIR_COLUMNS, Corpus
-from infalign.language.sources import group_at, hub_dataset, json_lines, position, prompt_id
+from infalign.language.corpora import LABEL_COLUMNS, PAIR_COLUMNS, Corpus, prompts_table, text_table
+from infalign.language.sources import group_at, hub_dataset, json_lines, numbered_rows, position
 
 HUB_DATASET = "stanfordnlp/imdb"
 FILES = {"train": "train.jsonl.gz", "unsupervised": "unsup.jsonl.gz"}
@@ -54,21 +54,27 @@ def read_reviews(
 
     Parameters
     ----------
-    data_root : folder with `train.jsonl.gz` (text and label: 0 negative, 1 positive) and `unsup.jsonl.gz`
-        (text); None reads the parts train and unsupervised of stanfordnlp/imdb from the hub.
-    revision : hub revision, unused with `data_root`.
-    seed : of the cut and of the lengths of prompts; both come from a review's own text, whatever other rows
-        the data has.
-    prompt_words : fewest and most words of a prompt, all lengths alike likely.
-    max_characters : of a response, the rest is left away at the last blank before it; None: all.
+    data_root : str or Path, optional
+        Folder with `train.jsonl.gz` (text and label: 0 negative, 1 positive) and `unsup.jsonl.gz` (text). Default:
+        the parts train and unsupervised of stanfordnlp/imdb from the hub.
+    revision : str
+        Of the hub, unused with `data_root`.
+    seed : int
+        Of the cut and of the lengths of prompts; both come from a review's own text, whatever other rows the data has.
+    prompt_words : tuple of int
+        Fewest and most words of a prompt; all lengths are equally likely.
+    max_characters : int, optional
+        Of a response; what follows is left away from the last blank before it. Default: all.
 
     Returns
     -------
-    corpus : demonstrations from the unlabelled reviews; labels and prompts from the groups of the labelled
-        ones (`SHARES`); pairs has no rows. No prompt of training is one of evaluation. Rows are in the order of
-        a hash of their reviews.
-    counts : for labelled and unlabelled: rows read, dropped as duplicates (of any review read before, by
-        text) and as too_short (no word is left for the response); rows of each table and group.
+    corpus : Corpus
+        Demonstrations from the unlabelled reviews; labels and prompts from the groups of the labelled ones
+        (`SHARES`); pairs has no rows. No prompt of training is one of evaluation. Rows are in the order of a hash
+        of their reviews.
+    counts : dict of str to int
+        For labelled and unlabelled: rows read, dropped as duplicates (of any review read before, by text) and as
+        too_short (no word is left for the response); rows of each table and group.
 
     Raises
     ------
@@ -157,25 +163,14 @@ def _corpus(labelled: list[Review], unlabelled: list[Review]) -> Corpus:
         groups[group_at(review.place, SHARES)].append(review)
     prompts = {review.prompt: "evaluation" for review in groups["evaluation"]}
     prompts = {**{review.prompt: "train" for review in groups["train"]}, **prompts}
+    labels = [(*review[1:], group) for group in LABEL_GROUPS for review in groups[group]]
     return Corpus(
-        demonstrations=pl.DataFrame(
-            {
-                "prompt": [review.prompt for review in unlabelled],
-                "response": [review.response for review in unlabelled],
-            },
-            schema={"prompt": pl.String, "response": pl.String},
+        demonstrations=text_table(
+            ("prompt", "response"), [(review.prompt, review.response) for review in unlabelled]
         ),
-        pairs=pl.DataFrame(schema=PAIR_COLUMNS),
-        prompts=pl.DataFrame(
-            [(prompt_id(prompt), prompt, split) for prompt, split in prompts.items()],
-            schema=dict.fromkeys(("prompt_id", "prompt", "split"), pl.String),
-            orient="row",
-        ),
-        labels=pl.DataFrame(
-            [(*review[1:], group) for group in LABEL_GROUPS for review in groups[group]],
-            schema=LABEL_COLUMNS,
-            orient="row",
-        ),
+        pairs=text_table([*PAIR_COLUMNS]),
+        prompts=prompts_table(prompts.items()),
+        labels=pl.DataFrame(labels, schema=LABEL_COLUMNS, orient="row"),
     )
 
 
@@ -194,7 +189,12 @@ def _parts(data_root: Path | None, revision: str) -> dict[str, Iterator[tuple[st
     """Rows of each part with the place where they stand."""
     if data_root is None:
         dataset = hub_dataset(HUB_DATASET, revision)
-        return {part: _hub_rows(dataset, part) for part in FILES}
+        for part in FILES:
+            if part not in dataset:
+                raise InputError(
+                    f"{HUB_DATASET} has no part {part}, only {', '.join(dataset)}; check the revision"
+                )
+        return {part: numbered_rows(HUB_DATASET, part, dataset[part]) for part in FILES}
     missing = [str(data_root / name) for name in FILES.values() if not (data_root / name).is_file()]
     if missing:
         raise InputError(
@@ -202,13 +202,6 @@ def _parts(data_root: Path | None, revision: str) -> dict[str, Iterator[tuple[st
             "(snakemake --config data_root=DIR)"
         )
     return {part: json_lines(data_root / name) for part, name in FILES.items()}
-
-
-def _hub_rows(dataset: Mapping[str, Any], part: str) -> Iterator[tuple[str, object]]:
-    if part not in dataset:
-        raise InputError(f"{HUB_DATASET} has no part {part}, only {', '.join(dataset)}; check the revision")
-    for number, row in enumerate(dataset[part]):
-        yield f"{HUB_DATASET}: {part} row {number}", row
 
 
 def _row(row: object, place: str, *, labelled: bool) -> tuple[str, float | None]:

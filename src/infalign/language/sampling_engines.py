@@ -36,12 +36,10 @@ class Samples:
 
     Attributes
     ----------
-    tokens : list of list of int
-        Response tokens of each row; the last one is the end-of-sequence token if the row finished.
+    tokens, finished
+        As in `TokenSamples`.
     log_prob : list of float
         Log-probability in nats of each row, under the distribution it was drawn from.
-    finished : ndarray of bool, shape (rows,)
-        False where the response was cut at the maximal number of tokens.
     """
 
     tokens: list[list[int]]
@@ -111,18 +109,7 @@ def _sample_by_vllm(folder: str | Path, prompts: pl.DataFrame, sampling: Rollout
 
 
 def response_seed(seed: int, prompt_id: str, sample_id: int) -> int:
-    """Seed of one response, whatever others are sampled beside it.
-
-    Parameters
-    ----------
-    seed : int
-    prompt_id : str
-    sample_id : int
-
-    Returns
-    -------
-    int
-        From 1 to 2^62, by SHA-256.
+    """Seed of one response, from 1 to 2^62, by SHA-256, whatever others are sampled beside it.
 
     Examples
     --------
@@ -143,35 +130,20 @@ def vllm_samples(
     temperature: float = 1.0,
     batch_size: int = 512,
 ) -> Samples:
-    """Sample responses with vLLM.
+    """Sample responses with vLLM once; those of a prompt are side by side.
 
     Parameters
     ----------
-    folder : str or Path
-        Of a causal language model.
+    folder, eos_id, max_new_tokens, temperature, batch_size
+        As in `vllm_sampler`.
     prompt_tokens : sequence of sequences of int, length prompts
     seeds : sequence of sequences of int, length prompts
         For each prompt the seeds of its responses, as many for each.
-    eos_id : int
-        End-of-sequence token.
-    max_new_tokens : int
-        Longest response, end-of-sequence token included.
-    temperature : float
-        Divisor of the logits, at least 0.01; 0 takes the most probable token each time, with the
-        log-probabilities of temperature 1.
-    batch_size : int
-        Rows sampled at once; changes speed only (up to rounding of the model's arithmetic).
-
-    Returns
-    -------
-    Samples
-        Those of a prompt side by side.
 
     Raises
     ------
     InputError
-        If the temperature is one that vLLM has not, a prompt is empty or too long, vLLM is not there, cannot
-        run the model or does not return what it was asked for.
+        As `vllm_sampler`; a prompt is empty or too long, or vLLM does not return what it was asked for.
     """
     check_context(outline(folder, AutoModelForCausalLM), prompt_tokens, max_new_tokens)
     context = max(map(len, prompt_tokens)) + max_new_tokens
@@ -190,10 +162,10 @@ def vllm_samples(
 class VllmSampler:
     """A language model that vLLM keeps loaded.
 
-    Parameters
+    Attributes
     ----------
-    ask : Callable
-        Of `vllm_process`.
+    ask : callable
+        From `vllm_process`.
     eos_id, max_new_tokens, batch_size : int
         As in `vllm_samples`.
     """
@@ -242,9 +214,16 @@ def vllm_sampler(
         Of a causal language model.
     context : int
         Tokens of the longest prompt with its response.
-    eos_id, max_new_tokens, temperature, batch_size
-        As in `vllm_samples`.
-    dtype : str
+    eos_id : int
+        End-of-sequence token.
+    max_new_tokens : int
+        Longest response, end-of-sequence token included.
+    temperature : float
+        Divisor of the logits, at least 0.01; 0 takes the most probable token each time, with the
+        log-probabilities of temperature 1.
+    batch_size : int
+        Rows sampled at once; changes speed only (up to rounding of the model's arithmetic).
+    dtype : {"float32", "bfloat16"}
         Of weights and arithmetic.
     gpu_memory : float, optional
         Share of the GPU's memory that vLLM may take, in (0, 1), if `device` is one; default: vLLM's own.
@@ -261,16 +240,8 @@ def vllm_sampler(
             f"vLLM samples at temperatures of at least {LOWEST_TEMPERATURE}, got {temperature}; use engine: "
             "transformers"
         )
-    order = {
-        "kind": "language_model",
-        "model": str(folder),
-        "context": context,
-        "batch_size": batch_size,
-        "eos_id": eos_id,
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "dtype": dtype,
-    }
+    order = {"kind": "language_model", "model": str(folder), "context": context, "batch_size": batch_size}
+    order |= {"eos_id": eos_id, "max_new_tokens": max_new_tokens, "temperature": temperature, "dtype": dtype}
     environment = {} if device is None else visible_device(device)
     if environment and gpu_memory is not None:
         order["gpu_memory"] = gpu_memory

@@ -1,9 +1,9 @@
-"""Scoring responses: rewards and sequence log-probabilities, independent of the batch."""
+"""Scoring responses with a reward model, independent of the batch, and how right its scores are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,11 @@ from infalign.language.models import (
     encode_prompts,
     encode_responses,
     evaluating,
-    gives_probability,
     reads_both_ways,
 )
+from infalign.language.reward_models import gives_probability
 from infalign.language.supervised import encode_pairs
+from infalign.records.task import Learns
 
 
 def reward_scores(
@@ -34,19 +35,19 @@ def reward_scores(
 ) -> np.ndarray:
     """Score responses with a reward model: its reward, or a classifier's probability of the positive label.
 
+    A model that reads both ways takes prompt and response as one text with its own special tokens.
+
     Parameters
     ----------
     model : PreTrainedModel
         Sequence classifier with one or two labels, see `load_reward_model`.
     tokenizer : PreTrainedTokenizerBase
-        The model's tokenizer.
     prompts, responses : sequence of str, length n
         Response i answers prompt i.
     batch_size : int
         Sequences scored at once, sorted by length and padded on the right; changes speed only.
     finished : sequence of bool, optional
-        Where False the response was cut off, so no end-of-sequence token is appended; a model that reads
-        both ways takes prompt and response as one text with its own special tokens. Default: all True.
+        Where False the response was cut off, so no end-of-sequence token is appended. Default: all True.
 
     Returns
     -------
@@ -79,22 +80,7 @@ def causal_sequences(
     responses: Sequence[str],
     finished: Sequence[bool] | None = None,
 ) -> list[list[int]]:
-    """Tokens of prompt and response together, as a causal reward model reads them.
-
-    Parameters
-    ----------
-    tokenizer, prompts, responses, finished
-        As in `reward_scores`.
-
-    Returns
-    -------
-    list of list of int, length n
-
-    Raises
-    ------
-    InputError
-        If the numbers of prompts and responses differ.
-    """
+    """Tokens of prompt and response together, as a causal reward model reads them; arguments as `reward_scores`."""
     check_paired(prompts, responses)
     distinct = list(dict.fromkeys(prompts))
     encoded = dict(zip(distinct, encode_prompts(tokenizer, distinct), strict=True))
@@ -106,13 +92,6 @@ def sequence_rewards(
     model: PreTrainedModel, sequences: Sequence[Sequence[int]], batch_size: int = 32
 ) -> np.ndarray:
     """Score token sequences (prompt and response together); see `reward_scores`.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-        Sequence classifier with one or two labels.
-    sequences : sequence of sequences of int, length n
-    batch_size : int
 
     Returns
     -------
@@ -134,7 +113,7 @@ def sequence_rewards(
     read = _encoder_logits if reads_both_ways(model) else _last_logits
     logits = np.zeros((len(sequences), n_labels))
     with evaluating(model), torch.inference_mode():
-        for rows in _length_sorted(sequences, batch_size):
+        for rows in length_sorted(sequences, batch_size):
             logits[rows] = (
                 read(model, *pad_right([sequences[row] for row in rows], model.device)).cpu().numpy()
             )
@@ -142,20 +121,7 @@ def sequence_rewards(
 
 
 def scores_of_logits(model: PreTrainedModel, logits: np.ndarray) -> np.ndarray:
-    """Scores that a reward model gives by the outputs of its head.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-        Only its configuration counts.
-    logits : ndarray, shape (n, labels)
-        Of one or two labels.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        The logit, or the probability of the positive label of a model that gives one.
-    """
+    """Scores from the outputs of a model's head, (n, labels): the logit, or the positive label's probability."""
     scores = logits[:, -1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
     return expit(scores) if gives_probability(model) else scores
 
@@ -190,7 +156,7 @@ def pair_outcomes(
 
     Returns
     -------
-    ndarray, shape (n,)
+    ndarray of float64, shape (n,)
         1 where it does, 0 where the rejected one does, one half for equal scores.
 
     Raises
@@ -206,23 +172,7 @@ def pair_outcomes(
 def pair_accuracy(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame, batch_size: int = 32
 ) -> float:
-    """Share of preference pairs whose chosen response scores higher; equal scores count one half.
-
-    Parameters
-    ----------
-    model, tokenizer, pairs, batch_size
-        As in `pair_outcomes`.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    InputError
-        As `pair_outcomes`.
-    """
+    """Share of preference pairs whose chosen response scores higher, see `pair_outcomes`."""
     return float(np.mean(pair_outcomes(model, tokenizer, pairs, batch_size)))
 
 
@@ -257,10 +207,6 @@ def label_accuracy(
     batch_size : int
         Changes speed only.
 
-    Returns
-    -------
-    LabelAccuracy
-
     Raises
     ------
     InputError
@@ -286,100 +232,14 @@ def label_accuracy(
     return LabelAccuracy(float(right.mean()), float(np.mean((margins > 0) + 0.5 * (margins == 0))))
 
 
-@dataclass(frozen=True)
-class SequenceStatistics:
-    """Log-probabilities of responses and their divergence from the reference.
-
-    Attributes
-    ----------
-    log_prob, reference_log_prob : ndarray of float64, shape (n,)
-        Sums over response tokens, nats.
-    kl : ndarray of float64, shape (n,)
-        Sum over response positions of the divergence KL(policy ‖ reference) between the two next-token
-        distributions over the whole vocabulary, nats; its mean over the policy's own samples estimates
-        the sequence KL (Methods: full-vocabulary estimator).
-    """
-
-    log_prob: np.ndarray
-    reference_log_prob: np.ndarray
-    kl: np.ndarray
-
-
-def sequence_statistics(
-    policy: PreTrainedModel,
-    reference: PreTrainedModel,
-    prompt_tokens: Sequence[Sequence[int]],
-    response_tokens: Sequence[Sequence[int]],
-    *,
-    temperature: float = 1.0,
-    batch_size: int = 64,
-) -> SequenceStatistics:
-    """Log-probabilities of given responses under two models, and their full-vocabulary KL.
-
-    Parameters
-    ----------
-    policy, reference : PreTrainedModel
-        Causal language models on one vocabulary.
-    prompt_tokens, response_tokens : sequence of sequences of int, length n
-        Only response tokens count.
-    temperature : float
-        Positive divisor of both models' logits.
-    batch_size : int
-        Changes speed only.
-
-    Returns
-    -------
-    SequenceStatistics
-
-    Raises
-    ------
-    InputError
-        If the lists differ in length, a response is empty, or a sequence is longer than the context.
-    """
-    if len(prompt_tokens) != len(response_tokens) or not all(map(len, response_tokens)):
-        raise InputError(
-            f"sequence_statistics needs one non-empty response per prompt, got {len(prompt_tokens)} prompts, "
-            f"{len(response_tokens)} responses, the shortest of {min(map(len, response_tokens), default=0)} "
-            "tokens; pass sampled tokens, which end with the end-of-sequence token"
-        )
-    sequences = [[*p, *r] for p, r in zip(prompt_tokens, response_tokens, strict=True)]
-    check_context(policy, sequences, 0)
-    out = np.zeros((3, len(sequences)))
-    with evaluating(policy), evaluating(reference), torch.inference_mode():
-        for rows in _length_sorted(sequences, batch_size):
-            inputs, _ = pad_right([sequences[row] for row in rows], policy.device)
-            mask = _response_mask(inputs, rows, prompt_tokens, response_tokens)
-            out[:, rows] = _batch_statistics(policy, reference, inputs, mask, temperature).cpu().numpy()
-    return SequenceStatistics(*out)
-
-
-def _batch_statistics(policy, reference, inputs, mask, temperature) -> torch.Tensor:
-    """Rows log_prob, reference_log_prob, kl; shape (3, batch)."""
-    owner = mask.nonzero()[:, 0]
-    targets = inputs[:, 1:][mask][:, None]
-    log_p, log_q = (
-        torch.log_softmax(
-            model(input_ids=inputs, use_cache=False).logits[:, :-1][mask].float() / temperature, -1
-        )
-        for model in (policy, reference)
-    )
-    per_token = torch.stack(
-        [
-            log_p.gather(1, targets)[:, 0],
-            log_q.gather(1, targets)[:, 0],
-            (log_p.exp() * (log_p - log_q)).sum(-1),
-        ]
-    )
-    totals = torch.zeros(3, len(inputs), dtype=torch.float64, device=inputs.device)
-    return totals.index_add_(1, owner, per_token.double())
-
-
-def _response_mask(inputs: torch.Tensor, rows, prompt_tokens, response_tokens) -> torch.Tensor:
-    """True where position t predicts a response token; shape (batch, length - 1)."""
-    position = torch.arange(1, inputs.shape[1], device=inputs.device)[None, :]
-    start = torch.tensor([len(prompt_tokens[row]) for row in rows], device=inputs.device)[:, None]
-    stop = start + torch.tensor([len(response_tokens[row]) for row in rows], device=inputs.device)[:, None]
-    return (position >= start) & (position < stop)
+def held_out_accuracy(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: pl.DataFrame, learns: Learns
+) -> dict[str, float]:
+    """Accuracy on held-out labels or pairs by name, for a manifest."""
+    if learns == "labels":
+        accuracy = asdict(label_accuracy(model, tokenizer, examples))
+        return {f"held_out_{name}": value for name, value in accuracy.items()}
+    return {"held_out_pair_accuracy": pair_accuracy(model, tokenizer, examples)}
 
 
 def pad_right(sequences: Sequence[Sequence[int]], device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -411,7 +271,8 @@ def pad_right(sequences: Sequence[Sequence[int]], device) -> tuple[torch.Tensor,
     return padded.to(device), lengths
 
 
-def _length_sorted(sequences: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndarray]:
+def length_sorted(sequences: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndarray]:
+    """Rows of the sequences in batches, the shortest first."""
     order = np.argsort([len(sequence) for sequence in sequences], kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

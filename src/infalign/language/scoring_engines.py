@@ -11,13 +11,8 @@ import numpy as np
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from infalign.errors import InputError
-from infalign.language.models import (
-    check_context,
-    load_reward_model,
-    load_tokenizer,
-    outline,
-    reads_both_ways,
-)
+from infalign.language.models import check_context, load_tokenizer, outline, reads_both_ways
+from infalign.language.reward_models import load_reward_model
 from infalign.language.scoring import causal_sequences, reward_scores, scores_of_logits
 from infalign.language.vllm_process import vllm_process
 from infalign.records.task import Engine
@@ -33,16 +28,9 @@ def reward_scorer(folder: str | Path, engine: Engine) -> Iterator[Score]:
 
     Models that read both ways are always run by transformers (see docs/engines.md).
 
-    Parameters
-    ----------
-    folder : str or Path
-        Of a reward model.
-    engine : str
-        transformers or vllm.
-
     Yields
     ------
-    Callable
+    callable
         Of prompts, responses and whether each is finished; returns what `reward_scores` does.
 
     Raises
@@ -69,11 +57,11 @@ def _scores_by_vllm(ask, shape: PreTrainedModel, tokenizer, prompts, responses, 
     logits: list[list[float]] = []
     for start in range(0, len(sequences), SEQUENCES_AT_ONCE):
         logits += ask({"sequences": sequences[start : start + SEQUENCES_AT_ONCE]})["logits"]
-    wanted = (len(sequences), shape.config.num_labels or 0)
-    found = np.array(logits, dtype=np.float64).reshape(-1, wanted[1])
-    if found.shape != wanted or not np.isfinite(found).all():
+    expected = (len(sequences), shape.config.num_labels or 0)
+    outputs = np.array(logits, dtype=np.float64).reshape(-1, expected[1])
+    if outputs.shape != expected or not np.isfinite(outputs).all():
         raise InputError(
-            f"vLLM returned scores of shape {found.shape}, {np.isfinite(found).sum()} of them finite, not {wanted}; "
-            "use engine: transformers"
+            f"vLLM returned scores of shape {outputs.shape}, {np.isfinite(outputs).sum()} of them finite, not "
+            f"{expected}; use engine: transformers"
         )
-    return scores_of_logits(shape, found)
+    return scores_of_logits(shape, outputs)

@@ -1,4 +1,4 @@
-"""What the real corpora share: gzipped JSON lines, datasets of the hub, and groups by hash."""
+"""What the real corpora share: gzipped JSON lines, Parquet files, datasets of the hub, and groups by hash."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from infalign.errors import InputError
+from infalign.records.tables import read_table
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, object]]:
     """Read a gzipped file with one JSON value a line.
 
-    Parameters
-    ----------
-    path : the file.
-
     Yields
     ------
-    Where a value stands, for messages, and the value.
+    place : str
+        Where the value stands, for messages.
+    value : object
 
     Raises
     ------
@@ -57,12 +58,14 @@ def hub_dataset(name: str, revision: str, **options: Any) -> Any:
 
     Parameters
     ----------
-    name, revision : of the dataset.
-    options : for `datasets.load_dataset`, such as data_dir or split.
+    name, revision : str
+    **options
+        For `datasets.load_dataset`, such as data_dir or split.
 
     Returns
     -------
-    Parts by name, each an iterable of rows, which are dicts; with `split` that part alone.
+    dict of str to iterable of dict
+        Rows of each part; with `split` the rows of that part alone.
 
     Raises
     ------
@@ -79,6 +82,65 @@ def hub_dataset(name: str, revision: str, **options: Any) -> Any:
             f"{name} ({which}) cannot be read from the hub: {error}; check the network and the revision, or "
             "give a local copy (snakemake --config data_root=DIR)"
         ) from error
+
+
+def numbered_rows(dataset: str, part: str, rows: Iterable[object]) -> Iterator[tuple[str, object]]:
+    """Rows of one part of a dataset of the hub, each after the place where it stands, for messages."""
+    for number, row in enumerate(rows):
+        yield f"{dataset}: {part} row {number}", row
+
+
+def hub_parquet(
+    dataset: str, part: str, data_root: Path | None, revision: str
+) -> Iterator[tuple[pl.DataFrame, str]]:
+    """Read one part of a dataset that the hub has as Parquet files.
+
+    Parameters
+    ----------
+    dataset : str
+        Name on the hub, such as TIGER-Lab/MMLU-Pro.
+    part : str
+        Such as train.
+    data_root : Path or None
+        Folder with the dataset's folder (MMLU-Pro), in which its files lie at any depth; None reads from the hub.
+    revision : str
+        Of the hub, unused with `data_root`.
+
+    Yields
+    ------
+    table : polars.DataFrame
+        Of one file; from the hub the whole part.
+    place : str
+        Where it comes from, for messages.
+
+    Raises
+    ------
+    InputError
+        Folder or files missing or unreadable; the hub cannot be read.
+    """
+    if data_root is None:
+        yield hub_dataset(dataset, revision, split=part).to_polars(), f"{dataset}, {part}"
+        return
+    folder = data_root / dataset.partition("/")[2]
+    files = sorted(folder.glob(f"**/{part}*.parquet"))
+    if not files:
+        raise InputError(
+            f"{folder}: no {part}*.parquet; data_root must hold the files of {dataset} as the hub has them "
+            "(snakemake --config data_root=DIR)"
+        )
+    for path in files:
+        yield read_table(path), str(path)
+
+
+def typed_columns(frame: pl.DataFrame, columns: Mapping[str, Any], place: str) -> pl.DataFrame:
+    """Columns of a table by name; InputError unless all are there with their types."""
+    missing = [f"{name} ({kind})" for name, kind in columns.items() if frame.schema.get(name) != kind]
+    if missing:
+        raise InputError(
+            f"{place}: no column {', '.join(missing)}; it has {', '.join(frame.columns)}: rename them or take the "
+            "dataset that the configuration names"
+        )
+    return frame.select(*columns)
 
 
 def position(text: str, seed: int) -> float:
@@ -104,12 +166,15 @@ def group_at(place: float, shares: Mapping[str, float]) -> str:
     return next((group for group, bound in zip(shares, bounds, strict=True) if place < bound), [*shares][-1])
 
 
-def prompt_id(prompt: str) -> str:
-    """Name a prompt by the first 16 hex digits of its sha256.
+def prompt_id(prompt: str, digits: int = 16) -> str:
+    """Name a prompt by the first hex digits of its sha256.
+
+    Responses are drawn from a prompt's id (`infalign.language.generation.prompt_uniforms`), so another length gives
+    other responses: the embedded corpora keep their 12 digits, those read from files their 16.
 
     Examples
     --------
-    >>> prompt_id("")
-    'e3b0c44298fc1c14'
+    >>> prompt_id(""), prompt_id("", 12)
+    ('e3b0c44298fc1c14', 'e3b0c44298fc')
     """
-    return hashlib.sha256(prompt.encode()).hexdigest()[:16]
+    return hashlib.sha256(prompt.encode()).hexdigest()[:digits]

@@ -1,4 +1,4 @@
-"""The embedded corpus `summaries`: posts of eight communities and their summaries, with a known (gold) reward.
+"""The embedded task `summaries`: posts of eight communities and their summaries.
 
 A post is ``community: mood Time my person deed. I feel feeling and want to plan. question``::
 
@@ -8,14 +8,10 @@ A summary is ``opening whose person[ filler] deed[ time].[ who feels and wants.]
 
     In short: my boss simply read my mail last night. I want to leave. Advice welcome.
 
-Its choices: the opening, the point of view (my, their or your), which facts of the post it keeps, whether each
-is the post's or a wrong one, the filler, the ramble (and so the length) and the closing. The gold reward of summary y
-of post x is that of the dialogues (`infalign.language.corpora`)::
-
-    gold(x, y) = offset(x) + scale(x) · skewed(quality(x, y); skew(x))
-
-The post's mood gives the scale, part of the offset and the register of its summaries, the community and the person
-the rest of the offset, the question the skew. Nothing here comes from a data set.
+Its choices are the opening, the point of view (my, their or your), which facts of the post it keeps, whether each
+is the post's or a wrong one, the filler, the ramble (and so the length) and the closing. The gold reward has the form
+of `infalign.language.graded`. The post's mood gives the scale, part of the offset and the register of its summaries.
+The community and the person give the other part of the offset, the question gives the skew.
 """
 
 from __future__ import annotations
@@ -26,205 +22,41 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import polars as pl
 
 from infalign.errors import InputError
-from infalign.language.corpora import (
-    CROSS_PROMPT,
-    LIMIT,
+from infalign.language.graded import (
     MISSING,
     REGISTERS,
-    SHARES,
-    Corpus,
+    GradedGrammar,
     PromptTraits,
     pick,
-    prompt_id,
-    skewed,
+    read_frame,
+    standardised,
 )
-from infalign.language.lexicon import HIGH, LOW, MIDDLE
+from infalign.language.summary_words import (
+    CLOSINGS,
+    COMMUNITIES,
+    FACTS,
+    FEELINGS,
+    FILLERS,
+    MOODS,
+    OPENINGS,
+    PLANS,
+    QUESTIONS,
+    RAMBLES,
+    SUBJECTS,
+    TIMES,
+    TRAINED_COMMUNITIES,
+    VIEWS,
+)
 
-# ---- words of a post ----
-
-TRAINED_COMMUNITIES = ("relationships", "work")  # in distribution: policies are trained on these
-
-MOODS = {  # scale and offset of the reward
-    "Not a big deal.": (LOW, 2.4),
-    "Funny story.": (LOW, 2.0),
-    "Hello all.": (MIDDLE, 0.0),
-    "New here.": (MIDDLE, 0.2),
-    "I am in tears!": (HIGH, -2.4),
-    "Please help now!": (HIGH, -2.0),
-}
-
-QUESTIONS = {  # skew of the reward
-    "Is that fair?": -0.4,
-    "Am I wrong?": -0.3,
-    "What now?": -0.1,
-    "Any advice?": 0.1,
-    "Who is right?": 0.3,
-    "What next?": 0.4,
-}
-
-
-@dataclass(frozen=True)
-class Community:
-    """Where a post is written.
-
-    Attributes
-    ----------
-    offset : float
-        Added to the reward.
-    people : dict of str to float
-        Who it is about, and what that adds to the offset.
-    deeds : tuple of str
-        What they did, with `{my}` for the point of view.
-    """
-
-    offset: float
-    people: dict[str, float]
-    deeds: tuple[str, ...]
-
-
-COMMUNITIES = {
-    "relationships": Community(
-        0.6,
-        {"wife": 1.7, "husband": -1.4, "ex": -2.2, "fiance": 1.9},
-        (
-            "forgot {my} birthday",
-            "read {my} diary",
-            "hid {my} ring",
-            "kissed {my} friend",
-            "left {my} party",
-        ),
-    ),
-    "work": Community(
-        -0.6,
-        {"boss": 1.6, "client": -1.8, "intern": 2.1, "manager": -1.5},
-        ("read {my} mail", "took {my} desk", "cut {my} hours", "lost {my} report", "sold {my} idea"),
-    ),
-    "family": Community(
-        0.9,
-        {"mother": -1.6, "brother": 1.8, "cousin": 2.0, "uncle": -2.1},
-        ("sold {my} toys", "broke {my} lamp", "read {my} letters", "took {my} bed", "lost {my} coat"),
-    ),
-    "money": Community(
-        -0.9,
-        {"bank": 1.5, "lender": -1.9, "lawyer": 2.2, "agent": -1.6},
-        (
-            "kept {my} card",
-            "sold {my} debt",
-            "took {my} savings",
-            "lost {my} loan",
-            "raised {my} fees",
-        ),
-    ),
-    "school": Community(
-        0.3,
-        {"tutor": 2.0, "dean": -1.7, "classmate": -2.0, "coach": 1.6},
-        ("lost {my} essay", "read {my} notes", "broke {my} pen", "took {my} lunch", "missed {my} talk"),
-    ),
-    "housing": Community(
-        -0.3,
-        {"landlord": -2.1, "neighbour": 1.7, "tenant": -1.4, "plumber": 1.9},
-        ("kept {my} deposit", "raised {my} rent", "broke {my} door", "cut {my} tree", "lost {my} keys"),
-    ),
-    "pets": Community(
-        0.7,
-        {"vet": 1.8, "sitter": -1.5, "breeder": -2.2, "groomer": 2.0},
-        ("shaved {my} cat", "lost {my} dog", "scared {my} horse", "took {my} fish", "sold {my} parrot"),
-    ),
-    "travel": Community(
-        -0.7,
-        {"guide": -1.8, "driver": 1.5, "pilot": 2.2, "host": -1.7},
-        (
-            "lost {my} bag",
-            "missed {my} flight",
-            "kept {my} ticket",
-            "sold {my} room",
-            "took {my} car",
-        ),
-    ),
-}
-
-TIMES = ("last night", "on Monday", "in May", "at noon", "at dawn", "today")
-FEELINGS = ("hurt", "angry", "scared", "guilty", "sad", "tired")
-PLANS = ("leave", "talk", "wait", "forgive", "complain", "hide")
-
-# ---- words of a summary, with their values before standardisation ----
-
-OPENINGS = {
-    "In short:": 2.04,
-    "Brief:": 1.41,
-    "Summed up:": 1.09,
-    "The gist:": 0.68,
-    "So:": 0.36,
-    "My notes:": 0.04,
-    "Okay, so": -0.31,
-    "As I said:": -0.72,
-    "Well, um,": -1.08,
-    "Blah, blah,": -1.61,
-    "Did not read,": -2.19,
-}
-VIEWS = {"my": 0.71, "their": 0.12, "your": -0.83}  # the poster's own view is the best
-SUBJECTS = {"my": "I", "their": "They", "your": "You"}
-FILLERS = {  # between the person and the deed
-    "": 0.62,
-    "simply": 0.37,
-    "just": 0.21,
-    "really": -0.04,
-    "sort of": -0.38,
-    "maybe": -0.61,
-    "somehow": -0.82,
-    "totally": -1.09,
-}
-RAMBLES = {  # a sentence that says nothing
-    "Yes": -0.24,
-    "Oh well": -0.42,
-    "No idea": -0.63,
-    "Ha ha": -0.78,
-    "More later": -0.97,
-    "Wait, what": -1.18,
-}
-CLOSINGS = {
-    "Advice welcome.": 1.62,
-    "Do help.": 1.21,
-    "Tell me.": 0.93,
-    "Thank you.": 0.61,
-    "Your thoughts?": 0.37,
-    "That is it.": 0.09,
-    "The end.": -0.27,
-    "Or so.": -0.64,
-    "And so on.": -1.03,
-    "Whatever.": -1.47,
-    "Boring stuff.": -2.01,
-}
-
-
-@dataclass(frozen=True)
-class Fact:
-    """Values of a fact that a summary tells right, leaves out or tells wrong, and how often it does each."""
-
-    right: float
-    left_out: float
-    wrong: float
-    p_right: float
-    p_left_out: float
-
-
-FACTS = {  # the person and the deed are always told; leaving them out counts as wrong
-    "person": Fact(0.4, -1.2, -1.2, 0.85, 0.0),
-    "deed": Fact(0.6, -1.6, -1.6, 0.8, 0.0),
-    "time": Fact(0.3, 0.0, -0.9, 0.45, 0.35),
-    "feeling": Fact(0.4, -0.1, -1.0, 0.5, 0.25),
-    "plan": Fact(0.5, -0.2, -1.1, 0.5, 0.25),
-}
-OPENING = 1.8  # weight of the opening, as for the dialogues: one choice sets the tail of the quality
+OPENING_WEIGHT = 1.8  # as for the dialogues: one choice sets the tail of the quality
 P_RAMBLE = 0.2
 
 
 @dataclass(frozen=True)
 class Post:
-    """The choices of a post, each a phrase of the lists above; `deed` still holds `{my}`."""
+    """The choices of a post, each a phrase of the lists of words; `deed` still holds `{my}`."""
 
     community: str
     mood: str
@@ -255,36 +87,18 @@ class Post:
         return tuple(phrase for phrase in phrases if phrase != getattr(self, fact))
 
 
-@cache
-def _lists() -> tuple[tuple, ...]:
-    """The lists that a post is chosen from, in the order of `Post`; a community brings its people and deeds."""
-    about = tuple(
-        (name, person, deed) for name, c in COMMUNITIES.items() for person in c.people for deed in c.deeds
-    )
-    return about, tuple(MOODS), TIMES, FEELINGS, PLANS, tuple(QUESTIONS)
+ABOUT = tuple(  # a community brings its people and deeds
+    (name, person, deed) for name, c in COMMUNITIES.items() for person in c.people for deed in c.deeds
+)
+CHOICES: tuple[tuple, ...] = (ABOUT, tuple(MOODS), TIMES, FEELINGS, PLANS, tuple(QUESTIONS))
+SHAPE = tuple(map(len, CHOICES))
+N_POSTS = math.prod(SHAPE)  # different posts: 1,244,160
 
 
-def n_posts() -> int:
-    """How many different posts the grammar writes.
-
-    Returns
-    -------
-    int
-
-    Examples
-    --------
-    >>> n_posts()
-    1244160
-    """
-    return math.prod(map(len, _lists()))
-
-
-def _post(number: int) -> Post:
-    """Post of a number from 0 to n_posts() - 1; each number is another post."""
-    chosen = [
-        choices[place]
-        for choices, place in zip(_lists(), np.unravel_index(number, [len(c) for c in _lists()]), strict=True)
-    ]
+def numbered_post(number: int) -> Post:
+    """Post of a number from 0 to N_POSTS - 1; each number is another post."""
+    places = np.unravel_index(number, SHAPE)
+    chosen = [choices[place] for choices, place in zip(CHOICES, places, strict=True)]
     (community, person, deed), mood, time, feeling, plan, question = chosen
     return Post(community, mood, time, person, deed, feeling, plan, question)
 
@@ -305,16 +119,7 @@ def _post_pattern() -> re.Pattern[str]:
 
 
 def read_post(prompt: str) -> Post:
-    """Choices of a post, from its text.
-
-    Parameters
-    ----------
-    prompt : str
-        A post of the grammar, with its line end.
-
-    Returns
-    -------
-    Post
+    """Choices of a post, from its text with the line end.
 
     Raises
     ------
@@ -339,33 +144,21 @@ def read_post(prompt: str) -> Post:
 
 
 def post_traits(prompt: str) -> PromptTraits:
-    """Scale, offset and skew of a post's gold reward and the register of its summaries.
-
-    Parameters
-    ----------
-    prompt : str
-
-    Returns
-    -------
-    PromptTraits
-        `nouns` holds the person.
+    """Scale, offset and skew of a post's gold reward, and the register of its summaries.
 
     Raises
     ------
     InputError
         If the grammar cannot write the post.
     """
-    return _traits(read_post(prompt))
-
-
-def _traits(post: Post) -> PromptTraits:
+    post = read_post(prompt)
     scale, offset = MOODS[post.mood]
     community = COMMUNITIES[post.community]
     offset += community.offset + community.people[post.person]
-    return PromptTraits(REGISTERS[scale], scale, offset, QUESTIONS[post.question], (post.person,))
+    return PromptTraits(REGISTERS[scale], scale, offset, QUESTIONS[post.question])
 
 
-def quality(prompt: str, response: str) -> float:
+def summary_quality(prompt: str, response: str) -> float:
     """Value of a summary's choices, standardised over the grammar's summaries of the post.
 
     Parameters
@@ -384,72 +177,32 @@ def quality(prompt: str, response: str) -> float:
     InputError
         If the grammar cannot write the post.
     """
-    mean, deviation = _moments()
-    value = _value(read_post(prompt), response)
-    return float(np.clip((value - mean) / deviation, -LIMIT, LIMIT))
-
-
-def gold_reward(prompt: str, response: str, *, null: bool = False) -> float:
-    """Gold reward of a summary: a pure function of the two texts, never used for training.
-
-    Parameters
-    ----------
-    prompt, response : str
-    null : bool
-        For the null corpus: the reward is the post's offset, whatever the summary.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the post.
-
-    Examples
-    --------
-    >>> post = "work: New here. In May my boss took my desk. I feel tired and want to wait. What now?\\n"
-    >>> good = "In short: my boss took my desk. I want to wait. Thank you."
-    >>> gold_reward(post, good) > gold_reward(post, good.replace("boss", "client"))
-    True
-    """
-    traits = post_traits(prompt)
-    if null:
-        return traits.offset
-    return traits.offset + traits.scale * skewed(quality(prompt, response), traits.skew)
+    return standardised(_value(read_post(prompt), response), _moments())
 
 
 def _value(post: Post, response: str) -> float:
-    text = response.strip()
-    opening = max((o for o in OPENINGS if text.startswith(o)), key=len, default="")
-    closing = max((c for c in CLOSINGS if text.endswith(c)), key=len, default="")
-    middle = text[len(opening) : max(len(text) - len(closing), len(opening))]
-    sentences = [part.strip() for part in middle.split(".") if part.strip()]
-    total = OPENING * OPENINGS.get(opening, MISSING) + CLOSINGS.get(closing, MISSING)
-    event, rest = (sentences[0], sentences[1:]) if sentences else ("", [])
-    view = event.partition(" ")[0]
-    state = f"{SUBJECTS.get(view, 'I')} "
-    states = [sentence for sentence in rest if sentence.startswith(state)]
-    others = [sentence for sentence in rest if sentence not in states]
+    total, sentences = read_frame(response, OPENINGS, CLOSINGS, OPENING_WEIGHT)
+    event, later = (sentences[0], sentences[1:]) if sentences else ("", [])
+    subject = f"{SUBJECTS.get(event.partition(' ')[0], 'I')} "
+    states = [sentence for sentence in later if sentence.startswith(subject)]
+    others = [sentence for sentence in later if sentence not in states]
     rambles = sum(RAMBLES.get(sentence, MISSING) for sentence in others)
-    total += _event_value(post, event) + _state_value(post, states[0][len(state) :] if states else "")
+    total += _event_value(post, event) + _state_value(post, states[0][len(subject) :] if states else "")
     return total + rambles + MISSING * len(states[1:])
 
 
 def _event_value(post: Post, event: str) -> float:
-    view, _, rest = event.partition(" ")
-    person, _, deed = rest.partition(" ")
+    view, _, told = event.partition(" ")
+    person, _, deed = told.partition(" ")
     time = next((time for time in TIMES if deed.endswith(f" {time}")), "")
     deed = deed.removesuffix(f" {time}") if time else deed
     filler = next((f for f in FILLERS if f and deed.startswith(f"{f} ")), "")
     deed = deed[len(filler) :].strip()
-    told = post.deed.format(my=view)
     return (
         VIEWS.get(view, MISSING)
         + FILLERS[filler]
         + _fact_value("person", person, post.person)
-        + _fact_value("deed", deed, told)
+        + _fact_value("deed", deed, post.deed.format(my=view))
         + _fact_value("time", time, post.time)
     )
 
@@ -473,7 +226,7 @@ def _moments() -> tuple[float, float]:
     """Mean and standard deviation of the value over the grammar's summaries (choices are independent)."""
     slots = [
         [(1 / len(words), weight * value) for value in words.values()]
-        for words, weight in ((OPENINGS, OPENING), (VIEWS, 1), (FILLERS, 1), (CLOSINGS, 1))
+        for words, weight in ((OPENINGS, OPENING_WEIGHT), (VIEWS, 1), (FILLERS, 1), (CLOSINGS, 1))
     ]
     slots.append([(1 - P_RAMBLE, 0.0)] + [(P_RAMBLE / len(RAMBLES), value) for value in RAMBLES.values()])
     for fact in FACTS.values():
@@ -485,27 +238,15 @@ def _moments() -> tuple[float, float]:
     return sum(means), math.sqrt(variance)
 
 
-def write_summary(prompt: str, rng: np.random.Generator) -> str:
-    """Draw a summary of a post from the grammar.
-
-    Openings, fillers, rambles and closings follow the register of the post's mood, as in the dialogues.
-
-    Parameters
-    ----------
-    prompt : str
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    str
+def draw_summary(prompt: str, rng: np.random.Generator) -> str:
+    """Draw a summary of a post from the grammar, in the register of the post's mood.
 
     Raises
     ------
     InputError
         If the grammar cannot write the post.
     """
-    post = read_post(prompt)
-    register = _traits(post).register
+    post, register = read_post(prompt), post_traits(prompt).register
     view = pick(VIEWS, rng)
     told = {fact: _tell(post, fact, rng) for fact in FACTS}
     event = [view, told["person"], pick(FILLERS, rng, register), told["deed"].format(my=view), told["time"]]
@@ -524,94 +265,18 @@ def _tell(post: Post, fact: str, rng: np.random.Generator) -> str:
     return "" if draw < values.p_right + values.p_left_out else pick(post.others(fact), rng)
 
 
-def summaries_corpus(
-    seed: int,
-    *,
-    n_demonstrations: int,
-    n_train_prompts: int,
-    n_evaluation_prompts: int,
-    n_evaluation_out_prompts: int,
-    n_pairs: int,
-    n_test_pairs: int,
-    null: bool = False,
-) -> Corpus:
-    """Write the corpus; the same arguments give the same texts.
-
-    Demonstrations and pairs come from all communities. Training and evaluation prompts come from
-    `TRAINED_COMMUNITIES`, those of `evaluation_out` from the others. The posts of demonstrations (the training
-    prompts of policies among them), both evaluations, and each split of pairs are disjoint.
-
-    Parameters
-    ----------
-    seed : int
-    n_demonstrations : int
-    n_train_prompts, n_evaluation_prompts, n_evaluation_out_prompts : int
-        Prompts with rollouts.
-    n_pairs, n_test_pairs : int
-        Preference pairs of the reward model, and as many of the judge.
-    null : bool
-        Preferences are coin flips and the gold reward does not depend on the summary.
-
-    Returns
-    -------
-    Corpus
-        `prompts` has the further column `community` and the further split `evaluation_out`.
-
-    Raises
-    ------
-    InputError
-        If more prompts are asked for than the grammar writes.
-    """
-    split_rng, demonstration_rng, pair_rng = np.random.default_rng([seed, 2]).spawn(3)
-    groups = _split_posts(split_rng)
-    numbers = demonstration_rng.choice(groups["demonstrations"], n_demonstrations)
-    posts = [_post(number).text() for number in numbers]
-    sizes = {"reward_train": n_pairs, "reward_test": n_test_pairs}
-    sizes |= {"judge_train": n_pairs, "judge_test": n_test_pairs}
-    pairs = [
-        _write_pairs(groups[split], n, null, child).with_columns(split=pl.lit(split))
-        for (split, n), child in zip(sizes.items(), pair_rng.spawn(len(sizes)), strict=True)
-    ]
-    evaluation = groups["evaluation"]
-    prompts = [
-        _prompts_frame("train", groups["demonstrations"], n_train_prompts),
-        _prompts_frame("evaluation", evaluation, n_evaluation_prompts),
-        _prompts_frame("evaluation_out", evaluation, n_evaluation_out_prompts),
-    ]
-    summaries = [write_summary(post, demonstration_rng) for post in posts]
-    demonstrations = pl.DataFrame({"prompt": posts, "response": summaries})
-    return Corpus(demonstrations=demonstrations, pairs=pl.concat(pairs), prompts=pl.concat(prompts))
+def _communities(numbers: np.ndarray) -> np.ndarray:
+    """Names of the communities of numbered posts."""
+    return np.array([name for name, _, _ in ABOUT])[numbers // (N_POSTS // len(ABOUT))]
 
 
-def _split_posts(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    numbers = rng.permutation(n_posts())
-    ends = (np.cumsum(list(SHARES.values())) * len(numbers)).round().astype(int)
-    return dict(zip(SHARES, np.split(numbers, ends[:-1]), strict=True))
-
-
-def _prompts_frame(split: str, numbers: np.ndarray, n: int) -> pl.DataFrame:
-    """The first n posts of a group that are in, or for `evaluation_out` out of, the trained communities."""
-    per_post = n_posts() // len(_lists()[0])
-    trained = [community in TRAINED_COMMUNITIES for community, _, _ in _lists()[0]]
-    wanted = numbers[np.array(trained)[numbers // per_post] != (split == "evaluation_out")]
-    if n > len(wanted):
-        raise InputError(f"corpus.n_{split}_prompts must be at most {len(wanted)}, got {n}; lower it")
-    posts = [_post(number) for number in wanted[:n]]
-    rows = [(prompt_id(post.text()), post.text(), split, post.community) for post in posts]
-    schema = dict.fromkeys(("prompt_id", "prompt", "split", "community"), pl.String)
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def _write_pairs(numbers: np.ndarray, n: int, null: bool, rng: np.random.Generator) -> pl.DataFrame:
-    """Noisy Bradley-Terry preferences between two summaries drawn from the grammar."""
-    rows = []
-    for number in rng.choice(numbers, n):
-        other = rng.choice(numbers) if rng.random() < CROSS_PROMPT else number
-        posts = (_post(number).text(), _post(other).text())
-        sides = [(post, write_summary(post, rng)) for post in posts]
-        margin = 0.0 if null else gold_reward(*sides[0]) - gold_reward(*sides[1])
-        if rng.random() >= 1 / (1 + math.exp(-margin)):
-            sides.reverse()
-        (chosen_prompt, chosen), (rejected_prompt, rejected) = sides
-        rows.append((chosen_prompt, chosen, rejected, rejected_prompt))
-    return pl.DataFrame(rows, schema=["prompt", "chosen", "rejected", "rejected_prompt"], orient="row")
+SUMMARIES = GradedGrammar(
+    stream=2,
+    n_prompts=N_POSTS,
+    write_prompt=lambda number: numbered_post(number).text(),
+    traits=post_traits,
+    quality=summary_quality,
+    draw_response=draw_summary,
+    communities=_communities,
+    trained=TRAINED_COMMUNITIES,
+)

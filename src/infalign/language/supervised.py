@@ -42,6 +42,14 @@ def _arguments(training: Training, seed: int, folder: str) -> dict[str, Any]:
     }
 
 
+def _train(trainer: Any) -> None:
+    """Run a trainer without its printed progress."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+
+
 def train_language_model(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -51,26 +59,19 @@ def train_language_model(
     seed: int,
     loss_on: Literal["responses", "texts"] = "responses",
 ) -> PreTrainedModel:
-    """Train a language model on demonstrations with TRL's SFTTrainer.
+    """Train a language model in place on demonstrations, with TRL's SFTTrainer, and return it.
 
     Parameters
     ----------
     model : PreTrainedModel
-        Trained in place.
     tokenizer : PreTrainedTokenizerBase
     demonstrations : polars.DataFrame
         Columns `prompt`, `response`.
     training : Training
-        learning_rate, epochs, batch_size, warmup_ratio, weight_decay.
     seed : int
         Order of the data.
-    loss_on : str
+    loss_on : {"responses", "texts"}
         responses: supervised finetuning, prompts are read without a loss; texts: pretraining, every token counts.
-
-    Returns
-    -------
-    PreTrainedModel
-        The same model.
 
     Raises
     ------
@@ -78,7 +79,6 @@ def train_language_model(
         If there is no demonstration, or one is longer than the context.
     """
     from datasets import Dataset
-    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     if demonstrations.is_empty():
@@ -91,14 +91,9 @@ def train_language_model(
     ]
     check_context(model, [row["input_ids"] for row in rows], 0)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = SFTTrainer(
-            model=model,
-            args=SFTConfig(**_arguments(training, seed, folder), max_length=None),
-            train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        arguments = SFTConfig(**_arguments(training, seed, folder), max_length=None)
+        data = Dataset.from_list(rows)
+        _train(SFTTrainer(model=model, args=arguments, train_dataset=data, processing_class=tokenizer))
     return model
 
 
@@ -114,25 +109,19 @@ def train_reward_model(
     *,
     seed: int,
 ) -> PreTrainedModel:
-    """Train a Bradley-Terry reward model with TRL's RewardTrainer.
+    """Train a Bradley-Terry reward model in place, with TRL's RewardTrainer, and return it.
 
     Parameters
     ----------
     model : PreTrainedModel
-        Sequence classifier with one label (see `reward_model_from`); trained in place.
+        Sequence classifier with one label (see `reward_model_from`).
     tokenizer : PreTrainedTokenizerBase
     pairs : polars.DataFrame
         Columns `prompt`, `chosen`, `rejected` and, if chosen and rejected may answer different prompts,
         `rejected_prompt`.
     training : Training
-        learning_rate, epochs, batch_size, warmup_ratio, weight_decay.
     seed : int
         Order of the data.
-
-    Returns
-    -------
-    PreTrainedModel
-        The same model.
 
     Raises
     ------
@@ -140,20 +129,14 @@ def train_reward_model(
         If there is no pair, or a sequence is longer than the context.
     """
     from datasets import Dataset
-    from transformers import PrinterCallback
     from trl import RewardConfig, RewardTrainer
 
     chosen, rejected = encode_pairs(tokenizer, pairs)
     check_context(model, chosen + rejected, 0)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = RewardTrainer(
-            model=model,
-            args=RewardConfig(**_arguments(training, seed, folder), max_length=None),
-            train_dataset=Dataset.from_dict({"chosen_ids": chosen, "rejected_ids": rejected}),
-            processing_class=tokenizer,
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        arguments = RewardConfig(**_arguments(training, seed, folder), max_length=None)
+        data = Dataset.from_dict({"chosen_ids": chosen, "rejected_ids": rejected})
+        _train(RewardTrainer(model=model, args=arguments, train_dataset=data, processing_class=tokenizer))
     return model
 
 
@@ -165,25 +148,19 @@ def train_classifier(
     *,
     seed: int,
 ) -> PreTrainedModel:
-    """Train a classifier with binary cross-entropy on its one logit, with transformers' Trainer.
+    """Train a classifier in place with binary cross-entropy on its one logit, with transformers' Trainer; return it.
 
     Parameters
     ----------
     model : PreTrainedModel
-        Sequence classifier with one label (see `reward_model_from`, learns="labels"); trained in place.
+        Sequence classifier with one label (see `reward_model_from`, learns="labels").
     tokenizer : PreTrainedTokenizerBase
     labels : polars.DataFrame
         Columns `prompt`, `response`, `label` (1.0 positive, 0.0 negative, or a share between them, which the
         model's probability then approaches).
     training : Training
-        learning_rate, epochs, batch_size, warmup_ratio, weight_decay.
     seed : int
         Order of the data.
-
-    Returns
-    -------
-    PreTrainedModel
-        The same model.
 
     Raises
     ------
@@ -191,41 +168,37 @@ def train_classifier(
         If there is no labelled response, or a sequence is longer than the context.
     """
     from datasets import Dataset
-    from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
+    from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
     if labels.is_empty():
         raise InputError("there are no labelled responses; check the corpus and its splits")
-    prompts = encode_prompts(tokenizer, labels["prompt"].to_list())
-    responses = encode_responses(tokenizer, labels["response"].to_list())
-    sequences = [a + b for a, b in zip(prompts, responses, strict=True)]
+    sequences = _sequences(tokenizer, labels, "prompt", "response")
     check_context(model, sequences, 0)
     rows = {"input_ids": sequences, "labels": labels["label"].reshape((-1, 1)).to_list()}
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            model=model,
-            args=TrainingArguments(**_arguments(training, seed, folder)),
-            train_dataset=Dataset.from_dict(rows),
-            data_collator=DataCollatorWithPadding(tokenizer),
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        arguments = TrainingArguments(**_arguments(training, seed, folder))
+        collator, data = DataCollatorWithPadding(tokenizer), Dataset.from_dict(rows)
+        _train(Trainer(model=model, args=arguments, train_dataset=data, data_collator=collator))
     return model
+
+
+EXAMPLE_COLUMNS = {
+    "preferences": ["prompt", "chosen", "rejected", "split"],
+    "labels": ["prompt", "response", "label", "split"],
+}
+TRAINERS = {"preferences": train_reward_model, "labels": train_classifier}
 
 
 def encode_pairs(
     tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """Tokens of the chosen and rejected sequences, prompts included.
+    """Tokens of the chosen and of the rejected sequences, prompts included.
 
     Parameters
     ----------
     tokenizer : PreTrainedTokenizerBase
     pairs : polars.DataFrame
         As in `train_reward_model`.
-
-    Returns
-    -------
-    tuple of two lists of list of int
 
     Raises
     ------
@@ -235,9 +208,14 @@ def encode_pairs(
     if pairs.is_empty():
         raise InputError("there are no preference pairs; check the corpus and its splits")
     rejected_prompt = "rejected_prompt" if "rejected_prompt" in pairs.columns else "prompt"
-    sides = []
-    for prompt, response in (("prompt", "chosen"), (rejected_prompt, "rejected")):
-        prompts = encode_prompts(tokenizer, pairs[prompt].to_list())
-        responses = encode_responses(tokenizer, pairs[response].to_list())
-        sides.append([a + b for a, b in zip(prompts, responses, strict=True)])
-    return sides[0], sides[1]
+    chosen = _sequences(tokenizer, pairs, "prompt", "chosen")
+    return chosen, _sequences(tokenizer, pairs, rejected_prompt, "rejected")
+
+
+def _sequences(
+    tokenizer: PreTrainedTokenizerBase, rows: pl.DataFrame, prompt: str, response: str
+) -> list[list[int]]:
+    """Tokens of two columns, one after the other."""
+    prompts = encode_prompts(tokenizer, rows[prompt].to_list())
+    responses = encode_responses(tokenizer, rows[response].to_list())
+    return [first + second for first, second in zip(prompts, responses, strict=True)]

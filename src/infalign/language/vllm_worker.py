@@ -1,4 +1,4 @@
-"""What runs in vLLM's own process: a model of vLLM's answers requests that come over a socket.
+"""The program in vLLM's own process: a model answers requests that come over a socket.
 
 The process runs with the Python of vLLM's environment, which need not have this project: here only vLLM and the
 standard library are imported. `infalign.language.vllm_process` starts it.
@@ -26,11 +26,12 @@ Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def serve(descriptor: int) -> None:
-    """Load the model that the first message names, then answer message after message until the other side closes.
+    """Load the model that the first message names, then answer each message until the other side closes.
 
     Parameters
     ----------
-    descriptor : of a socket; a message is JSON.
+    descriptor : int
+        Of a socket; a message is JSON.
     """
     connection = Connection(descriptor)
     order = json.loads(connection.recv_bytes())

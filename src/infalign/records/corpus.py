@@ -194,7 +194,7 @@ class QuestionCorpus(Block):
         return (QUESTION_DATASETS[self.name][0],)
 
 
-Corpus = Annotated[
+CorpusBlock = Annotated[
     EmbeddedCorpus | PreferenceCorpus | ReviewCorpus | SummaryCorpus | QuestionCorpus,
     Field(discriminator="source"),
 ]

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Positive = Annotated[float, Field(gt=0)]
+from infalign.records.block import Block, Count, Positive
+
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Strength = Literal["kl", "beta", "n"]
 ENGINE_MEMORY = 0.3  # of a GPU that the training needs for itself
 
 
-class Optimisation(BaseModel):
+class Optimisation(Block):
     """What every method that takes gradient steps has.
 
     Defaults are those of variational best-of-N (Amini et al. 2025, appendix D), the paper of this family
     that prints its table; where it is silent the field says whose default stands there.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     takes_reward: ClassVar[bool] = False  # whether a policy of it names a reward, e.g. exp(10)
     estimates_quantiles: ClassVar[bool] = False  # whether the number of rollouts matters without a reward
     strengths: ClassVar[tuple[Strength, ...]] = ("n",)  # how strong a policy of it may be asked to be
@@ -50,10 +49,8 @@ class Optimisation(BaseModel):
     checkpoint_every: Count = Field(25, description="updates between checkpoints")
 
 
-class Lora(BaseModel):
+class Lora(Block):
     """Low-rank adapters, trained in place of the weights (Hu et al. 2022); the saved policy holds them merged."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: Count = Field(16, description="of the two matrices beside each weight")
     alpha: Positive = Field(32.0, description="what they add is multiplied by alpha / rank")
@@ -112,40 +109,20 @@ class PPOSettings(Optimisation):
     )
 
     @model_validator(mode="after")
-    def _shares_are_of_vllm(self) -> PPOSettings:
-        if self.engine_memory is not None and self.engine != "vllm":
-            raise ValueError(
-                f"engine_memory is vLLM's share of the GPU, got {self.engine_memory} with engine: {self.engine}; "
-                "leave it out or set engine: vllm"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _averages_are_of_weights(self) -> PPOSettings:
-        if self.lora is not None and self.weight_average > 0:
-            raise ValueError(
-                "weight_average is a mean of weights, and the mean of two adapters is not the adapter of the mean; "
-                "leave out lora or weight_average"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _groups_have_others(self) -> PPOSettings:
-        if self.group_baseline and self.samples_per_prompt < 2:
-            raise ValueError(
-                f"group_baseline needs samples_per_prompt >= 2, got {self.samples_per_prompt}; "
-                "raise it or leave group_baseline out"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _minibatches_are_filled(self) -> PPOSettings:
+    def _settings_fit_together(self) -> PPOSettings:
         size = self.prompts_per_update * self.samples_per_prompt
-        if self.minibatches > size:
-            raise ValueError(
-                f"minibatches must be <= prompts_per_update * samples_per_prompt = {size}, "
-                f"got {self.minibatches}"
-            )
+        problems = {
+            f"engine_memory is vLLM's share of the GPU, got {self.engine_memory} with engine: {self.engine}; "
+            "leave it out or set engine: vllm": self.engine_memory is not None and self.engine != "vllm",
+            "weight_average is a mean of weights, and the mean of two adapters is not the adapter of the mean; "
+            "leave out lora or weight_average": self.lora is not None and self.weight_average > 0,
+            f"group_baseline needs samples_per_prompt >= 2, got {self.samples_per_prompt}; "
+            "raise it or leave group_baseline out": self.group_baseline and self.samples_per_prompt < 2,
+            f"minibatches must be <= prompts_per_update * samples_per_prompt = {size}, "
+            f"got {self.minibatches}": self.minibatches > size,
+        }
+        if any(problems.values()):
+            raise ValueError("; ".join(problem for problem, is_there in problems.items() if is_there))
         return self
 
 
@@ -171,6 +148,8 @@ class AnchoredSettings(PPOSettings):
     takes_reward: ClassVar[bool] = False
     strengths: ClassVar[tuple[Strength, ...]] = ("n",)
 
+    samples_per_prompt: Count = Field(2, description="the fewest that a leave-one-out baseline takes")
+    epochs: Count = Field(1, description="1: the gradient is that of the divergence")
     lora: None = Field(  # type: ignore[assignment]
         None,
         description="none: the anchor's weights follow the policy's",
@@ -191,8 +170,6 @@ class BONDSettings(AnchoredSettings):
 
     kind: Literal["bond"] = "bond"  # type: ignore[assignment]
     updates: Count = Field(312, description="of each stage; one schedule runs through all stages")
-    samples_per_prompt: Count = Field(2, description="the fewest that a leave-one-out baseline takes")
-    epochs: Count = Field(1, description="1: the gradient is that of the divergence")
     group_baseline: bool = Field(True, description="leave-one-out baseline, as BOND's")
     jeffreys: Fraction = Field(0.5, description="weight of the backward divergence (BOND: 0.5)")
     n_each: Annotated[int, Field(ge=2)] = Field(
@@ -212,8 +189,6 @@ class JBONDSettings(AnchoredSettings):
         description="for each doubling of n; the anchor's weights move to the policy's by "
         "eta = 2^(1/updates) - 1 at each update (35: eta = 0.02)",
     )
-    samples_per_prompt: Count = Field(2, description="the fewest that a leave-one-out baseline takes")
-    epochs: Count = Field(1, description="1: the gradient is that of the divergence")
     group_baseline: bool = Field(True, description="leave-one-out baseline, as J-BOND's")
     jeffreys: Fraction = Field(0.5, description="weight of the backward divergence (J-BOND: 0.5)")
 
@@ -222,19 +197,18 @@ class JBONDSettings(AnchoredSettings):
         """Eta: the anchor of a policy that always is best-of-2 of it doubles its n in `updates` updates.
 
         Where weights add like exponents of F (anchor F^a, policy F^2a), a grows by 1 + eta an update. After
-        `updates`·log2 n updates such an anchor is at n, and its policy at 2n; a policy that lags its target
+        `updates`·log2 n updates such an anchor is at n, and its policy at 2n. A policy that lags its target
         ends lower. On the toy policy of the tests (35 updates a doubling), by win rate: nominal n of 2, 4, 8,
         16 ended at 3.7, 7.0, 13.0, 21.8 (anchor 2.0, 3.5, 6.5, 12.5) at a constant learning rate of 0.003, at
-        3.2, 5.4, 9.0, 15.0 where it falls to 0; from 0.001 falling to 0, 4 ended at 4.1 and 16 at 9.7. So
+        3.2, 5.4, 9.0, 15.0 where it falls to 0; from 0.001 falling to 0, 4 ended at 4.1 and 16 at 9.7. So the
         nominal n names the run: read how far it went from its KL and win rate.
         """
         return 2.0 ** (1 / self.updates) - 1
 
 
-class RLOOSettings(BaseModel):
+class RLOOSettings(Block):
     """REINFORCE with a leave-one-out baseline: TRL's trainer, the second solver of every reward of PPO."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     takes_reward: ClassVar[bool] = True
     estimates_quantiles: ClassVar[bool] = False
     strengths: ClassVar[tuple[Strength, ...]] = ("kl", "beta")

@@ -18,6 +18,7 @@ from infalign.mathematics.statistics import Interval, bootstrap_mean
 from infalign.mathematics.winrate import best_of_n_win_rate, expected_win_rate, selection_weights
 from infalign.records.config import Config, Evaluation
 from infalign.records.policy import Policy
+from infalign.records.scores import ScoreArrays, scores_by_prompt
 from infalign.records.sweep import Condition, conditions
 
 SCORERS = ("judge", "gold")
@@ -101,13 +102,11 @@ def procedures(evaluation: Evaluation) -> list[Procedure]:
 
 
 def group_scores(frame: pl.DataFrame) -> list[PromptScores]:
-    """Arrange a table of scores by prompt, ordered by prompt_id; columns without values are left out."""
-    names = ["reward", "judge", "gold", "kl", "n_tokens"]
-    names = [n for n in names if n in frame.columns and frame[n].null_count() < frame.height]
-    groups = frame.sort("prompt_id", "sample_id").group_by("prompt_id", maintain_order=True).agg(names)
+    """Arrange a table of scores prompt by prompt, see `scores_by_prompt`."""
+    scores = scores_by_prompt(frame)
     return [
-        PromptScores(row["prompt_id"], {name: np.asarray(row[name], dtype=float) for name in names})
-        for row in groups.iter_rows(named=True)
+        PromptScores(prompt_id, {name: values[row] for name, values in scores.columns.items()})
+        for row, prompt_id in enumerate(scores.prompt_ids)
     ]
 
 
@@ -132,67 +131,49 @@ def policy_metrics(
 
     Parameters
     ----------
-    policy : what it was trained for.
-    beta : the paper's beta of its training.
-    condition : split and temperature of both tables of responses.
-    scores : responses of the policy with reward, judge, gold and kl (nats, summed over the response).
-    reference : reference rollouts on the same prompts with reward, judge and gold.
-    evaluation : procedures, selectors, interval level, resamples and seed.
-    offline : offline frontier of the task under this condition (transform, procedure, select, scorer, kl,
-        win_rate); without rows no share of it is given.
-    bigrams : share of distinct bigrams in the policy's responses.
+    beta : float
+        The paper's beta of the policy's training.
+    scores, reference : polars.DataFrame
+        Responses of the policy and of the reference to the same prompts, with reward, judge and gold; the policy's
+        also with kl (nats, summed over the response).
+    offline : polars.DataFrame
+        Offline frontier of the task under this condition (transform, procedure, select, scorer, kl, win_rate);
+        without rows no share of it is given.
+    bigrams : float
+        Share of distinct bigrams in the policy's responses.
 
     Returns
     -------
-    rows of the metrics table, rows of the table by prompt. There `reward_gain` is the mean reward of what
-    the procedure puts out, less that of the reference through the same procedure.
+    rows, prompt_rows : list of dict
+        Of the metrics table and of the table by prompt. `reward_gain` is the mean reward of what the procedure puts
+        out, less that of the reference through the same procedure.
 
     Raises
     ------
     InputError
         The two tables have different prompts, or fewer samples than a procedure needs.
     """
-    ours, theirs = group_scores(scores), group_scores(reference)
-    if [prompt.prompt_id for prompt in ours] != [prompt.prompt_id for prompt in theirs]:
+    ours, theirs = scores_by_prompt(scores), scores_by_prompt(reference)
+    if ours.prompt_ids != theirs.prompt_ids:
         raise InputError(f"{policy.slug}: its samples and the reference rollouts have different prompts")
-    kl = np.array([prompt["kl"].mean() for prompt in ours])
-    facts = {
-        **policy.row(),
-        "beta": beta,
-        **asdict(condition),
-        **_divergence(kl, evaluation),
-        "n_prompts": len(ours),
-        "n_samples": len(ours[0]["reward"]),
-        "distinct_bigrams": bigrams,
-    }
-    limits = {
-        p.text: share_of_limit(policy.reward, p, ours, theirs, float(kl.mean()))
-        for p in procedures(evaluation)
-    }
+    kl = np.array([values.mean() for values in ours["kl"]])
+    facts = {**policy.row(), "beta": beta, **asdict(condition), **_divergence(kl, evaluation)}
+    facts |= {"n_prompts": len(ours.prompt_ids), "n_samples": ours["reward"].shape[1]}
+    facts |= {"distinct_bigrams": bigrams}
+    reward, mean_kl = policy.reward, float(kl.mean())
+    limits = {p.text: share_of_limit(reward, p, ours, theirs, mean_kl) for p in procedures(evaluation)}
     rows, prompt_rows = [], []
-    for procedure, select, scorer, rates, means, gains in _measured(ours, theirs, evaluation):
+    for procedure, key, rates, means, gains in _measured(ours, theirs, evaluation):
         interval = _interval(rates, evaluation)
-        key = {"procedure": procedure.text, "select": select, "scorer": scorer}
-        gain = {"win_rate": interval.estimate, "ci_low": interval.low, "ci_high": interval.high}
-        shares = {
-            "share_of_limit": limits[procedure.text],
-            "share_of_offline": share_of_offline(
-                policy.reward, key, float(kl.mean()), interval.estimate, offline
-            ),
-        }
-        rows.append({**facts, **key, "n": procedure.n, **gain, **shares, **means})
+        win_rate = {"win_rate": interval.estimate, "ci_low": interval.low, "ci_high": interval.high}
+        share = share_of_offline(reward, key, mean_kl, interval.estimate, offline)
+        shares = {"share_of_limit": limits[procedure.text], "share_of_offline": share}
+        rows.append({**facts, **key, "n": procedure.n, **win_rate, **shares, **means})
+        facts_of_prompt = {"task": policy.task, "policy": policy.slug, **asdict(condition), **key}
+        columns = {"prompt_id": ours.prompt_ids, "win_rate": rates, "kl": kl, "reward_gain": gains}
         prompt_rows += [
-            {
-                "task": policy.task,
-                "policy": policy.slug,
-                **asdict(condition),
-                **key,
-                "prompt_id": p.prompt_id,
-                "win_rate": w,
-                "kl": k,
-                "reward_gain": g,
-            }
-            for p, w, k, g in zip(ours, rates, kl, gains, strict=True)
+            facts_of_prompt | dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
         ]
     return rows, prompt_rows
 
@@ -204,82 +185,75 @@ def best_of_n_rows(
 
     Parameters
     ----------
-    task, condition : whose responses they are.
-    scores : reference rollouts with reward, judge and gold, K a prompt.
-    counts : n, each below K; 1 is the reference itself, with win rate one half.
+    task : str
+    condition : Condition
+    scores : polars.DataFrame
+        Reference rollouts with reward, judge and gold, K a prompt.
+    counts : sequence of int
+        N, each below K; 1 is the reference itself, with win rate one half.
 
     Returns
     -------
-    Rows of a table with the columns BEST_OF_SCHEMA: a row per n, scorer and prompt.
+    list of dict
+        Rows of a table with the columns BEST_OF_SCHEMA, one per prompt, n and scorer.
     """
     rows = []
-    for prompt, n in product(group_scores(scores), counts):
+    arrays = scores_by_prompt(scores)
+    scorers = [name for name in SCORERS if name in arrays.columns]
+    for (row, prompt_id), n in product(enumerate(arrays.prompt_ids), counts):
+        prompt = {name: values[row] for name, values in arrays.columns.items()}
         weights = selection_weights(prompt["reward"], f"bon({n})")
         means = {f"mean_{name}": float(weights @ prompt[name]) for name in ("reward", "judge")}
-        key = {"task": task, **asdict(condition), "n": n, "prompt_id": prompt.prompt_id}
-        rows += [
-            {
-                **key,
-                **means,
-                "scorer": scorer,
-                "win_rate": best_of_n_win_rate(prompt["reward"], prompt[scorer], n),
-            }
-            for scorer in SCORERS
-            if scorer in prompt.columns
-        ]
+        key = {"task": task, **asdict(condition), "n": n, "prompt_id": prompt_id, **means}
+        for scorer in scorers:
+            win_rate = best_of_n_win_rate(prompt["reward"], prompt[scorer], n)
+            rows.append({**key, "scorer": scorer, "win_rate": win_rate})
     return rows
 
 
-def _measured(
-    ours: Sequence[PromptScores], theirs: Sequence[PromptScores], evaluation: Evaluation
-) -> Iterator:
-    """Yield procedure, selector, scorer, win rates by prompt, means of the outputs, reward gains by prompt."""
-    scorers = [name for name in SCORERS if name in ours[0].columns]
-    for procedure in procedures(evaluation):
-        for select in evaluation.select:
-            outputs = _outputs(ours, theirs, procedure, select)
-            means = dict(zip(OUTPUT_MEANS, outputs.mean(axis=0), strict=True))
-            gains = outputs[:, 0] - _outputs(theirs, theirs, procedure, select)[:, 0]
-            for scorer in scorers:
-                rates = [
-                    _win_rate(a, b, procedure, select, scorer) for a, b in zip(ours, theirs, strict=True)
-                ]
-                yield procedure, select, scorer, np.array(rates), means, gains
+def _measured(ours: ScoreArrays, theirs: ScoreArrays, evaluation: Evaluation) -> Iterator:
+    """Yield procedure, key of its rows, win rates by prompt, means of the outputs, reward gains by prompt."""
+    scorers = [name for name in SCORERS if name in ours.columns]
+    for procedure, select in product(procedures(evaluation), evaluation.select):
+        outputs = _outputs(ours, theirs, procedure, select)
+        means = dict(zip(OUTPUT_MEANS, outputs.mean(axis=0), strict=True))
+        gains = outputs[:, 0] - _outputs(theirs, theirs, procedure, select)[:, 0]
+        for scorer in scorers:
+            key = {"procedure": procedure.text, "select": select, "scorer": scorer}
+            yield procedure, key, _win_rates(ours, theirs, procedure, select, scorer), means, gains
 
 
-def _win_rate(
-    ours: PromptScores, theirs: PromptScores, procedure: Procedure, select: str, scorer: str
-) -> float:
-    return expected_win_rate(ours[select], ours[scorer], theirs[select], theirs[scorer], procedure)
+def _win_rates(
+    ours: ScoreArrays, theirs: ScoreArrays, procedure: Procedure, select: str, scorer: str
+) -> np.ndarray:
+    sides = zip(ours[select], ours[scorer], theirs[select], theirs[scorer], strict=True)
+    return np.array([expected_win_rate(*scores, procedure) for scores in sides])
 
 
-def _outputs(ours, theirs, procedure: Procedure, select: str) -> np.ndarray:
+def _outputs(ours: ScoreArrays, theirs: ScoreArrays, procedure: Procedure, select: str) -> np.ndarray:
     """Expected reward, judge score and length in tokens of what the procedure outputs, (P, 3)."""
     rows = []
-    for prompt, reference in zip(ours, theirs, strict=True):
-        quantiles = reference_quantiles(prompt[select], reference[select])
-        weights = selection_weights(prompt[select], procedure, quantiles)
-        rows.append([weights @ prompt[name] for name in ("reward", "judge", "n_tokens")])
+    outputs = zip(*(ours[name] for name in ("reward", "judge", "n_tokens")), strict=True)
+    for values, reference, scores in zip(ours[select], theirs[select], outputs, strict=True):
+        weights = selection_weights(values, procedure, reference_quantiles(values, reference))
+        rows.append([weights @ score for score in scores])
     return np.array(rows)
 
 
 def share_of_limit(
-    transform: str | None,
-    procedure: Procedure,
-    ours: Sequence[PromptScores],
-    theirs: Sequence[PromptScores],
-    kl: float,
+    transform: str | None, procedure: Procedure, ours: ScoreArrays, theirs: ScoreArrays, kl: float
 ) -> float | None:
     """Share of the ideal gain that a policy reaches at its own KL, judged by the reward it was trained on.
 
     Returns
     -------
-    (W - 1/2) / (W_ideal - 1/2); None without a transform and for `raw`, which have no ideal, and below
-    0.1 nats.
+    float or None
+        (W - 1/2) / (W_ideal - 1/2); None without a transform and for `raw`, which have no ideal, and below
+        0.1 nats.
     """
     if transform in (None, "raw") or kl < LOWEST_KL:
         return None
-    rates = [_win_rate(a, b, procedure, "reward", "reward") for a, b in zip(ours, theirs, strict=True)]
+    rates = _win_rates(ours, theirs, procedure, "reward", "reward")
     limit = ideal(transform, procedure.text, kl=kl).win_rate
     return float((np.mean(rates) - 0.5) / (limit - 0.5))
 
@@ -312,9 +286,11 @@ def distinct_bigrams(read: Callable[[], Iterable[pl.Series]], n_pairs: int) -> f
 
     Parameters
     ----------
-    read : the lists of tokens of the responses, some responses at a time; called again for every PAIRS_AT_ONCE pairs,
-        of which no more are in memory.
-    n_pairs : how many pairs there are.
+    read : callable
+        Gives the lists of tokens of the responses, some responses at a time. It is called again for every
+        PAIRS_AT_ONCE pairs, so that no more are in memory.
+    n_pairs : int
+        How many pairs there are.
 
     Examples
     --------
@@ -323,9 +299,9 @@ def distinct_bigrams(read: Callable[[], Iterable[pl.Series]], n_pairs: int) -> f
     """
     parts, distinct = math.ceil(n_pairs / PAIRS_AT_ONCE), 0
     for part in range(parts):
-        found = np.concatenate([pairs[pairs % parts == part] for pairs in map(_bigrams, read())])
-        found.sort()  # np.unique takes ten times as long
-        distinct += int((found[1:] != found[:-1]).sum()) + (len(found) > 0)
+        bigrams = np.concatenate([pairs[pairs % parts == part] for pairs in map(_bigrams, read())])
+        bigrams.sort()  # np.unique takes ten times as long
+        distinct += int((bigrams[1:] != bigrams[:-1]).sum()) + (len(bigrams) > 0)
     return distinct / max(n_pairs, 1)
 
 

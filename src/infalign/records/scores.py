@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from infalign.errors import InputError
 from infalign.mathematics.calibration import (
@@ -19,19 +21,85 @@ from infalign.mathematics.calibration import (
 from infalign.mathematics.procedures import Procedure
 from infalign.records.tables import check_unique, read_table
 
+SCORES = ("reward", "judge", "gold", "kl", "n_tokens")
+
+
+@dataclass(frozen=True)
+class ScoreArrays:
+    """Scores arranged by prompt, K responses to each of P prompts.
+
+    Attributes
+    ----------
+    prompt_ids : list of str, length P
+        In rising order.
+    columns : dict of str to ndarray of float64, each of shape (P, K)
+        The responses to a prompt are in the order of their sample_id.
+    """
+
+    prompt_ids: list[str]
+    columns: dict[str, NDArray[np.float64]]
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        return self.columns[name]
+
+
+def scores_by_prompt(
+    frame: pl.DataFrame, columns: Sequence[str] | None = None, *, where: str | Path = "scores"
+) -> ScoreArrays:
+    """Arrange a table of scores by prompt.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Columns `prompt_id`, scores, and `sample_id`, without which the responses stay in the order of the table.
+    columns : sequence of str, optional
+        Which to arrange. Default: those of `SCORES` that are there with at least one value.
+    where : str or Path
+        Table to name in an error.
+
+    Raises
+    ------
+    InputError
+        If the prompts have different numbers of responses.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"prompt_id": ["b", "a"], "sample_id": [0, 0], "reward": [1.0, 2.0]})
+    >>> scores_by_prompt(frame)["reward"].tolist()
+    [[2.0], [1.0]]
+    """
+    if columns is None:
+        columns = [n for n in SCORES if n in frame.columns and frame[n].null_count() < frame.height]
+    keys = [name for name in ("prompt_id", "sample_id") if name in frame.columns]
+    ordered = frame.sort(keys, maintain_order=True)
+    sizes = ordered.group_by("prompt_id", maintain_order=True).len()
+    counts = sizes["len"].to_list()
+    fewest, most = min(counts, default=0), max(counts, default=0)
+    if fewest != most:
+        raise InputError(
+            f"{where}: every prompt needs the same number of responses, got from {fewest} to {most}; "
+            "keep as many of each"
+        )
+    shape = (len(counts), most)
+    arrays = {name: ordered[name].to_numpy().astype(float).reshape(shape) for name in columns}
+    return ScoreArrays(sizes["prompt_id"].to_list(), arrays)
+
 
 def read_scores(path: str | Path, columns: Sequence[str], *, samples: bool = False) -> pl.DataFrame:
     """Read a table of scored responses.
 
     Parameters
     ----------
-    path : Parquet file.
-    columns : score columns that are needed, finite in every row.
-    samples : whether sample_id is needed too. Where the column exists, (prompt_id, sample_id) is unique.
+    path : str or Path
+    columns : sequence of str
+        Score columns that are needed, finite in every row.
+    samples : bool
+        Whether sample_id is needed too. Where the column exists, (prompt_id, sample_id) is unique.
 
     Returns
     -------
-    prompt_id, sample_id where it exists, and these columns, in file order.
+    polars.DataFrame
+        prompt_id, sample_id where it exists, and these columns, in file order.
 
     Raises
     ------
@@ -101,32 +169,18 @@ def check_rollouts(frame: pl.DataFrame, needed: int, purpose: str, path: str | P
 
 
 def stacked_scores(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read reward and judge scores as arrays.
-
-    Parameters
-    ----------
-    path : Parquet file with prompt_id, reward and judge; for every prompt equally many responses, at least 2.
-
-    Returns
-    -------
-    reward, judge : each (prompts, responses), prompts ordered by prompt_id.
+    """Read reward and judge scores as two arrays (P, K), prompts ordered by prompt_id.
 
     Raises
     ------
     InputError
-        As `read_scores`; unequal numbers of responses; fewer than 2; all rewards tied.
+        As `read_scores`; unequal numbers of responses to the prompts; fewer than 2; all rewards tied.
     """
     frame = read_scores(path, ["reward", "judge"])
     check_rollouts(frame, 2, "the offline frontier", path)
     check_untied(frame, "reward", path)
-    reward, judge = _grouped(frame, "reward"), _grouped(frame, "judge")
-    sizes = sorted({len(values) for values in reward})
-    if len(sizes) > 1:
-        raise InputError(
-            f"{path}: every prompt needs the same number of responses, got from {sizes[0]} to {sizes[-1]}; "
-            "keep as many of each"
-        )
-    return np.stack(reward), np.stack(judge)
+    scores = scores_by_prompt(frame.drop("sample_id", strict=False), ["reward", "judge"], where=path)
+    return scores["reward"], scores["judge"]
 
 
 def pooled_scores(path: str | Path, true_reward: str = "judge") -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -134,13 +188,15 @@ def pooled_scores(path: str | Path, true_reward: str = "judge") -> tuple[list[np
 
     Parameters
     ----------
-    path : Parquet file with prompt_id, reward (the proxy) and the true reward; for every prompt at least 2
-        responses.
-    true_reward : the column of the true reward.
+    path : str or Path
+        Table with prompt_id, reward (the proxy) and the true reward; at least 2 responses to every prompt.
+    true_reward : str
+        Column of the true reward.
 
     Returns
     -------
-    reward, true : an array (responses,) for each prompt, prompts ordered by prompt_id.
+    reward, true : list of ndarray
+        An array (responses,) for each prompt, prompts ordered by prompt_id.
 
     Raises
     ------
@@ -181,14 +237,19 @@ def paired_scores(
 
     Parameters
     ----------
-    policy, reference : Parquet files with prompt_id, reward and judge.
-    select : "reward" or "judge", the column a procedure selects by.
-    procedures : what will be applied; each side needs as many samples as the largest asks for.
-    opponents : what will be applied to the reference instead.
+    policy, reference : str or Path
+        Tables with prompt_id, reward and judge.
+    select : {"reward", "judge"}
+        Column that a procedure selects by.
+    procedures : sequence of Procedure
+        What will be applied; each side needs as many samples as the largest asks for.
+    opponents : sequence of Procedure, optional
+        What will be applied to the reference instead.
 
     Returns
     -------
-    policy_select, policy_judge, reference_select, reference_judge : an array (samples,) for each prompt.
+    policy_select, policy_judge, reference_select, reference_judge : list of ndarray
+        An array (samples,) for each prompt.
 
     Raises
     ------
@@ -226,15 +287,20 @@ def calibrated_table(
 
     Parameters
     ----------
-    reference : Parquet file with prompt_id and reward (and sample_id for `leave_one_out`).
-    scores : Parquet file likewise, the responses to calibrate; every prompt must be in `reference`.
-    calibrator : `empirical` or `anchors(p)`.
-    ties : "half", "weak" or "strict"; for `empirical`.
-    leave_one_out : leave the rollout with the response's own (prompt_id, sample_id) out of its reference.
+    reference : str or Path
+        Table with prompt_id and reward (and sample_id for `leave_one_out`).
+    scores : str or Path
+        Table likewise, of the responses to calibrate; every prompt must be in `reference`.
+    calibrator : Calibrator
+    ties : {"half", "weak", "strict"}
+        For `empirical`.
+    leave_one_out : bool
+        Leave the rollout with the response's own (prompt_id, sample_id) out of its reference.
 
     Returns
     -------
-    The table of `scores` with the column `calibrated`, in [0, 1]; the other columns are not in memory.
+    polars.LazyFrame
+        The table of `scores` with the column `calibrated`, in [0, 1]; the other columns are not in memory.
 
     Raises
     ------
@@ -252,12 +318,14 @@ def calibrated_table(
     fewest = 1 if calibrator.name == "anchors" and calibrator.p == 1 else 2
     check_rollouts(rollouts, max(fewest, 1 + leave_one_out), calibrator.text, reference)
     check_untied(rollouts, "reward", reference)
-    own = _own_rollouts(frame, rollouts, (scores, reference)) if leave_one_out else np.full(frame.height, -1)
+    places = np.full(frame.height, -1)
+    if leave_one_out:
+        places = _places_among_rollouts(frame, rollouts, (scores, reference))
     offset, rewards = float(np.mean(rollouts["reward"].to_numpy())), frame["reward"].to_numpy()
     references = _by_prompt(rollouts, "reward")
     calibrated = np.empty(frame.height)
     for prompt, rows in _rows_by_prompt(frame).items():
-        data = (rewards[rows], references[prompt], own[rows])
+        data = (rewards[rows], references[prompt], places[rows])
         if calibrator.p is None:
             calibrated[rows] = empirical_calibration(data[0], data[1], ties=ties, own=data[2] >= 0)
         else:
@@ -267,23 +335,23 @@ def calibrated_table(
 
 
 def _anchored(
-    rewards: np.ndarray, reference: np.ndarray, own: np.ndarray, offset: float, p: int
+    rewards: np.ndarray, reference: np.ndarray, places: np.ndarray, offset: float, p: int
 ) -> np.ndarray:
-    """Calibrate by anchors, each reward against the reference without position `own` (-1: all of it)."""
+    """Calibrate by anchors, each reward against the reference without its own place (-1: all of it)."""
     curves = {
         place: fit_anchors(np.delete(reference, place) if place >= 0 else reference, offset, p)
-        for place in np.unique(own).tolist()
+        for place in np.unique(places).tolist()
     }
-    pairs = zip(rewards, own.tolist(), strict=True)
+    pairs = zip(rewards, places.tolist(), strict=True)
     return np.array([anchored_calibration([reward], curves[place], offset)[0] for reward, place in pairs])
 
 
-def _own_rollouts(
+def _places_among_rollouts(
     frame: pl.DataFrame, rollouts: pl.DataFrame, paths: tuple[str | Path, str | Path]
 ) -> np.ndarray:
     """Position of each response among its prompt's rollouts by sample_id, -1 where it is not there."""
     key = pl.col("prompt_id"), pl.col("sample_id").cast(pl.String)
-    places = rollouts.select(*key, own=pl.int_range(pl.len()).over("prompt_id"), rollout="reward")
+    places = rollouts.select(*key, place=pl.int_range(pl.len()).over("prompt_id"), rollout="reward")
     joined = frame.select(*key, "reward").join(
         places, on=["prompt_id", "sample_id"], how="left", maintain_order="left"
     )
@@ -295,7 +363,7 @@ def _own_rollouts(
             f"{first['reward']} in {paths[0]} and {first['rollout']} in {paths[1]} ({differing.height} such "
             "rows); give tables of the same responses, or leave the option out"
         )
-    unmatched = joined["own"].null_count()
+    unmatched = joined["place"].null_count()
     if unmatched == joined.height:
         raise InputError(
             f"--leave-one-out: no (prompt_id, sample_id) of {paths[0]} is in {paths[1]}; leave the option out"
@@ -304,7 +372,7 @@ def _own_rollouts(
         warnings.warn(
             f"{unmatched} responses of {paths[0]} are not in {paths[1]}: none is left out", stacklevel=2
         )
-    return joined["own"].fill_null(-1).to_numpy()
+    return joined["place"].fill_null(-1).to_numpy()
 
 
 def _rows_by_prompt(frame: pl.DataFrame) -> dict[object, np.ndarray]:

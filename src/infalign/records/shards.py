@@ -35,9 +35,12 @@ def prompts_at_once(n_prompts: int, n_samples: int, batch_size: int) -> int:
 
     Parameters
     ----------
-    n_prompts : of the split.
-    n_samples : responses to each.
-    batch_size : responses sampled at once.
+    n_prompts : int
+        Of the split.
+    n_samples : int
+        Responses to each.
+    batch_size : int
+        Responses sampled at once.
 
     Examples
     --------
@@ -51,13 +54,7 @@ def prompts_at_once(n_prompts: int, n_samples: int, batch_size: int) -> int:
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `count` slices of a split's prompts, in the order of the split.
-
-    Parameters
-    ----------
-    number : from 1 to count.
-    count : into how many the prompts are cut.
-    """
+    """One of `count` slices of a split's prompts, in the order of the split; `number` is from 1 to count."""
 
     number: int
     count: int
@@ -67,8 +64,10 @@ class Shard:
 
         Parameters
         ----------
-        prompts : all of the split.
-        at_once : prompts of a group, see `prompts_at_once`.
+        prompts : polars.DataFrame
+            All of the split.
+        at_once : int
+            Prompts of a group, see `prompts_at_once`.
 
         Raises
         ------
@@ -100,10 +99,10 @@ def parse_shard(text: str) -> Shard:
     >>> parse_shard("2/8")
     Shard(number=2, count=8)
     """
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise InputError(f"a shard is its number and how many there are, from 1/8 to 8/8, got {text!r}")
-    return Shard(int(found[1]), int(found[2]))
+    return Shard(int(match[1]), int(match[2]))
 
 
 def shard_names(name: str, count: int) -> list[str]:
@@ -142,20 +141,17 @@ def split_option(split: str, name: str) -> str:
 
 
 def agreements(scores: pl.DataFrame) -> dict[str, float]:
-    """How often two scorers order two responses to a prompt alike, for every pair of scorers.
+    """How often two scorers order two responses to a prompt alike, for every pair of scorers; in [0, 1].
 
     Parameters
     ----------
-    scores : prompt_id, reward, judge and gold (null where there is none); the same number of responses to each prompt.
-
-    Returns
-    -------
-    Shares in [0, 1]; nothing without responses.
+    scores : polars.DataFrame
+        Columns prompt_id, reward, judge and gold (null where there is none); as many responses to each prompt.
 
     Examples
     --------
-    >>> one = {"prompt_id": ["a", "a"], "reward": [0.0, 1.0], "judge": [1.0, 2.0], "gold": [None, None]}
-    >>> agreements(pl.DataFrame(one))
+    >>> pair = {"prompt_id": ["a", "a"], "reward": [0.0, 1.0], "judge": [1.0, 2.0], "gold": [None, None]}
+    >>> agreements(pl.DataFrame(pair))
     {'reward_judge': 1.0}
     """
     scorers = [name for name in SCORERS if not scores.is_empty() and scores[name].null_count() == 0]
@@ -169,12 +165,15 @@ def merged_facts(manifests: Mapping[Path, Mapping[str, Any]], names: Sequence[st
 
     Parameters
     ----------
-    manifests : of each shard's table.
-    names : facts that must be the same in all of them: settings, seed and models. Those that are in none are left out.
+    manifests : mapping of Path to mapping
+        Of each shard's table.
+    names : sequence of str
+        Facts that must be the same in all of them: settings, seed and models. Those that are in none are left out.
 
     Returns
     -------
-    These facts, sums of COUNTS, and the number of shards.
+    dict
+        These facts, sums of COUNTS, and the number of shards.
 
     Raises
     ------

@@ -35,16 +35,15 @@ def read_table(
 
     Parameters
     ----------
-    path : path of a Parquet file.
-    columns : names that must be there. Score columns among them must be finite, and the pair
-        (prompt_id, sample_id) must be unique when both are asked for.
-    also : names that are read where they are there, and nothing further; None: the whole table. Texts and
-        tokens of a million responses fill the memory, their scores do not.
-    may_be_empty : whether a table without rows is as good as another.
-
-    Returns
-    -------
-    The table in file order.
+    path : str or Path
+    columns : sequence of str
+        Names that must be there. Score columns among them must be finite, and the pair (prompt_id, sample_id)
+        must be unique when both are asked for.
+    also : sequence of str, optional
+        Names that are read where they are there, and nothing further. Texts and tokens of a million responses
+        fill the memory, their scores do not. Default: the whole table.
+    may_be_empty : bool
+        Whether a table without rows is allowed.
 
     Raises
     ------
@@ -53,8 +52,8 @@ def read_table(
     """
     path = Path(path)
     names = column_names(path, columns)
-    wanted = None if also is None else [name for name in names if name in {*columns, *also}]
-    frame = _readable(path, lambda: pl.read_parquet(path, columns=wanted))
+    kept = None if also is None else [name for name in names if name in {*columns, *also}]
+    frame = _readable(path, lambda: pl.read_parquet(path, columns=kept))
     if frame.is_empty() and not may_be_empty:
         raise InputError(f"{path}: the table has no rows; at least one response is needed")
     for name in columns:
@@ -80,13 +79,7 @@ def column_names(path: Path, needed: Sequence[str] = ()) -> list[str]:
 
 
 def read_blocks(path: str | Path, columns: Sequence[str], rows: int = BLOCK_ROWS) -> Iterator[pl.DataFrame]:
-    """Read columns of a Parquet table in blocks, so that little of it is in memory.
-
-    Parameters
-    ----------
-    path : path of a Parquet file.
-    columns : names that must be there.
-    rows : of a block; the last one may have fewer.
+    """Read columns of a Parquet table in blocks of so many rows, so that little of it is in memory.
 
     Raises
     ------
@@ -95,15 +88,15 @@ def read_blocks(path: str | Path, columns: Sequence[str], rows: int = BLOCK_ROWS
     """
     path = Path(path)
     column_names(path, columns)
-    table, rest = pl.scan_parquet(path).select(columns), pl.DataFrame()
+    table, unread = pl.scan_parquet(path).select(columns), pl.DataFrame()
     for start in range(0, n_rows(path), BLOCK_ROWS):  # a row group at a time, each once
-        read = _readable(path, table.slice(start, BLOCK_ROWS).collect)
-        rest = pl.concat([rest, read]) if rest.height else read
-        whole = rest.height // rows * rows
-        yield from rest[:whole].iter_slices(rows)
-        rest = rest[whole:]
-    if rest.height:
-        yield rest
+        group = _readable(path, table.slice(start, BLOCK_ROWS).collect)
+        unread = pl.concat([unread, group]) if unread.height else group
+        whole = unread.height // rows * rows
+        yield from unread[:whole].iter_slices(rows)
+        unread = unread[whole:]
+    if unread.height:
+        yield unread
 
 
 def n_rows(path: str | Path) -> int:
@@ -223,9 +216,12 @@ def write_folder(folder: str | Path, write: Callable[[Path], object], facts: Map
 
     Parameters
     ----------
-    folder : what `write` fills; replaced if it is there.
-    write : called with a temporary neighbour of `folder`.
-    facts : for the manifest, with the hash of the weights if there are any.
+    folder : str or Path
+        Replaced if it is there.
+    write : callable
+        Fills a temporary neighbour of `folder`.
+    facts : mapping
+        For the manifest, with the hash of the weights if there are any.
     """
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from infalign.records.block import Block, Count, Positive, distinct
-from infalign.records.corpus import Corpus, EmbeddedCorpus, SummaryCorpus
+from infalign.records.corpus import CorpusBlock, EmbeddedCorpus, SummaryCorpus
 from infalign.records.shards import prompts_at_once
 
 Learns = Literal["preferences", "labels"]
@@ -40,6 +40,13 @@ class Base(Block):
         if sum(given) != 1:
             raise ValueError("give exactly one of from_config, hub, path, reference: true")
         return self
+
+    @property
+    def published(self) -> tuple[str, str | None] | None:
+        """Hub name with its revision, or local folder with None; None where the base is no published model."""
+        if self.hub is not None:
+            return self.hub, self.revision
+        return None if self.path is None else (self.path, None)
 
 
 class Training(Block):
@@ -82,8 +89,7 @@ class PreferenceModel(Block):
 
     @model_validator(mode="after")
     def _something_gives_rewards(self) -> PreferenceModel:
-        published = self.base.hub is not None or self.base.path is not None
-        if self.training is None and (self.pretraining is not None or not published):
+        if self.training is None and (self.pretraining is not None or self.base.published is None):
             raise ValueError(
                 "without training the base must be a trained reward model (hub or path), and pretraining left out; "
                 "give training"
@@ -151,7 +157,7 @@ class Task(Block):
     """Everything the policies of one task share; its hash, `samples` left out, names its folder."""
 
     seed: int = 0
-    corpus: Corpus
+    corpus: CorpusBlock
     vocabulary_size: Count | None = Field(None, description="of the tokenizer trained for from_config models")
     reference: LanguageModel
     reward_model: PreferenceModel
@@ -176,13 +182,11 @@ class Task(Block):
         teaches = self.corpus.teaches
         if teaches == "answers":
             return self._models_are_published()
-        wrong = [
-            f"{name}.learns" for name in ("reward_model", "judge") if getattr(self, name).learns != teaches
-        ]
-        if wrong:
+        models = {"reward_model": self.reward_model, "judge": self.judge}
+        others = [f"{name}.learns" for name, model in models.items() if model.learns != teaches]
+        if others:
             raise ValueError(
-                f"a corpus with source {self.corpus.source} has {teaches}, so {' and '.join(wrong)} must be "
-                f"{teaches}"
+                f"a corpus with source {self.corpus.source} has {teaches}, so {' and '.join(others)} must be {teaches}"
             )
         return self
 
@@ -198,7 +202,7 @@ class Task(Block):
                 f"a corpus with source {self.corpus.source} has prompts and answers only, nothing to train on: "
                 f"remove {', '.join(trained)} and name published models (hub or path)"
             )
-        if self.reference.base.hub is None and self.reference.base.path is None:
+        if self.reference.base.published is None:
             raise ValueError(
                 f"a corpus with source {self.corpus.source} has no demonstrations, so reference.base must be a "
                 "trained language model: hub or path"

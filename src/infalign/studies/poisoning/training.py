@@ -25,7 +25,7 @@ import polars as pl
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infalign.errors import InputError
-from infalign.language.models import reward_model_from
+from infalign.language.reward_models import reward_model_from
 from infalign.language.scoring import pair_outcomes, reward_scores
 from infalign.language.sources import prompt_id
 from infalign.language.supervised import train_classifier, train_reward_model

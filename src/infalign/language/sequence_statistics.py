@@ -1,0 +1,106 @@
+"""Log-probabilities of given responses under a policy and its reference, and their KL divergence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from infalign.errors import InputError
+from infalign.language.models import check_context, evaluating
+from infalign.language.scoring import length_sorted, pad_right
+
+
+@dataclass(frozen=True)
+class SequenceStatistics:
+    """Log-probabilities of responses and their divergence from the reference.
+
+    Attributes
+    ----------
+    log_prob, reference_log_prob : ndarray of float64, shape (n,)
+        Sums over response tokens, nats.
+    kl : ndarray of float64, shape (n,)
+        Sum over response positions of the divergence KL(policy ‖ reference) between the two next-token
+        distributions over the whole vocabulary, nats; its mean over the policy's own samples estimates
+        the sequence KL (Methods: full-vocabulary estimator).
+    """
+
+    log_prob: np.ndarray
+    reference_log_prob: np.ndarray
+    kl: np.ndarray
+
+
+def sequence_statistics(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    prompt_tokens: Sequence[Sequence[int]],
+    response_tokens: Sequence[Sequence[int]],
+    *,
+    temperature: float = 1.0,
+    batch_size: int = 64,
+) -> SequenceStatistics:
+    """Log-probabilities of given responses under two models, and their full-vocabulary KL.
+
+    Parameters
+    ----------
+    policy, reference : PreTrainedModel
+        Causal language models on one vocabulary.
+    prompt_tokens, response_tokens : sequence of sequences of int, length n
+        Only response tokens count.
+    temperature : float
+        Positive divisor of both models' logits.
+    batch_size : int
+        Changes speed only.
+
+    Raises
+    ------
+    InputError
+        If the lists differ in length, a response is empty, or a sequence is longer than the context.
+    """
+    if len(prompt_tokens) != len(response_tokens) or not all(map(len, response_tokens)):
+        raise InputError(
+            f"sequence_statistics needs one non-empty response per prompt, got {len(prompt_tokens)} prompts, "
+            f"{len(response_tokens)} responses, the shortest of {min(map(len, response_tokens), default=0)} "
+            "tokens; pass sampled tokens, which end with the end-of-sequence token"
+        )
+    sequences = [[*p, *r] for p, r in zip(prompt_tokens, response_tokens, strict=True)]
+    check_context(policy, sequences, 0)
+    out = np.zeros((3, len(sequences)))
+    with evaluating(policy), evaluating(reference), torch.inference_mode():
+        for rows in length_sorted(sequences, batch_size):
+            inputs, _ = pad_right([sequences[row] for row in rows], policy.device)
+            mask = _response_mask(inputs, rows, prompt_tokens, response_tokens)
+            out[:, rows] = _batch_statistics(policy, reference, inputs, mask, temperature).cpu().numpy()
+    return SequenceStatistics(*out)
+
+
+def _batch_statistics(policy, reference, inputs, mask, temperature) -> torch.Tensor:
+    """Rows log_prob, reference_log_prob, kl; shape (3, batch)."""
+    owner = mask.nonzero()[:, 0]
+    targets = inputs[:, 1:][mask][:, None]
+    log_p, log_q = (
+        torch.log_softmax(
+            model(input_ids=inputs, use_cache=False).logits[:, :-1][mask].float() / temperature, -1
+        )
+        for model in (policy, reference)
+    )
+    per_token = torch.stack(
+        [
+            log_p.gather(1, targets)[:, 0],
+            log_q.gather(1, targets)[:, 0],
+            (log_p.exp() * (log_p - log_q)).sum(-1),
+        ]
+    )
+    totals = torch.zeros(3, len(inputs), dtype=torch.float64, device=inputs.device)
+    return totals.index_add_(1, owner, per_token.double())
+
+
+def _response_mask(inputs: torch.Tensor, rows, prompt_tokens, response_tokens) -> torch.Tensor:
+    """True where position t predicts a response token; shape (batch, length - 1)."""
+    position = torch.arange(1, inputs.shape[1], device=inputs.device)[None, :]
+    start = torch.tensor([len(prompt_tokens[row]) for row in rows], device=inputs.device)[:, None]
+    stop = start + torch.tensor([len(response_tokens[row]) for row in rows], device=inputs.device)[:, None]
+    return (position >= start) & (position < stop)
