@@ -2,7 +2,7 @@
 
 import importlib.util
 import math
-import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,13 @@ import pytest
 
 from infalign.errors import InputError
 from infalign.records import tables
+from infalign.records.responses import ResponseSet, ScoreSet, with_shards
 from infalign.records.shards import (
-    SUFFIX,
     Shard,
     agreements,
     parse_shard,
     prompts_at_once,
     shard_names,
-    split_name,
-    split_option,
 )
 from infalign.records.tables import measured_seconds, read_manifest, write_table
 
@@ -76,9 +74,18 @@ def test_what_is_no_shard_is_refused(text):
 def test_names_say_the_shard():
     names = shard_names("evaluation-t1.00", 12)
     assert len(set(names)) == 12
-    assert all(re.fullmatch(rf"evaluation-t1.00{SUFFIX}", name) for name in [*names, "evaluation-t1.00"])
-    assert [split_name(name) for name in names] == [("evaluation-t1.00", Shard(i, 12)) for i in range(1, 13)]
-    assert split_option("evaluation", names[3]) == "evaluation --shard 4/12"
+    assert names[3] == "evaluation-t1.00.shards/4-of-12"
+
+
+def test_a_set_in_shards_is_made_by_its_shards_and_put_together():
+    whole = ResponseSet("t", "rollouts", "models/reference", None, "prompts.parquet", "train", shards=3)
+    scored = ScoreSet("t", "rollouts/train", "prompts.parquet", "reward_model", "judge", shards=3)
+    made, merged = with_shards({"rollouts/train": whole, "rollouts/other": replace(whole, shards=1)})
+    shards = shard_names("rollouts/train", 3)
+    assert merged == {"rollouts/train": shards} and set(made) == {*shards, "rollouts/other"}
+    assert [made[name].options[-1] for name in shards] == ["1/3", "2/3", "3/3"]
+    scores, _ = with_shards({"scores/train": scored})
+    assert [entry.responses for entry in scores.values()] == shards
 
 
 def scores(n_prompts: int = 9, k: int = 4) -> pl.DataFrame:

@@ -22,8 +22,6 @@ import polars as pl
 from infalign.errors import InputError
 from infalign.mathematics.ranks import pairwise_agreement
 
-SUFFIX = r"(?:\.shards/\d+-of-\d+)?"
-"""Regular expression of what may follow the name of a set."""
 BATCHES_AT_ONCE = 4  # at most, of prompts that are sampled in batches of their own
 FEWEST_GROUPS = 16  # of a split's prompts, where it has as many
 COUNTS = ("truncated_responses", "responses_without_answer")
@@ -114,30 +112,6 @@ def shard_names(name: str, count: int) -> list[str]:
     ['train.shards/1-of-2', 'train.shards/2-of-2']
     """
     return [f"{name}.shards/{number}-of-{count}" for number in range(1, count + 1)]
-
-
-def split_name(name: str) -> tuple[str, Shard | None]:
-    """Tell the name of a set from the shard of it; None for the whole set.
-
-    Examples
-    --------
-    >>> split_name("train.shards/1-of-2"), split_name("train")
-    (('train', Shard(number=1, count=2)), ('train', None))
-    """
-    whole, _, shard = name.partition(".shards/")
-    return whole, parse_shard(shard.replace("-of-", "/")) if shard else None
-
-
-def split_option(split: str, name: str) -> str:
-    """What `sample.py` gets as its split for a set of responses, with the shard of it where it is one.
-
-    Examples
-    --------
-    >>> split_option("train", "train"), split_option("train", "train.shards/1-of-2")
-    ('train', 'train --shard 1/2')
-    """
-    _, shard = split_name(name)
-    return split if shard is None else f"{split} --shard {shard.number}/{shard.count}"
 
 
 def agreements(scores: pl.DataFrame) -> dict[str, float]:

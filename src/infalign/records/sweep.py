@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -96,19 +96,6 @@ def policy_folder(config: Config, policy: Policy) -> str:
     """Folder of a policy below `results/tasks/`; it names the settings of its method by their hash."""
     settings = short_hash(settings_json(config.methods[policy.method]))
     return f"{task_folder(config, policy.task)}/policies/{policy.method}-{settings}/{policy.slug}"
-
-
-def folders_pattern(folders: Iterable[str]) -> str:
-    """Regular expression of folders, with what they share written once: Snakemake reads it again for every job.
-
-    >>> folders_pattern(["a/ppo/x", "a/ppo/y", "a/bond/x"])
-    'a/ppo/(?:x|y)|a/bond/(?:x)'
-    """
-    inside: dict[str, list[str]] = {}
-    for folder in folders:
-        parent, _, name = folder.rpartition("/")
-        inside.setdefault(parent, []).append(name)
-    return "|".join(f"{parent}/(?:{'|'.join(names)})" for parent, names in inside.items())
 
 
 @dataclass(frozen=True)
