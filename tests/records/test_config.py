@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infalign.catalogue import parse_config
+from infalign.catalogue import RunConfig, needed_disk, parse_config
 from infalign.errors import InputError
 from infalign.records.block import settings_json
-from infalign.records.config import Config, check_data, parse_config_json, shared_json, task_folder
-from infalign.records.disk import BYTES_PER_TOKEN, check_disk, needed_bytes
+from infalign.records.config import check_data, read_config, read_study_block, shared_json, task_folder
+from infalign.records.disk import BYTES_PER_RESPONSE, BYTES_PER_TOKEN, check_disk, model_bytes
 from infalign.records.methods import METHODS
 from infalign.records.sweep import (
     Condition,
@@ -26,7 +26,8 @@ from infalign.records.sweep import (
     with_varied_rollouts,
 )
 from infalign.studies.calibration.block import calibration_sampling
-from infalign.studies.estimation.block import estimation_sampling
+from infalign.studies.estimation.block import Estimation, estimation_sampling
+from infalign.studies.exponents.block import Exponents
 from infalign.studies.hedging.block import pool_sampling
 from infalign.studies.hedging.pools import proxy_model
 from infalign.studies.poisoning.block import poisoning_phrase, poisoning_sampling
@@ -34,6 +35,7 @@ from infalign.studies.poisoning.tables import poisoned_runs
 
 ROOT = Path(__file__).parents[2]
 MAIN_CONDITION = Condition("evaluation", 1.0)
+RESPONSE = 24 * BYTES_PER_TOKEN + BYTES_PER_RESPONSE  # bytes of a response of the smoke run
 CONFIGS = sorted((ROOT / "config").glob("*.yaml")) + sorted((ROOT / "config" / "examples").glob("*.yaml"))
 
 
@@ -53,12 +55,13 @@ def test_every_shipped_configuration_is_valid(path):
     config = parse_config(yaml.safe_load(path.read_text()))
     assert policies(config)
     # what a run costs is no part of what it records
-    assert parse_config_json(config.model_dump_json()) == config.model_copy(update={"costs": {}})
+    recorded = parse_config(json.loads(config.model_dump_json()))
+    assert recorded == config.model_copy(update={"costs": recorded.costs})
 
 
 def test_the_schema_is_in_step_with_the_models():
     written = json.loads((ROOT / "config" / "schema.json").read_text(encoding="utf-8"))
-    assert written == Config.model_json_schema(), "run: python scripts/write_schema.py config/schema.json"
+    assert written == RunConfig.model_json_schema(), "run: python scripts/write_schema.py config/schema.json"
 
 
 def test_all_errors_come_at_once(smoke):
@@ -189,9 +192,9 @@ def test_more_conditions_need_more_disk(smoke, tmp_path):
     few = parse_config(smoke)
     smoke["tasks"]["helpful"]["samples"] = {"n_samples": 8, "temperatures": [1.0, 0.5]}
     many = parse_config(smoke)
-    sizes = [needed_bytes(config, policies(config), tmp_path) for config in (few, many)]
+    sizes = [needed_disk(config, policies(config), tmp_path) for config in (few, many)]
     responses = 8 * (16 + 3 * 8)  # prompts, rollouts, three policies of helpful
-    assert sizes[1] - sizes[0] == 2 * responses * 24 * BYTES_PER_TOKEN
+    assert sizes[1] - sizes[0] == 2 * responses * RESPONSE
 
 
 def test_shards_are_in_no_hash_and_no_record_and_need_disk(smoke, tmp_path):
@@ -203,9 +206,9 @@ def test_shards_are_in_no_hash_and_no_record_and_need_disk(smoke, tmp_path):
     assert cut.model_dump_json() == whole.model_dump_json()
     assert task_folder(cut, "helpful") == task_folder(whole, "helpful")
     assert "shards" not in settings_json(policy_sampling(cut.tasks["helpful"], MAIN_CONDITION))
-    sizes = [needed_bytes(config, policies(config), tmp_path) for config in (whole, cut)]
+    sizes = [needed_disk(config, policies(config), tmp_path) for config in (whole, cut)]
     responses = 2 * 2 * 8 * 16 + 4 * 8 * 8  # two tasks with two splits of 8 prompts, four policies
-    assert sizes[1] - sizes[0] == 2 * responses * 24 * BYTES_PER_TOKEN
+    assert sizes[1] - sizes[0] == 2 * responses * RESPONSE
 
 
 def test_more_shards_than_prompts_are_refused(smoke):
@@ -233,10 +236,11 @@ def test_other_settings_of_a_method_never_overwrite(smoke):
 
 def test_too_little_disk_is_said_before_anything_runs(smoke, tmp_path, monkeypatch):
     config = parse_config(smoke)
-    check_disk(config, policies(config), tmp_path / "results")
+    needed = needed_disk(config, policies(config), tmp_path / "results")
+    check_disk(needed, "smoke", tmp_path / "results")
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000})())
     with pytest.raises(InputError, match=r"too little disk: run smoke is estimated to write 0\.\d+ GB"):
-        check_disk(config, policies(config), tmp_path / "results")
+        check_disk(needed, "smoke", tmp_path / "results")
 
 
 def test_local_summaries_that_are_not_there_are_named(tmp_path):
@@ -458,11 +462,8 @@ def test_estimation_rolls_out_both_samples_and_counts_their_disk(smoke, tmp_path
     assert sampling.n_rollouts == 80
     assert sampling.temperature == config.tasks["helpful"].rollouts.temperature
     without = parse_config({key: value for key, value in smoke.items() if key != "estimation"})
-    more = needed_bytes(config, [], tmp_path) - needed_bytes(without, [], tmp_path)
-    assert more == 2 * 8 * 80 * 24 * BYTES_PER_TOKEN
-    (tmp_path / "smoke").mkdir()
-    (tmp_path / "smoke" / "estimation.parquet").touch()
-    assert needed_bytes(config, [], tmp_path) == needed_bytes(without, [], tmp_path)
+    more = needed_disk(config, [], tmp_path) - needed_disk(without, [], tmp_path)
+    assert more == 2 * 8 * 80 * RESPONSE
 
 
 LABELS = {
@@ -561,12 +562,9 @@ def test_hedging_is_no_part_of_a_task_and_its_disk_is_counted(smoke, tmp_path):
     without = parse_config(smoke | {"hedging": []})
     assert task_folder(config, "helpful") == task_folder(without, "helpful")
     assert pool_sampling(config.tasks["helpful"], config.hedging[0]).n_rollouts == 40
-    sizes = [needed_bytes(run, [], tmp_path) for run in (config, without)]
-    weights = 4 * (2 * 300 * 16 + 4 * 16**2 + 3 * 16 * 32)
-    assert sizes[0] - sizes[1] == 3 * 6 * 40 * 24 * BYTES_PER_TOKEN + weights
-    (tmp_path / "smoke").mkdir()
-    (tmp_path / "smoke" / "hedges.parquet").touch()
-    assert needed_bytes(config, [], tmp_path) == needed_bytes(without, [], tmp_path)
+    sizes = [needed_disk(run, [], tmp_path) for run in (config, without)]
+    weights = model_bytes(config.tasks["helpful"], config.tasks["helpful"].reward_model.base)
+    assert sizes[0] - sizes[1] == 3 * 6 * 40 * RESPONSE + weights
 
 
 def test_the_hedging_run_shares_its_models_with_the_default():
@@ -664,8 +662,6 @@ def test_poisoned_pairs_have_the_papers_phrases_and_rollouts_of_their_own(smoke,
     assert poisoning_sampling(task, config.poisoning) == task.rollouts.model_copy(update={"n_rollouts": 4})
     assert len(poisoned_runs(config.poisoning)) == 2 * 4
     without = parse_config({key: value for key, value in smoke.items() if key != "poisoning"})
-    more = needed_bytes(config, [], tmp_path) - needed_bytes(without, [], tmp_path)
-    assert more == 2 * 50 * 4 * 24 * BYTES_PER_TOKEN
     assert task_folder(config, "helpful") == task_folder(without, "helpful")
 
 
@@ -701,11 +697,8 @@ def test_calibration_is_measured_on_responses_of_the_main_condition_and_counts_t
     sampling = calibration_sampling(config.tasks["helpful"], config.calibration)
     assert (sampling.n_rollouts, sampling.temperature) == (50, 0.5)
     without = parse_config({key: value for key, value in smoke.items() if key != "calibration"})
-    more = needed_bytes(config, [], tmp_path) - needed_bytes(without, [], tmp_path)
-    assert more == 2 * (8 + 8) * 50 * 24 * BYTES_PER_TOKEN
-    (tmp_path / "smoke").mkdir()
-    (tmp_path / "smoke" / "calibration_error.parquet").touch()
-    assert needed_bytes(config, [], tmp_path) == needed_bytes(without, [], tmp_path)
+    more = needed_disk(config, [], tmp_path) - needed_disk(without, [], tmp_path)
+    assert more == 2 * (8 + 8) * 50 * RESPONSE
 
 
 def test_the_ablations_share_all_that_the_default_makes():
@@ -726,3 +719,15 @@ def test_goals_of_tasks_without_policies_are_told_apart(smoke):
     config = parse_config(smoke)
     assert list(config.goals) == ["helpful", "harmless"]
     assert config.trained_goals == {"harmless": config.goals["harmless"]}
+
+
+def test_the_core_reads_a_recorded_run_without_its_studies(smoke, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(parse_config(smoke).model_dump_json())
+    config = read_config(path)
+    assert config.tasks == parse_config(smoke).tasks and not hasattr(config, "estimation")
+    assert read_study_block(path, "estimation", Estimation).sizes == [5, 20]
+    with pytest.raises(InputError, match="no block exponents; add it to the configuration"):
+        read_study_block(path, "exponents", Exponents)
+    with pytest.raises(InputError, match=r"absent.json: no such file; give the config.json of a run"):
+        read_config(tmp_path / "absent.json")
