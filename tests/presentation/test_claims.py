@@ -46,7 +46,13 @@ def difference(**changes):
 
 @pytest.fixture
 def tables(ideal, offline, metrics, prompt_metrics, scores):
-    return Tables(ideal, offline, metrics, prompt_metrics, {"helpful": scores})
+    return Tables(
+        ideal=ideal,
+        offline=offline,
+        metrics=metrics,
+        prompt_metrics=prompt_metrics,
+        scores={"helpful": scores},
+    )
 
 
 def row_of(claims, tables, **options):
