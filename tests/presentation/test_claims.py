@@ -16,7 +16,7 @@ from infalign.presentation.claims import (
     judge_and_gold,
     kind_names,
 )
-from infalign.presentation.measures.base import Bootstrap
+from infalign.presentation.curves import Bootstrap
 from presentation.stored_tables import Tables, load_claims, parse_claims
 
 CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"

@@ -10,7 +10,7 @@ from result_tables import METHODS, REWARD_SLOPE, build_metrics, build_prompt_met
 from infalign.errors import InputError
 from infalign.mathematics.procedures import kl
 from infalign.presentation.claims import evaluate_claims, judge_and_gold
-from infalign.presentation.measures.base import Bootstrap
+from infalign.presentation.curves import Bootstrap
 from infalign.studies.estimation.tables import ESTIMATION_SCHEMA
 from presentation.stored_tables import Tables, load_claims, parse_claims
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infalign.errors import InputError
 from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
-from infalign.presentation.verdicts import Expectation, least_favourable, verdict
+from infalign.presentation.verdicts import LEVEL, Expectation, least_favourable, verdict
 
 COLUMNS = {
     "claim": pl.String,
@@ -85,7 +86,7 @@ def load_claims(path: str | Path, kinds: Kinds) -> tuple[Claim, ...]:
 
 def parse_claims(content: Any, kinds: Kinds, where: str = "claims") -> tuple[Claim, ...]:
     """Check the content of a claims file; see `load_claims`."""
-    measure = Annotated[Union[tuple(kinds)], Field(discriminator="kind")]  # noqa: UP007
+    measure: Any = Annotated[Union[tuple(kinds)], Field(discriminator="kind")]  # noqa: UP007
     try:
         claims = ClaimFile[measure].model_validate(content).claims  # type: ignore[valid-type]
     except ValidationError as error:
@@ -164,6 +165,7 @@ def evaluate_claims(
     InputError
         The tables contradict one another, e.g. policies evaluated on different prompts.
     """
+    bootstrap = replace(bootstrap, level=LEVEL)
     rows = [_row(_with(item, scorer, select), tables, bootstrap) for item in claims]
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 

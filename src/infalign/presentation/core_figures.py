@@ -147,11 +147,10 @@ def _method_figures(config: Config, task: str) -> Iterator[FigureEntry]:
     draw, tables = "comparison:draw_front", ("metrics", "best_of_n")
     if len(trained) > 1:
         yield _entry("front", draw, *tables, task=task, title="Win rate and mean reward against KL")
-    objectives = {config.methods[m].objective for m in trained if isinstance(config.methods[m], VBoNSettings)}
-    if len(objectives) > 1:
-        forms = [name for name, block in config.methods.items() if isinstance(block, VBoNSettings)]
+    forms = {name: block for name, block in config.methods.items() if isinstance(block, VBoNSettings)}
+    if len({block.objective for name, block in forms.items() if name in trained}) > 1:
         title = "vBoN's objective and its lower bound"
-        yield _entry("bound", draw, *tables, task=task, methods=forms, title=title)
+        yield _entry("bound", draw, *tables, task=task, methods=list(forms), title=title)
     varied = [policy.slug for policy in with_varied_rollouts(policies(config), task)]
     if varied:
         seconds = tuple(shared(config, task, f"{part}/train.seconds.tsv") for part in ("rollouts", "scores"))

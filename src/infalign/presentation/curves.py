@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -20,12 +20,27 @@ VALUES: dict[Value, pl.Expr] = {"win_rate": pl.col("win_rate"), "reward": 0.5 + 
 
 
 @dataclass(frozen=True)
-class Resampling:
-    """Bootstrap over prompts: level of the percentile intervals, number of resamples and seed."""
+class Bootstrap:
+    """Bootstrap over prompts; `*bootstrap` hands its options to the functions of `mathematics.statistics`.
+
+    Parameters
+    ----------
+    level : float
+        Of the percentile intervals, in (0, 1).
+    resamples : int
+        >= 1.
+    seed : int
+    """
 
     level: float = 0.95
     resamples: int = 2000
     seed: int = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.level, self.resamples, self.seed))
+
+
+Resampling = Bootstrap
 
 
 def most_seeds(policies: pl.DataFrame) -> pl.DataFrame:
@@ -33,7 +48,8 @@ def most_seeds(policies: pl.DataFrame) -> pl.DataFrame:
 
     Parameters
     ----------
-    policies : rows with the columns of `Policy.row`.
+    policies : DataFrame
+        Columns of `Policy.row`.
 
     Examples
     --------
@@ -65,13 +81,19 @@ def policy_points(
 
     Parameters
     ----------
-    policies : their names in `policy`.
-    by_prompt : policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
-    value : win rate, or one half plus the gain in reward.
+    policies : DataFrame
+        Their names in `policy`.
+    by_prompt : DataFrame
+        Columns policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
+    value : {"win_rate", "reward"}
+        The reward is one half plus the gain in reward.
 
     Returns
     -------
-    The policies in order of their names, and their rows in the same order.
+    policies : DataFrame
+        In order of their names.
+    points : Curve
+        A row for each of them, a column for each prompt.
 
     Raises
     ------
@@ -98,14 +120,19 @@ def strength_curve(
 
     Parameters
     ----------
-    by_prompt : policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
-    policies : policy, strength_kind and strength of those wanted.
-    name : in messages.
-    value : win rate, or one half plus the gain in reward.
+    by_prompt : DataFrame
+        Columns policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
+    policies : DataFrame
+        Columns policy, strength_kind and strength.
+    name : str
+        Of the policies, in messages.
+    value : {"win_rate", "reward"}
+        The reward is one half plus the gain in reward.
 
     Returns
     -------
-    A row per strength, the mean over its seeds, and a column per prompt.
+    Curve
+        A row for each strength, the mean over its seeds; a column for each prompt.
 
     Raises
     ------
@@ -148,27 +175,33 @@ def _check_prompts(strengths: Sequence[pl.DataFrame], name: str) -> None:
 
 
 def measured_at_kl(
-    sides: Sequence[pl.DataFrame], by_prompt: pl.DataFrame, kl: float, resampling: Resampling
+    sides: Sequence[pl.DataFrame], by_prompt: pl.DataFrame, kl: float, bootstrap: Bootstrap
 ) -> Interval | None:
     """Win rate of a series at a KL, less that of a second one if there is one.
 
     Parameters
     ----------
-    sides : policies of one series or of two.
-    by_prompt : policy, prompt_id, kl and win_rate, of one task, procedure, selector and scorer.
-    kl : in nats.
-    resampling : of prompts, the same ones for both.
+    sides : sequence of DataFrame
+        Policies of one series or of two.
+    by_prompt : DataFrame
+        Columns policy, prompt_id, kl and win_rate, of one task, procedure, selector and scorer.
+    kl : float
+        In nats.
+    bootstrap : Bootstrap
+        Of prompts, the same ones for both.
 
     Returns
     -------
-    None where a series has no policies on both sides of the KL.
+    Interval or None
+        None where a series has no policies on both sides of the KL.
     """
     curves: list[Curve] = [strength_curve(by_prompt, side, side["policy"][0]) for side in sides]
     if not all(reaches(curve, kl) for curve in curves):
         return None
-    options = astuple(resampling)
     first, *others = curves
-    return difference_at_kl(first, others[0], kl, *options) if others else value_at_kl(first, kl, *options)
+    return (
+        difference_at_kl(first, others[0], kl, *bootstrap) if others else value_at_kl(first, kl, *bootstrap)
+    )
 
 
 def interval_columns(names: Sequence[str], interval: Interval | None) -> dict[str, float | None]:

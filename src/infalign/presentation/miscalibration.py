@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,7 +31,7 @@ def draw_calibration(tables: RunTables, *, task: str) -> Figure:
     ----------
     Balashankar et al., InfAlign (arXiv:2412.19792v1), section 6.2, figure 2.
     """
-    scores = tables.scores(task)
+    scores: Any = tables.scores(task)
     with print_style():
         figure = Figure(figsize=(7.2, 3.5), layout="constrained")
         left, right = figure.subplots(1, 2)
