@@ -17,8 +17,10 @@ def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
 
     Parameters
     ----------
-    run : folder of the run, with its configuration and tables.
-    budget : KL in nats of the hypervolume's reference point.
+    run : Path
+        Folder of the run, with its configuration and tables.
+    budget : float
+        KL in nats of the hypervolume's reference point.
     """
     config = read_config(run / "config.json")
     evaluation = config.evaluation

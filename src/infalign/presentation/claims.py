@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -225,14 +224,3 @@ def judge_and_gold(
 def gold_disagreements(comparison: pl.DataFrame) -> pl.DataFrame:
     """Rows of `judge_and_gold` where the gold reward's verdict is not the judge's."""
     return comparison.filter(pl.col("verdict") != pl.col("verdict_gold"))
-
-
-def rounded(value: float | None, digits: int = 3) -> str:
-    """Write a number with a fixed number of digits, an absent one as a dash.
-
-    Examples
-    --------
-    >>> rounded(0.08125), rounded(None)
-    ('0.081', '–')
-    """
-    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
