@@ -51,6 +51,8 @@ class Claim(BaseModel, Generic[M]):
 
 
 class ClaimFile(BaseModel, Generic[M]):
+    """Content of a claims file."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     claims: tuple[Claim[M], ...]
@@ -61,17 +63,20 @@ def load_claims(path: str | Path, kinds: Kinds) -> tuple[Claim, ...]:
 
     Parameters
     ----------
-    path : YAML file with the one key `claims`.
-    kinds : of claims that there are.
+    path : str or Path
+        YAML file with the one key `claims`.
+    kinds : sequence of type
+        Kinds of claims that there are.
 
     Returns
     -------
-    The claims in file order.
+    tuple of Claim
+        In file order.
 
     Raises
     ------
     InputError
-        File missing or not YAML; or every wrong entry at once, each with its place and what is allowed.
+        The file is missing or not YAML; or every wrong entry at once, each with its place and what is allowed.
     """
     path = Path(path)
     if not path.is_file():
@@ -88,12 +93,9 @@ def parse_claims(content: Any, kinds: Kinds, where: str = "claims") -> tuple[Cla
     measure: Any = Annotated[Union[tuple(kinds)], Field(discriminator="kind")]  # noqa: UP007
     try:
         claims = ClaimFile[measure].model_validate(content).claims  # type: ignore[valid-type]
+        problems = _contradictions(claims)
     except ValidationError as error:
-        lines = [_describe(item, content, kinds) for item in error.errors()]
-        raise InputError(
-            f"{where}: {len(lines)} errors:\n" + "\n".join(f"  {line}" for line in lines)
-        ) from None
-    problems = _contradictions(claims)
+        problems = [_describe(item, content, kinds) for item in error.errors()]
     if problems:
         raise InputError(f"{where}: {len(problems)} errors:\n" + "\n".join(f"  {line}" for line in problems))
     return claims
@@ -149,15 +151,19 @@ def evaluate_claims(
 
     Parameters
     ----------
-    claims : from `load_claims`.
-    tables : the run's tables.
-    scorer, select : take the place of the claims' own, e.g. scorer="gold".
-    bootstrap : resamples and seed of the intervals, which are 95 % ones.
+    claims : sequence of Claim
+        From `load_claims`.
+    tables : RunTables
+    scorer, select : str, optional
+        Take the place of the claims' own, e.g. scorer="gold".
+    bootstrap : Bootstrap
+        Its resamples and seed count. The level is that of the verdicts, 95 %.
 
     Returns
     -------
-    One row a claim: claim, source, text (with notes on what was compared), paper_value, ours, ci_low, ci_high
-    (null where not measured; win rates and errors as shares of one) and verdict.
+    DataFrame
+        One row a claim: claim, source, text (with notes on what was compared), paper_value, ours, ci_low, ci_high
+        (null where not measured; win rates and errors as shares of one) and verdict.
 
     Raises
     ------
@@ -171,9 +177,8 @@ def evaluate_claims(
 
 def _with(item: Claim, scorer: str | None, select: str | None) -> Claim:
     fields = type(item.measure).model_fields
-    changes = {
-        name: value for name, value in (("scorer", scorer), ("select", select)) if value and name in fields
-    }
+    given = {"scorer": scorer, "select": select}
+    changes = {name: value for name, value in given.items() if value and name in fields}
     return item.model_copy(update={"measure": item.measure.model_copy(update=changes)}) if changes else item
 
 
@@ -201,12 +206,13 @@ def _note(item: Claim, measured: Measured, low: float | None) -> str:
 def judge_and_gold(
     claims: Sequence[Claim], tables: Tables, *, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
 ) -> pl.DataFrame:
-    """Evaluate by the judge and by the gold reward the claims on win rates, which both can score.
+    """Evaluate the claims on win rates twice: by the judge and by the gold reward.
 
     Returns
     -------
-    claim, text, ours, ci_low, ci_high, verdict (judge) and ours_gold, ci_low_gold, ci_high_gold,
-    verdict_gold; no rows where the tables have no gold scorer (real data).
+    DataFrame
+        Columns claim, text, ours, ci_low, ci_high, verdict (judge) and ours_gold, ci_low_gold, ci_high_gold,
+        verdict_gold. No rows where the tables have no gold scorer (real data).
     """
     scored = [
         item

@@ -21,6 +21,7 @@ from infalign.presentation.panels import (
     format_axes,
     kl_edge,
     legend_marker,
+    panel_axes,
     panel_rows,
     panel_title,
     say_empty,
@@ -51,17 +52,13 @@ def draw_methods(tables: RunTables, *, panels: Sequence[Panel]) -> Figure:
     Amini et al., Variational best-of-N alignment (ICLR 2025), figure 2.
     """
     metrics, ideal = tables.main("metrics"), tables["ideal"]
-    rows = -(-len(panels) // 2)
     with print_style():
-        figure = Figure(figsize=(9.0, 3.7 * rows), layout="constrained")
-        axes = figure.subplots(rows, 2, squeeze=False).flatten()
+        figure = Figure(figsize=(9.0, 3.7 * -(-len(panels) // 2)), layout="constrained")
         handles: dict[str, Line2D] = {}
-        for axis, (task, procedure) in zip(axes, panels, strict=False):
+        for axis, (task, procedure) in zip(panel_axes(figure, len(panels)), panels, strict=True):
             trained = without_reference(trained_policies(metrics, task, procedure))
             handles |= _draw_methods(axis, trained, ideal.filter(procedure=procedure))
             axis.set_title(panel_title(task, procedure))
-        for axis in axes[len(panels) :]:
-            axis.axis("off")
         share_legend(figure, handles)
         figure.suptitle(
             "Every method: win rate against KL, and the Pareto front of all policies", fontsize=10.5
@@ -200,13 +197,10 @@ def draw_matched_kl(tables: RunTables, *, panels: Sequence[Panel], kl: float) ->
     heights = [0.24 * max(part.height for part in parts[row : row + 2]) for row in range(0, len(parts), 2)]
     with print_style():
         figure = Figure(figsize=(9.0, sum(heights) + 1.1 * len(heights) + 0.3), layout="constrained")
-        ratios = [height + 0.2 for height in heights]
-        axes = figure.subplots(len(heights), 2, squeeze=False, height_ratios=ratios).flatten()
-        for axis, (task, procedure), part in zip(axes, panels, parts, strict=False):
+        axes = panel_axes(figure, len(panels), height_ratios=[height + 0.2 for height in heights])
+        for axis, panel, part in zip(axes, panels, parts, strict=True):
             _draw_forest(axis, part)
-            axis.set_title(panel_title(task, procedure))
-        for axis in axes[len(panels) :]:
-            axis.axis("off")
+            axis.set_title(panel_title(*panel))
         figure.suptitle(f"Win rate at KL {kl:g} less that of CTRL, paired by prompt", fontsize=10.5)
     return figure
 

@@ -19,7 +19,7 @@ from infalign.presentation.panels import (
     series_rows,
     trained_policies,
 )
-from infalign.presentation.style import BLACK, print_style, procedure_name
+from infalign.presentation.style import BLACK, BLUE, VERMILION, print_style, procedure_name
 from infalign.records.run_tables import RunTables
 
 
@@ -93,7 +93,7 @@ def draw_gold(tables: RunTables) -> Figure:
         if comparison.is_empty():
             say_empty(axis, "no claim was evaluated by both the judge and the gold reward")
         axis.axvline(0.0, color=BLACK, linewidth=0.8)
-        for suffix, shift, color, marker in (("", 0.14, "#0072B2", "o"), ("_gold", -0.14, "#D55E00", "D")):
+        for suffix, shift, color, marker in (("", 0.14, BLUE, "o"), ("_gold", -0.14, VERMILION, "D")):
             _draw_differences(axis, comparison, suffix, shift, color, marker)
         labels = [
             f"{row['claim']}{' *' if row['verdict'] != row['verdict_gold'] else ''}"
@@ -107,7 +107,9 @@ def draw_gold(tables: RunTables) -> Figure:
     return figure
 
 
-def _draw_differences(axis, comparison, suffix, shift, color, marker) -> None:
+def _draw_differences(
+    axis: Axes, comparison: pl.DataFrame, suffix: str, shift: float, color: str, marker: str
+) -> None:
     ours, low, high = (comparison[name + suffix].to_numpy() * 100 for name in ("ours", "ci_low", "ci_high"))
     axis.errorbar(
         ours, np.arange(comparison.height) - shift, xerr=[ours - low, high - ours], fmt=marker, color=color,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,6 +52,14 @@ def save_figure(figure: Figure, path_stem: str | Path) -> list[Path]:
         figure.savefig(svg, metadata={"Date": None, "Creator": None})
         figure.savefig(png, metadata={"Software": None})
     return [svg, png]
+
+
+def panel_axes(figure: Figure, n: int, columns: int = 2, **options: Any) -> list[Axes]:
+    """Make n panels, row by row; what is left over of the last row stays empty."""
+    axes = figure.subplots(-(-n // columns), columns, squeeze=False, **options).flatten()
+    for axis in axes[n:]:
+        axis.axis("off")
+    return list(axes[:n])
 
 
 def trained_policies(

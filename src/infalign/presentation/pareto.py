@@ -97,9 +97,8 @@ def compare_methods(
         fronts = _fronts(policies, by_prompt[group], list(curves), budget, bootstrap)
         for (key, curve), front in zip(curves.items(), fronts, strict=True):
             facts = {
-                **dict(zip(GROUP, group, strict=True)),
+                **dict(zip((*GROUP, *SERIES_KEY), (*group, *key), strict=True)),
                 "series": series_of(key, most).label,
-                **dict(zip(SERIES_KEY, key, strict=True)),
                 "control": series_of(control, most).label if control else None,
                 **dict(zip(("kl_lowest", "kl_highest"), kl_range(curve), strict=True)),
                 **front,
@@ -157,17 +156,17 @@ def _fronts(
     )
     rows = []
     for index in range(len(keys)):
-        own = members == index
-        areas = [hypervolume(a[own], b[own], budget) for a, b in zip(kl, win_rate, strict=True)]
+        in_series = members == index
+        areas = [hypervolume(a[in_series], b[in_series], budget) for a, b in zip(kl, win_rate, strict=True)]
         values = {
             FRONT: shares[:, index],
             REWARD_FRONT: reward_shares[:, index],
             HYPERVOLUME: np.array(areas),
         }
         row: dict[str, float | None] = {
-            "n_policies": int(own.sum()),
-            "policy_share": float(own.mean()),
-            "own_front_share": float(on_front(kl[0, own], win_rate[0, own]).mean()),
+            "n_policies": int(in_series.sum()),
+            "policy_share": float(in_series.mean()),
+            "own_front_share": float(on_front(kl[0, in_series], win_rate[0, in_series]).mean()),
             "hypervolume_kl": budget,
         }
         for names, resampled in values.items():

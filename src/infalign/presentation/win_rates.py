@@ -19,6 +19,7 @@ from infalign.presentation.panels import (
     end_axis,
     format_axes,
     kl_edge,
+    panel_axes,
     panel_rows,
     panel_title,
     series_present,
@@ -150,18 +151,15 @@ def figure_win_rates(
     Balashankar et al., InfAlign (arXiv:2412.19792v1), sections 6.3 to 6.5, figures 3 and 4, and appendix.
     """
     columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
+    width, height = max(3.65 * columns, NARROWEST), 3.0 * -(-len(panels) // columns)
     with print_style():
-        figure = Figure(figsize=(max(3.65 * columns, NARROWEST), 3.0 * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).flatten()
+        figure = Figure(figsize=(width, height), layout="constrained")
         handles: dict[str, Line2D] = {}
-        for axis, (task, procedure) in zip(axes, panels, strict=False):
+        for axis, (task, procedure) in zip(panel_axes(figure, len(panels), columns), panels, strict=True):
             trained = trained_policies(metrics, task, procedure, select, scorer)
             predicted = panel_rows(offline, task, procedure, select, scorer)
             handles |= _draw_panel(axis, trained, predicted, ideal.filter(procedure=procedure))
             axis.set_title(panel_title(task, procedure, select, scorer))
-        for axis in axes[len(panels) :]:
-            axis.axis("off")
         share_legend(figure, handles)
         figure.suptitle(title, fontsize=10.5)
     return figure
