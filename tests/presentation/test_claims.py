@@ -239,7 +239,7 @@ def test_policies_on_different_prompts_are_an_error(metrics, prompt_metrics):
     partial = prompt_metrics.filter(
         ~(pl.col("policy").str.contains("raw-kl0.50") & (pl.col("prompt_id") == "helpful-003"))
     )
-    message = r"the policies ppo raw of task helpful have different prompts \(40 and 39\)"
+    message = r"ppo raw of task helpful at kl 0.25 and .* at kl 0.5 have different prompts \(40 and 39\)"
     with pytest.raises(InputError, match=message):
         row_of(one_claim(difference()), Tables(metrics=metrics, prompt_metrics=partial))
 

@@ -199,8 +199,8 @@ def _note(item: Claim, measured: Measured, low: float | None) -> str:
         highest = item.expect.paper_range[1] if item.expect.paper_range else None
         if highest is not None and low > highest:
             notes.append("above the paper's range")
-    said = "; ".join(filter(None, notes))
-    return f"[{said}]" if said else ""
+    joined = "; ".join(filter(None, notes))
+    return f"[{joined}]" if joined else ""
 
 
 def judge_and_gold(

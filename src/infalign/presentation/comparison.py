@@ -239,9 +239,9 @@ def _draw_difference(axis: Axes, place: int, row: Mapping) -> None:
 def _say_missing(axis: Axes, place: int, row: Mapping) -> None:
     """Say in a row of its own who has not reached the KL, next to the line of no difference."""
     reached = row["win_rate"] is not None
-    said = "CTRL does not reach it" if reached else "not reached"
+    reason = "CTRL does not reach it" if reached else "not reached"
     spans = "" if reached else f": KL {row['kl_lowest']:.2f}–{row['kl_highest']:.2f}"
     axis.text(
-        0.02, place, said + spans, transform=axis.get_yaxis_transform(), va="center", fontsize=7.5, color="#595959",
+        0.02, place, reason + spans, transform=axis.get_yaxis_transform(), va="center", fontsize=7.5, color="#595959",
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +12,8 @@ import polars as pl
 from infalign.errors import InputError
 from infalign.mathematics.statistics import Curve, Interval, difference_at_kl, value_at_kl
 
+# Policies that are alike in these differ in seed only.
 ALIKE = ("task", "method", "transform", "calibrator", "n_rollouts", "strength_kind", "strength")
-"""Policies alike in these differ in seed only."""
 Value = Literal["win_rate", "reward"]
 # Both as a number that is one half for the reference: the mean reward as its gain over the reference's.
 VALUES: dict[Value, pl.Expr] = {"win_rate": pl.col("win_rate"), "reward": 0.5 + pl.col("reward_gain")}
@@ -103,14 +103,7 @@ def policy_points(
     ordered = policies.sort("policy")
     named = by_prompt.with_columns(value=VALUES[value]).sort("prompt_id")
     parts = named.partition_by("policy", as_dict=True)
-    rows = [parts[(name,)] for name in ordered["policy"]]
-    for row in rows[1:]:
-        if not row["prompt_id"].equals(rows[0]["prompt_id"]):
-            raise InputError(
-                f"prompt metrics: {row['policy'][0]} and {rows[0]['policy'][0]} have different prompts "
-                f"({row.height} and {rows[0].height}); evaluate all policies on the same prompts"
-            )
-    return ordered, Curve(*(np.stack([row[name].to_numpy() for row in rows]) for name in ("kl", "value")))
+    return ordered, _stacked({name: parts[(name,)] for name in ordered["policy"]})
 
 
 def strength_curve(
@@ -143,9 +136,20 @@ def strength_curve(
     values = rows.with_columns(value=VALUES[value])
     means = values.group_by("strength_kind", "strength", "prompt_id").agg(pl.col("kl", "value").mean())
     means = means.sort("strength_kind", "strength", "prompt_id")
-    strengths = means.partition_by("strength_kind", "strength", maintain_order=True)
-    _check_prompts(strengths, name)
-    return Curve(*(np.stack([part[name].to_numpy() for part in strengths]) for name in ("kl", "value")))
+    parts = means.partition_by("strength_kind", "strength", maintain_order=True, as_dict=True)
+    return _stacked({f"{name} at {kind} {strength}": part for (kind, strength), part in parts.items()})
+
+
+def _stacked(parts: Mapping[str, pl.DataFrame]) -> Curve:
+    """Stack columns prompt_id, kl and value of each part as the rows of a curve."""
+    first, *others = parts
+    for other in others:
+        if not parts[other]["prompt_id"].equals(parts[first]["prompt_id"]):
+            raise InputError(
+                f"prompt metrics: {first} and {other} have different prompts ({parts[first].height} and "
+                f"{parts[other].height}); evaluate all policies on the same prompts"
+            )
+    return Curve(*(np.stack([part[name].to_numpy() for part in parts.values()]) for name in ("kl", "value")))
 
 
 def kl_range(curve: Curve) -> tuple[float, float]:
@@ -162,16 +166,6 @@ def reaches(curve: Curve, kl: float) -> bool:
     """
     low, high = kl_range(curve)
     return low <= kl <= high
-
-
-def _check_prompts(strengths: Sequence[pl.DataFrame], name: str) -> None:
-    first = strengths[0]["prompt_id"]
-    for part in strengths[1:]:
-        if not part["prompt_id"].equals(first):
-            raise InputError(
-                f"prompt metrics: the policies {name} have different prompts "
-                f"({first.len()} and {part.height}); evaluate all policies on the same prompts"
-            )
 
 
 def measured_at_kl(

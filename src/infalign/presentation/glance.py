@@ -84,8 +84,10 @@ def gold_at_a_glance(gold: pl.DataFrame, heading: str) -> tuple[str, pl.DataFram
         interval_text("ours_gold", "ci_low_gold", "ci_high_gold").alias("by gold"),
         pl.col("verdict_gold").alias("verdict by gold"),
     )
-    said = f"The gold reward's verdict differs from the judge's on {shown.height} of {gold.height} claims."
-    return said, shown
+    sentence = (
+        f"The gold reward's verdict differs from the judge's on {shown.height} of {gold.height} claims."
+    )
+    return sentence, shown
 
 
 def metrics_at_a_glance(metrics: pl.DataFrame, task: str, procedure: str) -> pl.DataFrame:
@@ -130,9 +132,9 @@ def methods_at_a_glance(methods: pl.DataFrame, task: str, procedure: str) -> pl.
         gap=interval_text("difference", "difference_low", "difference_high"),
     )
     at_kl = [
-        pl.col(name).filter(pl.col("kl") == kl).first().alias(f"{said} at KL {kl:g}")
+        pl.col(name).filter(pl.col("kl") == kl).first().alias(f"{label} at KL {kl:g}")
         for kl in rows["kl"].unique().sort()
-        for name, said in (("rate", "win rate"), ("gap", "less CTRL"))
+        for name, label in (("rate", "win rate"), ("gap", "less CTRL"))
     ]
     by_reward = interval_text("reward_front_share", "reward_front_low", "reward_front_high")
     texts = {

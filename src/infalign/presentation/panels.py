@@ -161,8 +161,8 @@ def end_axis(axis: Axes, trained: pl.DataFrame, edge: float) -> None:
     beyond = trained.filter(pl.col("kl") > edge)
     if not beyond.is_empty():
         counted = "1 policy" if beyond.height == 1 else f"{beyond.height} policies"
-        said = f"{counted} beyond, up to KL {beyond['kl'].to_numpy().max():.1f} →"
-        axis.text(0.99, 0.01, said, transform=axis.transAxes, ha="right", va="bottom", fontsize=7.5)
+        text = f"{counted} beyond, up to KL {beyond['kl'].to_numpy().max():.1f} →"
+        axis.text(0.99, 0.01, text, transform=axis.transAxes, ha="right", va="bottom", fontsize=7.5)
 
 
 def say_empty(axis: Axes, text: str) -> None:

@@ -96,7 +96,7 @@ def compare_methods(
         most = max((key[3] for key in curves if key[3] is not None), default=None)
         fronts = _fronts(policies, by_prompt[group], list(curves), budget, bootstrap)
         for (key, curve), front in zip(curves.items(), fronts, strict=True):
-            facts = {
+            described = {
                 **dict(zip((*GROUP, *SERIES_KEY), (*group, *key), strict=True)),
                 "series": series_of(key, most).label,
                 "control": series_of(control, most).label if control else None,
@@ -104,7 +104,7 @@ def compare_methods(
                 **front,
             }
             other = None if control in (None, key) else curves[control]
-            rows += [{**facts, "kl": at, **_at(at, curve, other, bootstrap)} for at in kl]
+            rows += [{**described, "kl": at, **_at(at, curve, other, bootstrap)} for at in kl]
     return pl.DataFrame(rows, schema=METHODS_SCHEMA)
 
 

@@ -55,8 +55,8 @@ def write_summary(
         _markdown_table(claims_at_a_glance(claims)),
     ]
     if gold is not None and not gold.is_empty():
-        said, shown = gold_at_a_glance(gold, "verdict")
-        parts += [said] if shown.is_empty() else [said, _markdown_table(shown)]
+        sentence, shown = gold_at_a_glance(gold, "verdict")
+        parts += [sentence] if shown.is_empty() else [sentence, _markdown_table(shown)]
     for name, table in (methods or {}).items():
         parts += [f"## Methods: {name}", f"{METHOD_UNITS}.", _markdown_table(table)]
     path = Path(folder) / "README.md"
@@ -78,8 +78,8 @@ def examples_markdown(examples: pl.DataFrame) -> str:
     for (task, split, temperature, _, prompt), part in examples.group_by(keys, maintain_order=True):
         text = pl.col("response").str.replace_all("\n", " ", literal=True)
         shown = part.select("source", text, number_text("reward", 2), number_text("judge", 2))
-        said = "Prompt of a data set, not shown." if prompt is None else f"> {str(prompt).strip()}"
-        parts += [f"## {task}, {split}, temperature {temperature:g}", said, _markdown_table(shown)]
+        above = "Prompt of a data set, not shown." if prompt is None else f"> {str(prompt).strip()}"
+        parts += [f"## {task}, {split}, temperature {temperature:g}", above, _markdown_table(shown)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -80,10 +80,10 @@ def _claims_table(claims: pl.DataFrame) -> str:
 def _gold_section(gold: pl.DataFrame | None) -> str:
     if gold is None or gold.is_empty():
         return "<p>No gold scorer on these tasks: the judge's verdicts stand alone.</p>"
-    said, shown = gold_at_a_glance(gold, "verdict by judge")
+    sentence, shown = gold_at_a_glance(gold, "verdict by judge")
     if shown.is_empty():
-        return f"<p>{said}</p>"
-    table = GT(shown, id="gold").tab_header("Where the gold reward disagrees with the judge", said)
+        return f"<p>{sentence}</p>"
+    table = GT(shown, id="gold").tab_header("Where the gold reward disagrees with the judge", sentence)
     for column in ("verdict by judge", "verdict by gold"):
         table = _coloured(table, shown[column], column)
     return table.as_raw_html()
