@@ -9,11 +9,12 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args
 
 import polars as pl
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from infalign.errors import InputError
 from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
 from infalign.presentation.verdicts import LEVEL, Expectation, least_favourable, verdict
+from infalign.records.block import Block
 
 COLUMNS = {
     "claim": pl.String,
@@ -31,15 +32,13 @@ Kinds = Sequence[type[ClaimKind]]
 M = TypeVar("M")
 
 
-class Claim(BaseModel, Generic[M]):
+class Claim(Block, Generic[M]):
     """One statement of a paper, in our words, and how it is measured here.
 
     `about` says what kind of statement it is: `theory` (the continuous model), `measurement` (of the reward
     model), `advantage` (one method beats another), `equivalence` (methods are alike), `cost` (time, which is
     another in every run), `check` (this project's own, not a paper's).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     claim: str = Field(pattern=r"^[a-z0-9-]+$")
     source: str = Field(min_length=1)
@@ -50,10 +49,8 @@ class Claim(BaseModel, Generic[M]):
     measure: M
 
 
-class ClaimFile(BaseModel, Generic[M]):
+class ClaimFile(Block, Generic[M]):
     """Content of a claims file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     claims: tuple[Claim[M], ...]
 

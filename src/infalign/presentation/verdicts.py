@@ -6,17 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from scipy.stats import norm
 
 from infalign.mathematics.statistics import Interval, power
+from infalign.records.block import Block
 
 VERDICTS = ("reproduced", "partly", "not reproduced", "underpowered", "not run")
 POWER_NEEDED = 0.8
 LEVEL = 0.95
 
 
-class Expectation(BaseModel):
+class Expectation(Block):
     """What a claim says about the measured number.
 
     `greater` and `less`: it lies above or below `reference`. Where the paper states numbers, it also lies in
@@ -25,8 +26,6 @@ class Expectation(BaseModel):
     `equivalent`: the whole interval lies within `margin` of the reference. `not_worse`: it lies above the reference
     less `margin` ("almost as good as").
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     direction: Literal["greater", "less", "equivalent", "not_worse"]
     reference: float = 0.0

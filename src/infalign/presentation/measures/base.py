@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 import numpy as np
 import polars as pl
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from infalign.errors import InputError
 from infalign.mathematics.calibration import parse_calibrator
@@ -17,6 +17,7 @@ from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.statistics import Curve, Interval, bootstrap_mean, difference_at_kl
 from infalign.mathematics.transforms import parse_transform
 from infalign.presentation.curves import Bootstrap, Value, kl_range, reaches, strength_curve
+from infalign.records.block import Block
 from infalign.records.run_tables import RunTables as Tables
 
 TransformText = Annotated[str, AfterValidator(lambda text: parse_transform(text).text)]
@@ -39,13 +40,7 @@ class Measured:
     note: str = ""
 
 
-class Strict(BaseModel):
-    """A part of a claims file. Unknown keys are errors. Values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ClaimKind(Strict, ABC):
+class ClaimKind(Block, ABC):
     """A kind of claim: what a claims file says of it, the tables that it needs, and how it is measured.
 
     Attributes
@@ -86,7 +81,7 @@ class ClaimKind(Strict, ABC):
             return Measured((), str(reason))
 
 
-class PolicySeries(Strict):
+class PolicySeries(Block):
     """Policies that differ in strength and seed only."""
 
     method: str = "ppo"
@@ -114,7 +109,7 @@ class PolicySeries(Strict):
         return " ".join(filter(None, parts))
 
 
-class Compared(Strict):
+class Compared(Block):
     """What all policies of a comparison share."""
 
     task: str
