@@ -60,3 +60,10 @@ def load_claims(path):
 
 def parse_claims(content, where="claims"):
     return claims.parse_claims(content, CLAIM_KINDS, where)
+
+
+def one_claim(measure, expect=None, *, about="advantage", name="a-claim"):
+    """A claim with the given measure; without an expectation, that the number is above 0."""
+    texts = {"claim": name, "source": "a paper", "text": "A text.", "paper_value": "none", "about": about}
+    expect = {"direction": "greater", "effect": 0.02} if expect is None else expect
+    return parse_claims({"claims": [{**texts, "expect": expect, "measure": measure}]})

@@ -17,23 +17,10 @@ from infalign.presentation.claims import (
     kind_names,
 )
 from infalign.presentation.curves import Bootstrap
-from presentation.stored_tables import Tables, load_claims, parse_claims
+from presentation.stored_tables import Tables, load_claims, one_claim, parse_claims
 
 CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"
 FAST = Bootstrap(resamples=300)
-
-
-def one_claim(measure, expect=None, name="a-claim"):
-    """A claim with the given measure."""
-    expect = {"direction": "greater", "effect": 0.02} if expect is None else expect
-    claim = {
-        "claim": name,
-        "source": "a paper",
-        "text": "A text.",
-        "paper_value": "none",
-        "about": "advantage",
-    }
-    return parse_claims({"claims": [{**claim, "expect": expect, "measure": measure}]})
 
 
 def difference(**changes):

@@ -13,7 +13,7 @@ from infalign.presentation.pareto import (
     METHODS_SCHEMA,
     compare_methods,
 )
-from presentation.stored_tables import Tables, parse_claims
+from presentation.stored_tables import Tables, one_claim
 
 GOALS = {"helpful": "exp(10)", "harmless": "exp(-10)"}
 FAST = Bootstrap(resamples=200)
@@ -154,12 +154,10 @@ def test_the_table_and_the_claims_measure_alike(all_metrics, all_prompt_metrics)
         "kind": "curve_difference", "task": "helpful", "procedure": "bon(4)",
         "a": {"method": "bonbon"}, "b": [{"transform": "exp(10)"}],
     }  # fmt: skip
-    claim = {"claim": "a", "source": "b", "text": "c", "paper_value": "d", "about": "advantage"}
-    claims = parse_claims(
-        {"claims": [{**claim, "expect": {"direction": "greater", "effect": 0.1}, "measure": measure}]}
-    )
     tables = Tables(metrics=all_metrics, prompt_metrics=all_prompt_metrics)
-    judged = evaluate_claims(claims, tables, bootstrap=Bootstrap(resamples=200)).row(0, named=True)
+    judged = evaluate_claims(one_claim(measure), tables, bootstrap=Bootstrap(resamples=200)).row(
+        0, named=True
+    )
     row = row_of(table, "bonbon")
     assert [judged[name] for name in ("ours", "ci_low", "ci_high")] == [
         row[name] for name in ("difference", "difference_low", "difference_high")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from scipy.interpolate import PchipInterpolator
 
 from infalign.errors import InputError
 from infalign.mathematics.statistics import Curve, Interval, difference_at_kl, value_at_kl
@@ -150,6 +151,19 @@ def _stacked(parts: Mapping[str, pl.DataFrame]) -> Curve:
                 f"{parts[other].height}); evaluate all policies on the same prompts"
             )
     return Curve(*(np.stack([part[name].to_numpy() for part in parts.values()]) for name in ("kl", "value")))
+
+
+def frontier_curve(frontier: pl.DataFrame) -> PchipInterpolator:
+    """Win rate of a frontier over the root of KL: monotone cubic, from the reference's one half at 0.
+
+    Parameters
+    ----------
+    frontier : DataFrame
+        Columns kl and win_rate, at least one row.
+    """
+    ordered = frontier.sort("kl")
+    roots = np.r_[0.0, np.sqrt(ordered["kl"].to_numpy())]
+    return PchipInterpolator(roots, np.r_[0.5, ordered["win_rate"].to_numpy()])
 
 
 def kl_range(curve: Curve) -> tuple[float, float]:

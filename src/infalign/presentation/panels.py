@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator, PercentFormatter
-from scipy.interpolate import PchipInterpolator
 
 from infalign.errors import InputError
+from infalign.presentation.curves import frontier_curve
 from infalign.presentation.style import (
     BLACK,
     SERIES_KEY,
@@ -108,12 +108,10 @@ def kl_edge(trained: pl.DataFrame) -> float:
 
 
 def smooth_curve(frame: pl.DataFrame, edge: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """A frontier from the reference policy's (0, 1/2) up to `edge`; monotone cubic in the root of KL."""
-    ordered = frame.sort("kl")
-    roots = np.r_[0.0, np.sqrt(ordered["kl"].to_numpy())]
-    curve = PchipInterpolator(roots, np.r_[0.5, ordered["win_rate"].to_numpy()])
-    grid = np.linspace(0.0, min(roots[-1], np.sqrt(edge)), 200)
-    return grid**2, curve(grid)
+    """Points (KL, win rate) of a frontier from the reference's (0, 1/2) up to `edge`."""
+    curve = frontier_curve(frame)
+    roots = np.linspace(0.0, min(curve.x[-1], np.sqrt(edge)), 200)
+    return roots**2, curve(roots)
 
 
 def draw_curve(axis: Axes, frame: pl.DataFrame, look: Look, edge: float, *, width: float) -> Line2D:

@@ -7,12 +7,11 @@ from typing import ClassVar, Literal
 import numpy as np
 import polars as pl
 from pydantic import Field
-from scipy.interpolate import PchipInterpolator
 from scipy.stats import norm
 
 from infalign.mathematics.statistics import Curve, Interval, percentile_interval
 from infalign.presentation.calibration_errors import MAPS, errors_by_map
-from infalign.presentation.curves import Value
+from infalign.presentation.curves import Value, frontier_curve
 from infalign.presentation.measures.base import (
     Bootstrap,
     ClaimKind,
@@ -127,8 +126,10 @@ class IdealDifference(ClaimKind):
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Differences of ideal frontiers: exact up to interpolation between the table's KLs (below 1e-3)."""
-        frontiers = {text: _ideal_curve(tables["ideal"], self.procedure, text) for text in (self.a, *self.b)}
-        curves = present(frontiers, "no ideal frontier of", f"for {self.procedure}")
+        ideal = tables["ideal"].filter(procedure=self.procedure)
+        parts = {text: ideal.filter(transform=text) for text in (self.a, *self.b)}
+        known = {text: None if part.is_empty() else frontier_curve(part) for text, part in parts.items()}
+        curves = present(known, "no ideal frontier of", f"for {self.procedure}")
         reach = min(curve.x[-1] for curve in curves.values()) ** 2
         kls = [kl for kl in self.kl if kl <= reach * (1 + 1e-6)]
         gaps = [
@@ -196,12 +197,3 @@ def _offline_value(rows: pl.DataFrame, kl: float) -> tuple[float, float] | None:
     at = np.sqrt(kl)
     value = np.interp(at, roots, np.r_[0.5, rows["win_rate"].to_numpy()])
     return float(value), float(np.interp(at, roots, np.r_[0.0, halves]))
-
-
-def _ideal_curve(ideal: pl.DataFrame, procedure: str, transform: str) -> PchipInterpolator | None:
-    """Frontier in the root of KL, from one half at 0."""
-    rows = ideal.filter(procedure=procedure, transform=transform).sort("kl")
-    if rows.is_empty():
-        return None
-    roots = np.r_[0.0, np.sqrt(rows["kl"].to_numpy())]
-    return PchipInterpolator(roots, np.r_[0.5, rows["win_rate"].to_numpy()])
