@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from infalign.presentation.curves import Resampling
+from infalign.presentation.core_figures import comparison_panels
+from infalign.presentation.curves import Bootstrap
 from infalign.presentation.pareto import BUDGET, compare_methods
 from infalign.presentation.report import methods_html
 from infalign.records.command import run_command
 from infalign.records.config import read_config
 from infalign.records.metrics import main_condition
-from infalign.records.tables import read_table, write_atomically, write_table
+from infalign.records.tables import read_table, write_table, write_text
 
 
 def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
@@ -16,27 +17,25 @@ def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
 
     Parameters
     ----------
-    run : folder of the run, with its configuration and tables.
-    budget : KL in nats of the hypervolume's reference point.
+    run : Path
+        Folder of the run, with its configuration and tables.
+    budget : float
+        KL in nats of the hypervolume's reference point.
     """
     config = read_config(run / "config.json")
     evaluation = config.evaluation
-    goals = {task: goal.transform for task, goal in config.trained_goals.items()}
+    metrics, prompt_metrics = (
+        main_condition(read_table(run / f"{name}.parquet"), config) for name in ("metrics", "prompt_metrics")
+    )
     methods = compare_methods(
-        *(
-            main_condition(read_table(run / f"{name}.parquet"), config)
-            for name in ("metrics", "prompt_metrics")
-        ),
-        goals,
+        metrics,
+        prompt_metrics,
+        {task: goal.transform for task, goal in config.trained_goals.items()},
         budget=budget,
-        resampling=Resampling(evaluation.level, evaluation.resamples, evaluation.seed),
+        bootstrap=Bootstrap(evaluation.level, evaluation.resamples, evaluation.seed),
     )
     write_table(methods, run / "methods.parquet", {"budget": budget, "level": evaluation.level})
-    procedures = [
-        (task, text) for task, goal in config.trained_goals.items() for text in ("none", goal.procedure)
-    ]
-    page = methods_html(methods, list(dict.fromkeys(procedures)))
-    write_atomically(run / "methods.html", lambda partial: partial.write_text(page, encoding="utf-8"))
+    write_text(methods_html(methods, comparison_panels(config)), run / "methods.html")
 
 
 if __name__ == "__main__":

@@ -14,24 +14,21 @@ from infalign.records.tables import read_blocks, read_manifest, read_table, writ
 COLUMNS = ["prompt_id", "sample_id", "reward", "judge", "n_tokens"]
 
 
-def evaluate(
-    config: Path,
-    /,
-    *,
-    offline: Path,
-    tasks: Path,
-    out: Path,
-    prompts_out: Path,
-) -> None:
+def evaluate(config: Path, /, *, offline: Path, tasks: Path, out: Path, prompts_out: Path) -> None:
     """Write the metrics of all policies under all conditions.
 
     Parameters
     ----------
-    config : the run's recorded configuration.
-    offline : offline frontiers of the run, of each task's main condition.
-    tasks : folder of the shared results.
-    out : table of metrics to write.
-    prompts_out : table of win rates and KL by prompt to write.
+    config : Path
+        The run's recorded configuration.
+    offline : Path
+        Offline frontiers of the run, of each task's main condition.
+    tasks : Path
+        Folder of the shared results.
+    out : Path
+        Table of metrics to write.
+    prompts_out : Path
+        Table of win rates and KL by prompt to write.
     """
     run = read_config(config)
     frontier = read_table(offline, ["task", "transform", "procedure", "select", "scorer", "kl", "win_rate"])
@@ -39,30 +36,22 @@ def evaluate(
     rows, prompt_rows = [], [pl.DataFrame(schema=PROMPT_SCHEMA)]
     for policy, (samples, condition) in tqdm(cases, desc="policies", disable=None):
         folder = tasks / policy_folder(run, policy)
-        scores = folder / "scores" / f"{samples}.parquet"
-        reference = tasks / task_folder(run, policy.task) / "scores" / f"{condition.name}.parquet"
-        main = condition == conditions(run.tasks[policy.task])[0]
-        responses = (
-            read_table(scores, [*COLUMNS, "kl"], also=["gold"]),
-            read_table(reference, COLUMNS, also=["gold"]),
-        )
-        more, more_prompts = policy_metrics(
-            policy,
-            read_manifest(folder / "training.parquet")["beta"],
-            condition,
-            *responses,
-            run.evaluation,
-            frontier.filter(task=policy.task) if main else frontier.clear(),
-            bigrams_of(scores, responses[0]),
-        )
+        path = folder / "scores" / f"{samples}.parquet"
+        scores = read_table(path, [*COLUMNS, "kl"], also=["gold"])
+        of_reference = tasks / task_folder(run, policy.task) / "scores" / f"{condition.name}.parquet"
+        reference = read_table(of_reference, COLUMNS, also=["gold"])
+        is_main = condition == conditions(run.tasks[policy.task])[0]
+        predicted = frontier.filter(task=policy.task) if is_main else frontier.clear()
+        beta = read_manifest(folder / "training.parquet")["beta"]
+        measured = (policy, beta, condition, scores, reference, run.evaluation, predicted)
+        more, more_prompts = policy_metrics(*measured, share_of_distinct_bigrams(path, scores))
         rows += more
         prompt_rows.append(pl.DataFrame(more_prompts, schema=PROMPT_SCHEMA))
     write_table(pl.DataFrame(rows, schema=METRICS_SCHEMA), out, {"run": run.run})
     write_table(pl.concat(prompt_rows), prompts_out, {"run": run.run})
 
 
-def bigrams_of(path: Path, scores: pl.DataFrame) -> float:
-    """Share of distinct bigrams in the responses of a table, whose scores are read already."""
+def share_of_distinct_bigrams(path: Path, scores: pl.DataFrame) -> float:
     n_pairs = int((scores["n_tokens"].cast(pl.Int64) - 1).clip(0).sum())
     return distinct_bigrams(lambda: (block["tokens"] for block in read_blocks(path, ["tokens"])), n_pairs)
 

@@ -19,9 +19,12 @@ def evaluate_best_of_n(config: Path, /, *, tasks: Path, out: Path) -> None:
 
     Parameters
     ----------
-    config : the run's recorded configuration.
-    tasks : folder of the shared results.
-    out : table to write.
+    config : Path
+        The run's recorded configuration.
+    tasks : Path
+        Folder of the shared results.
+    out : Path
+        Table to write.
     """
     run = read_config(config)
     cases = [(name, condition) for name, task in run.tasks.items() for condition in conditions(task)]
@@ -34,7 +37,7 @@ def evaluate_best_of_n(config: Path, /, *, tasks: Path, out: Path) -> None:
 
 
 def sizes(run: Config, task: str) -> list[int]:
-    """N: 1, those of the evaluation and those that policies of the task are trained for, as far as K rollouts reach."""
+    """List N: 1, those of the evaluation and those that the task's policies are trained for, below its rollouts."""
     trained = [int(p.strength) for p in policies(run) if p.task == task and p.strength_kind == "n"]
     return sorted(n for n in {1, *run.evaluation.n, *trained} if n < run.tasks[task].rollouts.n_rollouts)
 

@@ -16,11 +16,8 @@ from infalign.records.tables import write_table
 
 SATURATED = 0.999  # win rate from which a larger KL buys nothing, and soon cannot be spent
 SCHEMA = {
-    "transform": pl.String,
-    "procedure": pl.String,
-    "kl": pl.Float64,
-    "beta": pl.Float64,
-    "win_rate": pl.Float64,
+    **dict.fromkeys(("transform", "procedure"), pl.String),
+    **dict.fromkeys(("kl", "beta", "win_rate"), pl.Float64),
 }
 
 
@@ -29,9 +26,12 @@ def ideal_frontier(*, theory: str, evaluation: str, out: Path) -> None:
 
     Parameters
     ----------
-    theory : JSON of the configuration's block `theory`: transforms and KLs.
-    evaluation : JSON of the block `evaluation`: the procedures.
-    out : table to write.
+    theory : str
+        JSON of the configuration's block `theory`: transforms and KLs.
+    evaluation : str
+        JSON of the block `evaluation`: the procedures.
+    out : Path
+        Table to write.
     """
     grid, measured = parse_block(Theory, theory), parse_block(Evaluation, evaluation)
     rows = []

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from infalign.presentation.report import verdicts_html
 from infalign.records.block import parse_block
 from infalign.records.command import run_command
 from infalign.records.config import Evaluation
 from infalign.records.tables import read_table, write_atomically, write_table
 from infalign.studies.language_judge.judgements import READ, agreement_table, verdict_table
+from infalign.studies.language_judge.page import verdicts_html
 
 
 def judge_agreement(judgements: Path, /, *, evaluation: str, verdicts: Path, html: Path, out: Path) -> None:

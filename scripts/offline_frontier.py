@@ -1,6 +1,5 @@
 """Offline frontiers: exact tilts of the scored reference rollouts, before any training."""
 
-from collections.abc import Collection
 from itertools import product
 from pathlib import Path
 
@@ -16,8 +15,10 @@ from infalign.records.config import Evaluation, Theory
 from infalign.records.metrics import group_scores, procedures
 from infalign.records.tables import read_table, write_table
 
-KEY = ["task", "transform", "procedure", "select", "scorer"]
-NUMBERS = ["kl", "beta", "win_rate", "ci_low", "ci_high"]
+SCHEMA = {
+    **dict.fromkeys(("task", "transform", "procedure", "select", "scorer"), pl.String),
+    **dict.fromkeys(("kl", "beta", "win_rate", "ci_low", "ci_high"), pl.Float64),
+}
 
 
 def offline_frontier(scores: Path, /, *, theory: str, evaluation: str, task: str, out: Path) -> None:
@@ -25,34 +26,34 @@ def offline_frontier(scores: Path, /, *, theory: str, evaluation: str, task: str
 
     Parameters
     ----------
-    scores : scored reference rollouts of the task's main condition.
-    theory : JSON of the configuration's block `theory`: transforms and KLs.
-    evaluation : JSON of the block `evaluation`: procedures, selectors and intervals.
-    task : its name in the configuration.
-    out : table to write.
+    scores : Path
+        Scored reference rollouts of the task's main condition.
+    theory : str
+        JSON of the configuration's block `theory`: transforms and KLs.
+    evaluation : str
+        JSON of the block `evaluation`: procedures, selectors and intervals.
+    task : str
+        Its name in the configuration.
+    out : Path
+        Table to write.
     """
     grid, measured = parse_block(Theory, theory), parse_block(Evaluation, evaluation)
     prompts = group_scores(read_table(scores, ["prompt_id", "sample_id", "reward", "judge"], also=["gold"]))
     arrays = {name: np.stack([prompt[name] for prompt in prompts]) for name in prompts[0].columns}
     rows = []
-    for case in tqdm(cases(grid, measured, arrays), desc=task, disable=None):
-        transform, procedure, (select, scorer), kl = case
+    points = tqdm(cases(grid, measured, "gold" in arrays), task, disable=None)
+    for transform, procedure, (select, scorer), kl in points:
         point = offline(arrays["reward"], arrays[scorer], transform, procedure.text, select, kl=kl)
         interval = bootstrap_mean(point.win_rate_by_prompt, measured.level, measured.resamples, measured.seed)
-        key = dict(zip(KEY, (task, transform, procedure.text, select, scorer), strict=True))
         numbers = (kl, point.beta, point.win_rate, interval.low, interval.high)
-        rows.append(key | dict(zip(NUMBERS, numbers, strict=True)))
-    schema = dict.fromkeys(KEY, pl.String) | dict.fromkeys(NUMBERS, pl.Float64)
-    write_table(pl.DataFrame(rows, schema=schema), out, {"theory": grid.model_dump()})
+        rows.append((task, transform, procedure.text, select, scorer, *numbers))
+    write_table(pl.DataFrame(rows, schema=SCHEMA, orient="row"), out, {"theory": grid.model_dump()})
 
 
-def cases(theory: Theory, evaluation: Evaluation, scorers: Collection[str]) -> list[tuple]:
-    """List (transform, procedure, (selector, scorer), KL budget); the gold reward only judges selections by reward."""
-    pairs = [(select, "judge") for select in evaluation.select]
-    if "gold" in scorers:
-        pairs.append(("reward", "gold"))
-    transforms = ["raw", *theory.transforms]
-    return list(product(transforms, procedures(evaluation), pairs, theory.kl))
+def cases(theory: Theory, evaluation: Evaluation, has_gold: bool) -> list[tuple]:
+    """List (transform, procedure, (selector, scorer), KL). The gold reward only judges selections by the reward."""
+    pairs = [*product(evaluation.select, ["judge"]), *([("reward", "gold")] if has_gold else [])]
+    return list(product(["raw", *theory.transforms], procedures(evaluation), pairs, theory.kl))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.presentation.report import examples_markdown, methods_at_a_glance, write_summary
+from infalign.presentation.core_figures import comparison_panels
+from infalign.presentation.glance import methods_at_a_glance
+from infalign.presentation.published import examples_markdown, write_summary
 from infalign.presentation.style import procedure_name
 from infalign.records.command import run_command
 from infalign.records.config import read_config
@@ -21,29 +23,28 @@ def publish_run(
 
     Parameters
     ----------
-    run : folder of the run, e.g. results/default.
-    out : folder to write, e.g. reports/default.
-    date : when the run was made, e.g. 2026-11-21.
-    commit : of the code that made it.
-    notes : Markdown to put before the claims: minutes, machine, counts, what surprised.
-    responses : also what the models wrote to a dataset's prompts; the prompts are never shown.
+    run : Path
+        Folder of the run, e.g. results/default.
+    out : Path
+        Folder to write, e.g. reports/default.
+    date : str
+        When the run was made, e.g. 2026-11-21.
+    commit : str
+        Of the code that made it.
+    notes : Path, optional
+        Markdown to put before the claims: minutes, machine, counts, what surprised.
+    responses : bool
+        Also what the models wrote to a dataset's prompts. The prompts are never shown.
     """
-    gold = run / "gold.parquet"
-    methods = read_table(run / "methods.parquet", ["series", "kl"])
-    write_summary(
-        out,
-        pl.concat([read_table(run / f"{name}.parquet") for name in ("claims", "cost_claims")]),
-        run=run.name,
-        date=date,
-        commit=commit,
-        gold=pl.read_parquet(gold) if gold.is_file() else None,
-        methods={
-            f"{task}, {procedure_name(text)}": methods_at_a_glance(methods, task, text)
-            for task, goal in read_config(run / "config.json").trained_goals.items()
-            for text in dict.fromkeys(("none", goal.procedure))
-        },
-        notes=notes.read_text(encoding="utf-8") if notes else "",
-    )
+    gold, methods = run / "gold.parquet", read_table(run / "methods.parquet", ["series", "kl"])
+    claims = pl.concat([read_table(run / f"{name}.parquet") for name in ("claims", "cost_claims")])
+    compared = {
+        f"{task}, {procedure_name(text)}": methods_at_a_glance(methods, task, text)
+        for task, text in comparison_panels(read_config(run / "config.json"))
+    }
+    before = notes.read_text(encoding="utf-8") if notes else ""
+    about = {"run": run.name, "date": date, "commit": commit, "methods": compared, "notes": before}
+    write_summary(out, claims, gold=pl.read_parquet(gold) if gold.is_file() else None, **about)
     read_table(run / "metrics.parquet").with_columns(ROUNDED).write_csv(out / "metrics.csv")
     methods.with_columns(ROUNDED).write_csv(out / "methods.csv")
     examples = read_table(run / "examples.parquet")

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from infalign.presentation.curves import Resampling
+from infalign.presentation.curves import Bootstrap
 from infalign.presentation.pareto import compare_methods
 from presentation import result_tables
 
@@ -58,4 +58,4 @@ def all_prompt_metrics(prompt_metrics, further):
 
 @pytest.fixture(scope="session")
 def methods(all_metrics, all_prompt_metrics):
-    return compare_methods(all_metrics, all_prompt_metrics, GOALS, resampling=Resampling(resamples=200))
+    return compare_methods(all_metrics, all_prompt_metrics, GOALS, bootstrap=Bootstrap(resamples=200))

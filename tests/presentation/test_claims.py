@@ -16,24 +16,11 @@ from infalign.presentation.claims import (
     judge_and_gold,
     kind_names,
 )
-from infalign.presentation.measures.base import Bootstrap
-from presentation.stored_tables import Tables, load_claims, parse_claims
+from infalign.presentation.curves import Bootstrap
+from presentation.stored_tables import Tables, load_claims, one_claim, parse_claims
 
 CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"
 FAST = Bootstrap(resamples=300)
-
-
-def one_claim(measure, expect=None, name="a-claim"):
-    """A claim with the given measure."""
-    expect = {"direction": "greater", "effect": 0.02} if expect is None else expect
-    claim = {
-        "claim": name,
-        "source": "a paper",
-        "text": "A text.",
-        "paper_value": "none",
-        "about": "advantage",
-    }
-    return parse_claims({"claims": [{**claim, "expect": expect, "measure": measure}]})
 
 
 def difference(**changes):
@@ -46,7 +33,13 @@ def difference(**changes):
 
 @pytest.fixture
 def tables(ideal, offline, metrics, prompt_metrics, scores):
-    return Tables(ideal, offline, metrics, prompt_metrics, {"helpful": scores})
+    return Tables(
+        ideal=ideal,
+        offline=offline,
+        metrics=metrics,
+        prompt_metrics=prompt_metrics,
+        scores={"helpful": scores},
+    )
 
 
 def row_of(claims, tables, **options):
@@ -233,7 +226,7 @@ def test_policies_on_different_prompts_are_an_error(metrics, prompt_metrics):
     partial = prompt_metrics.filter(
         ~(pl.col("policy").str.contains("raw-kl0.50") & (pl.col("prompt_id") == "helpful-003"))
     )
-    message = r"the policies ppo raw of task helpful have different prompts \(40 and 39\)"
+    message = r"ppo raw of task helpful at kl 0.25 and .* at kl 0.5 have different prompts \(40 and 39\)"
     with pytest.raises(InputError, match=message):
         row_of(one_claim(difference()), Tables(metrics=metrics, prompt_metrics=partial))
 

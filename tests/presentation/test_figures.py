@@ -8,10 +8,30 @@ from matplotlib.lines import Line2D
 
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import on_front
-from infalign.presentation import comparison, miscalibration, overview, win_rates
+from infalign.presentation.comparison import draw_matched_kl, draw_methods
 from infalign.presentation.curves import without_reference
+from infalign.presentation.miscalibration import draw_calibration
+from infalign.presentation.overview import draw_gold, draw_overview
 from infalign.presentation.panels import save_figure, share_legend
 from infalign.presentation.style import Series, procedure_name, transform_look
+from infalign.presentation.win_rates import draw_transforms, draw_win_rates
+from presentation.stored_tables import Tables
+
+STANDARD = [("helpful", "none"), ("harmless", "none")]
+GOALS = [("helpful", "bon(4)"), ("harmless", "won(4)")]
+SIZES = [("helpful", "bon(2)"), ("helpful", "bon(32)"), ("harmless", "won(2)"), ("harmless", "won(32)")]
+PANELS = [("helpful", "none"), ("helpful", "bon(4)"), ("harmless", "won(4)")]
+
+
+@pytest.fixture
+def win_rates(metrics, offline, ideal):
+    """Draw win rates from the tables, of which one can take another's place."""
+
+    def draw(panels=GOALS, select="reward", **changes):
+        tables = Tables(**{"metrics": metrics, "offline": offline, "ideal": ideal, **changes})
+        return draw_win_rates(tables, panels=panels, select=select, title="Win rates")
+
+    return draw
 
 
 def titles(figure):
@@ -23,7 +43,7 @@ def legend_texts(figure):
 
 
 def test_transforms_has_the_papers_five_panels_with_seven_curves(ideal):
-    figure = win_rates.figure_transforms(ideal)
+    figure = draw_transforms(Tables(ideal=ideal))
     assert [t for t in titles(figure) if t] == [
         "Standard",
         "Best-of-2",
@@ -36,21 +56,21 @@ def test_transforms_has_the_papers_five_panels_with_seven_curves(ideal):
 
 
 def test_transforms_draws_the_tables_win_rates(ideal):
-    axis = win_rates.figure_transforms(ideal).axes[0]
+    axis = draw_transforms(Tables(ideal=ideal)).axes[0]
     row = ideal.filter(procedure="none", transform="optimal(none)", kl=1.0)
     drawn = max(np.interp(1.0, line.get_xdata(), line.get_ydata()) for line in axis.lines)
     assert drawn == pytest.approx(row["win_rate"][0], abs=1e-4)
 
 
 def test_transforms_draws_the_procedures_that_a_run_has(ideal):
-    figure = win_rates.figure_transforms(ideal.filter(pl.col("procedure") != "won(4)"))
+    figure = draw_transforms(Tables(ideal=ideal.filter(pl.col("procedure") != "won(4)")))
     assert [t for t in titles(figure) if t] == ["Standard", "Best-of-2", "Best-of-4", "Worst-of-2"]
     with pytest.raises(InputError, match=r"none of the procedures none, bon\(2\).*it has bon\(32\)"):
-        win_rates.figure_transforms(ideal.filter(procedure="bon(32)"))
+        draw_transforms(Tables(ideal=ideal.filter(procedure="bon(32)")))
 
 
 def test_calibration_shows_ten_prompts_and_five_maps(scores):
-    figure = miscalibration.figure_calibration(scores, task="helpful")
+    figure = draw_calibration(Tables(scores={"helpful": scores}), task="helpful")
     left, right = figure.axes
     assert len(left.collections) == 10
     assert all(len(points.get_offsets()) == 100 for points in left.collections)
@@ -64,8 +84,8 @@ def test_calibration_shows_ten_prompts_and_five_maps(scores):
     ]
 
 
-def test_panel_draws_each_policy_with_both_intervals(metrics, offline, ideal):
-    figure = win_rates.figure_inference_time(metrics, offline, ideal)
+def test_panel_draws_each_policy_with_both_intervals(win_rates, metrics):
+    figure = win_rates()
     axis = figure.axes[0]
     assert len(axis.containers) == 4  # raw, identity, exp(10), exp(10) with anchors(1)
     for container in axis.containers:
@@ -76,15 +96,15 @@ def test_panel_draws_each_policy_with_both_intervals(metrics, offline, ideal):
     np.testing.assert_allclose(sorted(axis.containers[0].lines[0].get_ydata()), sorted(lowest["win_rate"]))
 
 
-def test_titles_name_task_procedure_selector_and_judge(metrics, offline, ideal):
-    figure = win_rates.figure_inference_time(metrics, offline, ideal, select="judge")
+def test_titles_name_task_procedure_selector_and_judge(win_rates, metrics):
+    figure = win_rates(select="judge")
     assert titles(figure)[0] == "helpful, best-of-4\n(selected by judge, scored by judge)"
-    figure = win_rates.figure_standard(metrics, offline, ideal, ["helpful", "harmless"])
+    figure = win_rates(STANDARD)
     assert titles(figure)[1] == "harmless, standard\n(scored by judge)"
 
 
-def test_legend_is_shared_and_names_limit_and_offline_frontier(metrics, offline, ideal):
-    figure = win_rates.figure_scaling(metrics, offline, ideal)
+def test_legend_is_shared_and_names_limit_and_offline_frontier(win_rates, metrics):
+    figure = win_rates(SIZES)
     texts = legend_texts(figure)
     assert texts[0] == "PPO, uncalibrated"
     assert "CTRL exp(10), anchors(1)" in texts
@@ -93,33 +113,27 @@ def test_legend_is_shared_and_names_limit_and_offline_frontier(metrics, offline,
     assert len(titles(figure)) == 4
 
 
-def test_only_the_wanted_series_are_drawn(metrics, offline, ideal):
-    wanted = [Series("ppo", "exp(10)", "empirical"), Series("ppo", "raw")]
-    figure = win_rates.figure_win_rates(metrics, offline, ideal, [("helpful", "none")], wanted, columns=1)
-    assert legend_texts(figure)[:2] == ["CTRL exp(10)", "PPO, uncalibrated"]
-
-
-def test_fewer_rollouts_are_a_series_of_their_own(metrics, offline, ideal):
+def test_fewer_rollouts_are_a_series_of_their_own(win_rates, metrics):
     fewer = metrics.filter(transform="identity").with_columns(n_rollouts=pl.lit(5, dtype=pl.Int64))
-    figure = win_rates.figure_standard(pl.concat([metrics, fewer]), offline, ideal, ["helpful"])
+    figure = win_rates(STANDARD[:1], metrics=pl.concat([metrics, fewer]))
     assert {"CTRL identity", "CTRL identity, K = 5"} <= set(legend_texts(figure))
 
 
-def test_panel_without_policies_is_an_error(metrics, offline, ideal):
+def test_panel_without_policies_is_an_error(win_rates, metrics):
     message = (
         r"metrics: no policy of task summaries with none, select reward, scorer judge; tasks are harmless"
     )
     with pytest.raises(InputError, match=message):
-        win_rates.figure_standard(metrics, offline, ideal, ["summaries"])
+        win_rates([("summaries", "none")])
 
 
 def test_overview_leaves_out_undefined_shares_and_counts_them(metrics):
-    figure = overview.figure_overview(metrics, [("helpful", "bon(4)"), ("harmless", "won(4)")])
+    figure = draw_overview(Tables(metrics=metrics), panels=GOALS)
     assert titles(figure)[0] == "helpful, best-of-4\n(9 policies, 3 undefined)"
     drawn = sum(len(points.get_offsets()) for points in figure.axes[0].collections)
     assert drawn == 9
     undefined = metrics.with_columns(share_of_limit=pl.lit(None, dtype=pl.Float64))
-    figure = overview.figure_overview(undefined, [("helpful", "none")])
+    figure = draw_overview(Tables(metrics=undefined), panels=STANDARD[:1])
     assert "no policy has a share of the limit" in figure.axes[0].texts[0].get_text()
 
 
@@ -131,35 +145,32 @@ def test_gold_figure_marks_differing_verdicts():
             "ci_high_gold": [0.06, -0.01], "verdict_gold": ["reproduced", "not reproduced"],
         }
     )  # fmt: skip
-    figure = overview.figure_gold(comparison)
+    figure = draw_gold(Tables(gold=comparison))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["one", "two *"]
-    empty = overview.figure_gold(comparison.clear())
+    empty = draw_gold(Tables(gold=comparison.clear()))
     assert "no claim was evaluated by both" in empty.axes[0].texts[0].get_text()
 
 
-def test_undefined_intervals_are_left_out(metrics, offline, ideal):
+def test_undefined_intervals_are_left_out(win_rates, metrics):
     unknown = metrics.with_columns(
         ci_low=pl.lit(None, dtype=pl.Float64), kl_high=pl.lit(None, dtype=pl.Float64)
     )
-    figure = win_rates.figure_standard(unknown, offline, ideal, ["helpful"])
+    figure = win_rates(STANDARD[:1], metrics=unknown)
     assert figure.axes[0].get_xlim()[1] > 1.0
 
 
-def test_saved_bytes_are_the_same_every_time(metrics, offline, ideal, tmp_path):
+def test_saved_bytes_are_the_same_every_time(win_rates, tmp_path):
     contents = []
     for name in ("first", "second"):
-        paths = save_figure(win_rates.figure_inference_time(metrics, offline, ideal), tmp_path / name / "f.x")
+        paths = save_figure(win_rates(), tmp_path / name / "f.x")
         assert [path.name for path in paths] == ["f.x.svg", "f.x.png"]
         contents.append([path.read_bytes() for path in paths])
     assert contents[0] == contents[1]
     assert b"<dc:date>" not in contents[0][0]
 
 
-PANELS = [("helpful", "none"), ("helpful", "bon(4)"), ("harmless", "won(4)")]
-
-
 def test_methods_fades_what_is_dominated_and_draws_the_front(all_metrics, ideal):
-    figure = comparison.figure_methods(all_metrics, ideal, PANELS)
+    figure = draw_methods(Tables(metrics=all_metrics, ideal=ideal), panels=PANELS)
     axis = figure.axes[1]
     rows = without_reference(
         all_metrics.filter(task="helpful", procedure="bon(4)", select="reward", scorer="judge")
@@ -176,7 +187,7 @@ def test_methods_fades_what_is_dominated_and_draws_the_front(all_metrics, ideal)
 
 
 def test_methods_names_every_series_once(all_metrics, ideal):
-    texts = legend_texts(comparison.figure_methods(all_metrics, ideal, PANELS))
+    texts = legend_texts(draw_methods(Tables(metrics=all_metrics, ideal=ideal), panels=PANELS))
     wanted = [
         "PPO, uncalibrated",
         "CTRL identity",
@@ -191,25 +202,25 @@ def test_methods_names_every_series_once(all_metrics, ideal):
 
 
 def test_methods_of_a_run_of_ppo_alone(metrics, ideal):
-    figure = comparison.figure_methods(metrics, ideal, [("harmless", "won(4)")])
+    figure = draw_methods(Tables(metrics=metrics, ideal=ideal), panels=GOALS[1:])
     assert legend_texts(figure)[:2] == ["PPO, uncalibrated", "CTRL identity"]
 
 
-def test_policies_far_beyond_the_others_are_counted_instead_of_squeezing_the_axis(metrics, offline, ideal):
+def test_policies_far_beyond_the_others_are_counted_instead_of_squeezing_the_axis(win_rates, metrics):
     far = metrics.filter(transform="raw", strength=1.0).with_columns(kl=pl.lit(40.0), kl_high=pl.lit(41.0))
-    figure = win_rates.figure_standard(pl.concat([metrics, far]), offline, ideal, ["helpful"])
+    figure = win_rates(STANDARD[:1], metrics=pl.concat([metrics, far]))
     assert figure.axes[0].get_xlim()[1] < 3
     assert "1 policy beyond, up to KL 40.0 →" in [text.get_text() for text in figure.axes[0].texts]
 
 
-def test_baselines_are_in_the_papers_figures(all_metrics, offline, ideal):
-    figure = win_rates.figure_inference_time(all_metrics, offline, ideal)
+def test_baselines_are_in_the_papers_figures(win_rates, all_metrics):
+    figure = win_rates(metrics=all_metrics)
     assert {"IPO", "BoNBoN", "BoN-SFT", "BOND", "PPO, uncalibrated"} <= set(legend_texts(figure))
     assert len(figure.axes[0].containers) == 14
 
 
 def test_matched_kl_draws_the_tables_differences(methods):
-    figure = comparison.figure_matched_kl(methods, PANELS)
+    figure = draw_matched_kl(Tables(methods=methods), panels=PANELS, kl=0.5)
     axis = figure.axes[1]
     rows = methods.filter(task="helpful", procedure="bon(4)", select="reward", scorer="judge", kl=0.5)
     shown = rows.filter(pl.col("series") != "CTRL exp(10)")
@@ -229,16 +240,20 @@ def test_matched_kl_draws_the_tables_differences(methods):
 def test_matched_kl_says_why_there_is_no_difference(methods):
     unreached = methods.filter(kl=1.0).with_columns(difference=pl.lit(None, dtype=pl.Float64))
     texts = [
-        text.get_text() for text in comparison.figure_matched_kl(unreached, PANELS, kl=1.0).axes[0].texts
+        text.get_text()
+        for text in draw_matched_kl(Tables(methods=unreached), panels=PANELS, kl=1.0).axes[0].texts
     ]
     assert "CTRL does not reach it" in texts
     without = methods.with_columns(
         control=pl.lit(None, dtype=pl.String), difference=pl.lit(None, dtype=pl.Float64)
     )
-    texts = [text.get_text() for text in comparison.figure_matched_kl(without, PANELS).axes[0].texts]
+    texts = [
+        text.get_text()
+        for text in draw_matched_kl(Tables(methods=without), panels=PANELS, kl=0.5).axes[0].texts
+    ]
     assert "no CTRL series was trained for this goal" in texts
     with pytest.raises(InputError, match=r"select reward, scorer judge and KL 0\.3; KLs are 0\.25, 0\.5, 1"):
-        comparison.figure_matched_kl(methods, PANELS, kl=0.3)
+        draw_matched_kl(Tables(methods=methods), panels=PANELS, kl=0.3)
 
 
 def test_methods_have_looks_of_their_own():

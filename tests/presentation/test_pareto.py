@@ -8,16 +8,15 @@ from result_tables import GAINS, METHODS, build_methods, build_metrics, build_pr
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, hypervolume, on_front
 from infalign.presentation.claims import evaluate_claims
-from infalign.presentation.measures.base import Bootstrap
+from infalign.presentation.curves import Bootstrap
 from infalign.presentation.pareto import (
     METHODS_SCHEMA,
-    Resampling,
     compare_methods,
 )
-from presentation.stored_tables import Tables, parse_claims
+from presentation.stored_tables import Tables, one_claim
 
 GOALS = {"helpful": "exp(10)", "harmless": "exp(-10)"}
-FAST = Resampling(resamples=200)
+FAST = Bootstrap(resamples=200)
 
 
 def points(*pairs):
@@ -44,7 +43,7 @@ def exact():
 
 @pytest.fixture(scope="module")
 def compared(exact):
-    return compare_methods(*exact, GOALS, resampling=FAST)
+    return compare_methods(*exact, GOALS, bootstrap=FAST)
 
 
 def test_front_by_hand():
@@ -115,7 +114,7 @@ def test_differences_are_to_the_goals_ctrl_and_to_identity_without_a_procedure(c
 
 def test_without_ctrl_there_is_no_difference(exact):
     metrics, by_prompt = (frame.filter(pl.col("policy").str.starts_with("ipo")) for frame in exact)
-    table = compare_methods(metrics, by_prompt, GOALS, resampling=FAST)
+    table = compare_methods(metrics, by_prompt, GOALS, bootstrap=FAST)
     assert table["control"].null_count() == table["difference"].null_count() == table.height
     assert row_of(table, "ipo")["front_share"] == 1.0
 
@@ -139,28 +138,26 @@ def test_the_front_of_rewards_is_another_than_that_of_win_rates(all_metrics, all
     """Where vBoN alone gains reward, its policies are the whole front by reward, whatever their win rates."""
     gain = pl.when(pl.col("policy").str.starts_with("vbon-")).then(pl.col("kl")).otherwise(-0.1)
     table = compare_methods(
-        all_metrics, all_prompt_metrics.with_columns(reward_gain=gain), GOALS, resampling=FAST
+        all_metrics, all_prompt_metrics.with_columns(reward_gain=gain), GOALS, bootstrap=FAST
     )
     assert row_of(table, "vbon")["reward_front_share"] == 1.0
     assert row_of(table, "dpo")["reward_front_share"] == 0.0
-    before = compare_methods(all_metrics, all_prompt_metrics, GOALS, resampling=FAST)
+    before = compare_methods(all_metrics, all_prompt_metrics, GOALS, bootstrap=FAST)
     assert table["front_share"].equals(before["front_share"])
     # as the fixture has it the reward is a multiple of the win rate's gain: the same front
     assert before["reward_front_share"].equals(before["front_share"])
 
 
 def test_the_table_and_the_claims_measure_alike(all_metrics, all_prompt_metrics):
-    table = compare_methods(all_metrics, all_prompt_metrics, GOALS, resampling=FAST)
+    table = compare_methods(all_metrics, all_prompt_metrics, GOALS, bootstrap=FAST)
     measure = {
         "kind": "curve_difference", "task": "helpful", "procedure": "bon(4)",
         "a": {"method": "bonbon"}, "b": [{"transform": "exp(10)"}],
     }  # fmt: skip
-    claim = {"claim": "a", "source": "b", "text": "c", "paper_value": "d", "about": "advantage"}
-    claims = parse_claims(
-        {"claims": [{**claim, "expect": {"direction": "greater", "effect": 0.1}, "measure": measure}]}
-    )
     tables = Tables(metrics=all_metrics, prompt_metrics=all_prompt_metrics)
-    judged = evaluate_claims(claims, tables, bootstrap=Bootstrap(resamples=200)).row(0, named=True)
+    judged = evaluate_claims(one_claim(measure), tables, bootstrap=Bootstrap(resamples=200)).row(
+        0, named=True
+    )
     row = row_of(table, "bonbon")
     assert [judged[name] for name in ("ours", "ci_low", "ci_high")] == [
         row[name] for name in ("difference", "difference_low", "difference_high")
@@ -170,9 +167,9 @@ def test_the_table_and_the_claims_measure_alike(all_metrics, all_prompt_metrics)
 def test_the_bootstrap_depends_on_its_seed_only(all_metrics, all_prompt_metrics):
     some = all_metrics.filter(task="helpful", procedure="bon(4)", select="reward")
     by_prompt = all_prompt_metrics.sample(fraction=1.0, shuffle=True, seed=1)  # in another order
-    first = compare_methods(some, all_prompt_metrics, GOALS, resampling=FAST)
-    assert first.equals(compare_methods(some, by_prompt, GOALS, resampling=FAST))
-    other = compare_methods(some, by_prompt, GOALS, resampling=Resampling(resamples=200, seed=1))
+    first = compare_methods(some, all_prompt_metrics, GOALS, bootstrap=FAST)
+    assert first.equals(compare_methods(some, by_prompt, GOALS, bootstrap=FAST))
+    other = compare_methods(some, by_prompt, GOALS, bootstrap=Bootstrap(resamples=200, seed=1))
     assert not first["front_low"].equals(other["front_low"])
     assert first["front_share"].equals(other["front_share"])
 
@@ -197,21 +194,23 @@ def test_a_front_that_noise_decides_has_a_wide_interval():
         )
         for name, rate in zip(("dpo", "ipo"), rates, strict=True)
     ).with_columns(**{name: pl.lit(value) for name, value in key.items()}, reward_gain=pl.lit(0.0))
-    row = row_of(compare_methods(metrics, by_prompt, GOALS), "ipo", procedure="none")
+    row = row_of(compare_methods(metrics, by_prompt, GOALS, bootstrap=Bootstrap()), "ipo", procedure="none")
     assert (row["front_share"], row["front_low"], row["front_high"]) == (1.0, 0.0, 1.0)
     assert row["hypervolume"] == pytest.approx(0.5 * 0.2001)
 
 
 def test_nothing_trained_and_different_prompts_are_errors(all_metrics, all_prompt_metrics):
     with pytest.raises(InputError, match="no trained policy to compare; list some under policies"):
-        compare_methods(all_metrics.clear(), all_prompt_metrics, GOALS)
+        compare_methods(all_metrics.clear(), all_prompt_metrics, GOALS, bootstrap=FAST)
     partial = all_prompt_metrics.filter(
         ~((pl.col("policy") == "ipo-kl0.5-s0") & (pl.col("prompt_id") == "helpful-003"))
     )
-    with pytest.raises(InputError, match=r"policies IPO of task helpful have different prompts"):
-        compare_methods(all_metrics, partial, GOALS, resampling=FAST)
+    with pytest.raises(
+        InputError, match=r"IPO of task helpful at kl 0.25 and .* at kl 0.5 have different prompts"
+    ):
+        compare_methods(all_metrics, partial, GOALS, bootstrap=FAST)
     shorter = all_prompt_metrics.filter(
         ~(pl.col("policy").str.starts_with("ipo") & (pl.col("prompt_id") == "helpful-003"))
     )
     with pytest.raises(InputError, match=r"have different prompts \(\d+ and \d+\)"):
-        compare_methods(all_metrics, shorter, GOALS, resampling=FAST)
+        compare_methods(all_metrics, shorter, GOALS, bootstrap=FAST)

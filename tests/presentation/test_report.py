@@ -4,14 +4,9 @@ import polars as pl
 import pytest
 
 from infalign.presentation.claims import COLUMNS
-from infalign.presentation.report import (
-    VERDICT_LOOKS,
-    claims_html,
-    methods_at_a_glance,
-    methods_html,
-    metrics_html,
-    write_summary,
-)
+from infalign.presentation.glance import methods_at_a_glance
+from infalign.presentation.published import write_summary
+from infalign.presentation.report import VERDICT_LOOKS, claims_html, methods_html, metrics_html
 from infalign.presentation.verdicts import VERDICTS
 
 

@@ -9,7 +9,8 @@ from infalign.errors import InputError
 from infalign.presentation.claims import evaluate_claims
 from infalign.presentation.curves import Resampling, most_seeds
 from infalign.presentation.measures.base import Bootstrap
-from infalign.presentation.report import examples_html, examples_markdown
+from infalign.presentation.published import examples_markdown
+from infalign.presentation.report import examples_html
 from infalign.studies.temperatures.figures import (
     EXAMPLES_SCHEMA,
     common_kl,

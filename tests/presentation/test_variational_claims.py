@@ -10,19 +10,17 @@ from result_tables import METHODS, REWARD_SLOPE, build_metrics, build_prompt_met
 from infalign.errors import InputError
 from infalign.mathematics.procedures import BestOf
 from infalign.presentation.claims import evaluate_claims, judge_and_gold
-from infalign.presentation.measures.base import Bootstrap
+from infalign.presentation.curves import Bootstrap
 from infalign.studies.estimation.tables import ESTIMATION_SCHEMA
-from presentation.stored_tables import Tables, load_claims, parse_claims
+from presentation.stored_tables import Tables, load_claims, one_claim
 
 CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"
 FAST = Bootstrap(resamples=300)
-UP = {"direction": "greater", "effect": 0.02}
 
 
-def row_of(measure, tables, expect=UP, about="advantage", bootstrap=FAST):
-    claim = {"claim": "a", "source": "b", "text": "c", "paper_value": "d", "about": about}
-    claims = parse_claims({"claims": [{**claim, "expect": expect, "measure": measure}]})
-    return evaluate_claims(claims, tables, bootstrap=bootstrap).row(0, named=True)
+def row_of(measure, tables, expect=None, about="advantage"):
+    claims = one_claim(measure, expect, about=about)
+    return evaluate_claims(claims, tables, bootstrap=FAST).row(0, named=True)
 
 
 @pytest.fixture
@@ -55,15 +53,7 @@ def test_a_method_can_lead_by_win_rate_and_trail_by_reward(tables, all_prompt_me
 
 def test_claims_on_reward_are_not_compared_with_gold(tables):
     measure = compared(kind="curve_difference", a={"method": "vbon"}, b=[{"method": "dpo"}])
-    claim = {"source": "b", "text": "c", "paper_value": "d", "about": "advantage", "expect": UP}
-    claims = parse_claims(
-        {
-            "claims": [
-                {**claim, "claim": "rate", "measure": measure},
-                {**claim, "claim": "reward", "measure": {**measure, "value": "reward"}},
-            ]
-        }
-    )
+    claims = one_claim(measure, name="rate") + one_claim({**measure, "value": "reward"}, name="reward")
     gold = [frame.with_columns(scorer=pl.lit("gold")) for frame in (tables.metrics, tables.prompt_metrics)]
     both = Tables(
         metrics=pl.concat([tables.metrics, gold[0]]),

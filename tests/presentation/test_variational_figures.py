@@ -8,10 +8,18 @@ from result_tables import REFERENCE_REWARD
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, on_front
 from infalign.mathematics.procedures import BestOf
-from infalign.presentation import comparison, variational
+from infalign.presentation.comparison import draw_front
 from infalign.presentation.curves import without_reference
 from infalign.presentation.panels import save_figure
+from infalign.presentation.rollout_cost import draw_rollout_cost
+from infalign.studies.estimation.figures import figure_estimation, figure_log_distribution
 from infalign.studies.estimation.tables import ESTIMATION_SCHEMA, LOG_DISTRIBUTION_SCHEMA
+from presentation.stored_tables import Tables
+
+
+def front_of_helpful(metrics, best_of_n, methods=None):
+    tables = Tables(metrics=metrics, best_of_n=best_of_n)
+    return draw_front(tables, task="helpful", methods=methods, title="Fronts")
 
 
 def legend_texts(figure):
@@ -34,7 +42,7 @@ def estimation():
 
 
 def test_estimation_draws_both_samplings_the_paper_and_the_level(estimation):
-    figure = variational.figure_estimation(estimation)
+    figure = figure_estimation(estimation)
     (axis,) = figure.axes
     drawn = {c.get_label().split("(")[-1].rstrip(")"): c.lines[0].get_ydata() for c in axis.containers}
     np.testing.assert_allclose(drawn["nested"], [0.04, 0.0])
@@ -60,7 +68,7 @@ def test_log_distribution_has_a_panel_a_prompt_and_its_fit():
         for kind, mean in (("adversarial", -0.5), ("neutral", 0.0), ("positive", 0.5))
         for size in (10, 600)
     ]  # fmt: skip
-    figure = variational.figure_log_distribution(pl.concat(parts))
+    figure = figure_log_distribution(pl.concat(parts))
     assert [axis.get_title() for axis in figure.axes] == [
         "adversarial prompt (mean reward -0.50)",
         "neutral prompt (mean reward 0.00)",
@@ -85,7 +93,7 @@ def test_front_draws_win_rate_and_reward_and_fades_within_each_series(all_metric
         win_rate=pl.when(low).then(0.51).otherwise("win_rate"),
         mean_reward=pl.when(low).then(REFERENCE_REWARD - 0.1).otherwise("mean_reward"),
     )
-    figure = comparison.figure_front(changed, best_of_n, "helpful")
+    figure = front_of_helpful(changed, best_of_n)
     rows = without_reference(
         changed.filter(task="helpful", procedure="none", select="reward", scorer="judge")
     )
@@ -102,7 +110,7 @@ def test_front_draws_win_rate_and_reward_and_fades_within_each_series(all_metric
 
 
 def test_front_draws_best_of_n_at_its_formula(all_metrics, best_of_n):
-    figure = comparison.figure_front(all_metrics, best_of_n, "helpful")
+    figure = front_of_helpful(all_metrics, best_of_n)
     for axis, value in zip(figure.axes, ("win_rate", "mean_reward"), strict=True):
         line = axis.lines[0]
         sizes = [n for n in (1, 2, 4, 8) if BestOf(n).kl <= axis.get_xlim()[1]]
@@ -113,7 +121,7 @@ def test_front_draws_best_of_n_at_its_formula(all_metrics, best_of_n):
 
 
 def test_front_says_the_shares_of_the_pooled_fronts(all_metrics, best_of_n):
-    texts = legend_texts(comparison.figure_front(all_metrics, best_of_n, "helpful"))
+    texts = legend_texts(front_of_helpful(all_metrics, best_of_n))
     rows = without_reference(
         all_metrics.filter(task="helpful", procedure="none", select="reward", scorer="judge")
     )
@@ -125,7 +133,7 @@ def test_front_says_the_shares_of_the_pooled_fronts(all_metrics, best_of_n):
 
 
 def test_front_of_two_forms_shows_just_these(all_metrics, best_of_n):
-    figure = comparison.figure_front(all_metrics, best_of_n, "helpful", methods=["vbon", "vbon_bound"])
+    figure = front_of_helpful(all_metrics, best_of_n, ["vbon", "vbon_bound"])
     texts = legend_texts(figure)
     assert [text.split(":")[0] for text in texts] == ["vBoN", "vBoN bound", "best-of-n of the reference"]
     assert sum(int(text.split(": ")[1].split(" %")[0].split("%")[0]) for text in texts[:2]) == 100
@@ -137,8 +145,8 @@ def test_front_leaves_out_those_of_fewer_rollouts(all_metrics, best_of_n):
     )
     most = pl.when(pl.col("method") == "vbon").then(32).otherwise("n_rollouts").cast(pl.Int64)
     both = pl.concat([all_metrics.with_columns(n_rollouts=most), few])
-    assert legend_texts(comparison.figure_front(both, best_of_n, "helpful")) == legend_texts(
-        comparison.figure_front(all_metrics, best_of_n, "helpful")
+    assert legend_texts(front_of_helpful(both, best_of_n)) == legend_texts(
+        front_of_helpful(all_metrics, best_of_n)
     )
 
 
@@ -159,7 +167,8 @@ def grid(all_metrics):
 
 def test_cost_draws_means_over_seeds_and_seconds_in_proportion(grid):
     names = grid["policy"].unique().to_list()
-    figure = variational.figure_cost(grid, names, "helpful", 2.5)
+    tables = Tables(metrics=grid, rollout_seconds=2.5)
+    figure = draw_rollout_cost(tables, task="helpful", names=names)
     rewards, rates = figure.axes
     np.testing.assert_allclose(rewards.containers[0].lines[0].get_xdata(orig=False), [8, 32])
     np.testing.assert_allclose(rewards.containers[0].lines[0].get_ydata(orig=False), [1.3, 3.7])
@@ -172,14 +181,16 @@ def test_cost_draws_means_over_seeds_and_seconds_in_proportion(grid):
     assert [label.get_text() for label in above.get_xticklabels()] == ["20", "80"]
     assert legend_texts(figure) == ["vBoN, n = 8 (2 seeds)"]
     with pytest.raises(InputError, match="none of the policies other of task helpful"):
-        variational.figure_cost(grid, ["other"], "helpful", 2.5)
+        draw_rollout_cost(tables, task="helpful", names=["other"])
 
 
 def test_bytes_are_the_same_every_time(estimation, grid, all_metrics, best_of_n, tmp_path):
     draws = {
-        "estimation": lambda: variational.figure_estimation(estimation),
-        "cost": lambda: variational.figure_cost(grid, grid["policy"].to_list(), "helpful", 2.5),
-        "front": lambda: comparison.figure_front(all_metrics, best_of_n, "helpful"),
+        "estimation": lambda: figure_estimation(estimation),
+        "cost": lambda: draw_rollout_cost(
+            Tables(metrics=grid, rollout_seconds=2.5), task="helpful", names=grid["policy"].to_list()
+        ),
+        "front": lambda: front_of_helpful(all_metrics, best_of_n),
     }
     for name, draw in draws.items():
         first, second = (

@@ -17,12 +17,14 @@ def sigmoid_table(scores: pl.DataFrame) -> pl.DataFrame:
 
     Parameters
     ----------
-    scores : reference rollouts, columns prompt_id and reward; as many for each prompt.
+    scores : DataFrame
+        Reference rollouts, columns prompt_id and reward; as many for each prompt.
 
     Returns
     -------
-    prompt_id, score (sigmoid of the reward less the mean reward of all prompts) and rank (mid-rank among the
-    prompt's rollouts, in (0, 1)); prompts in order of first appearance.
+    DataFrame
+        Columns prompt_id, score (sigmoid of the reward less the mean reward of all prompts) and rank (mid-rank
+        among the prompt's rollouts, in (0, 1)); prompts in order of first appearance.
 
     Raises
     ------
@@ -54,12 +56,15 @@ def errors_by_map(scores: pl.DataFrame, *, seed: int) -> dict[str, np.ndarray]:
 
     Parameters
     ----------
-    scores : reference rollouts, columns prompt_id and reward; as many for each prompt, at least 4.
-    seed : draws the halves.
+    scores : DataFrame
+        Reference rollouts, columns prompt_id and reward; as many for each prompt, at least 4.
+    seed : int
+        Draws the halves.
 
     Returns
     -------
-    For each of MAPS an array (P, K), for the quantile map (P, K - K // 2), in [0, 1].
+    dict of str to ndarray
+        For each of MAPS shape (P, K), for the quantile map (P, K - K // 2), in [0, 1].
 
     Raises
     ------

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args
 
 import polars as pl
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from infalign.errors import InputError
 from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
-from infalign.presentation.verdicts import Expectation, least_favourable, verdict
+from infalign.presentation.verdicts import LEVEL, Expectation, least_favourable, verdict
+from infalign.records.block import Block
 
 COLUMNS = {
     "claim": pl.String,
@@ -31,15 +32,13 @@ Kinds = Sequence[type[ClaimKind]]
 M = TypeVar("M")
 
 
-class Claim(BaseModel, Generic[M]):
+class Claim(Block, Generic[M]):
     """One statement of a paper, in our words, and how it is measured here.
 
     `about` says what kind of statement it is: `theory` (the continuous model), `measurement` (of the reward
     model), `advantage` (one method beats another), `equivalence` (methods are alike), `cost` (time, which is
     another in every run), `check` (this project's own, not a paper's).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     claim: str = Field(pattern=r"^[a-z0-9-]+$")
     source: str = Field(min_length=1)
@@ -50,8 +49,8 @@ class Claim(BaseModel, Generic[M]):
     measure: M
 
 
-class ClaimFile(BaseModel, Generic[M]):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ClaimFile(Block, Generic[M]):
+    """Content of a claims file."""
 
     claims: tuple[Claim[M], ...]
 
@@ -61,17 +60,20 @@ def load_claims(path: str | Path, kinds: Kinds) -> tuple[Claim, ...]:
 
     Parameters
     ----------
-    path : YAML file with the one key `claims`.
-    kinds : of claims that there are.
+    path : str or Path
+        YAML file with the one key `claims`.
+    kinds : sequence of type
+        Kinds of claims that there are.
 
     Returns
     -------
-    The claims in file order.
+    tuple of Claim
+        In file order.
 
     Raises
     ------
     InputError
-        File missing or not YAML; or every wrong entry at once, each with its place and what is allowed.
+        The file is missing or not YAML; or every wrong entry at once, each with its place and what is allowed.
     """
     path = Path(path)
     if not path.is_file():
@@ -88,12 +90,9 @@ def parse_claims(content: Any, kinds: Kinds, where: str = "claims") -> tuple[Cla
     measure: Any = Annotated[Union[tuple(kinds)], Field(discriminator="kind")]  # noqa: UP007
     try:
         claims = ClaimFile[measure].model_validate(content).claims
+        problems = _contradictions(claims)
     except ValidationError as error:
-        lines = [_describe(item, content, kinds) for item in error.errors()]
-        raise InputError(
-            f"{where}: {len(lines)} errors:\n" + "\n".join(f"  {line}" for line in lines)
-        ) from None
-    problems = _contradictions(claims)
+        problems = [_describe(item, content, kinds) for item in error.errors()]
     if problems:
         raise InputError(f"{where}: {len(problems)} errors:\n" + "\n".join(f"  {line}" for line in problems))
     return claims
@@ -149,30 +148,34 @@ def evaluate_claims(
 
     Parameters
     ----------
-    claims : from `load_claims`.
-    tables : the run's tables.
-    scorer, select : take the place of the claims' own, e.g. scorer="gold".
-    bootstrap : resamples and seed of the intervals, which are 95 % ones.
+    claims : sequence of Claim
+        From `load_claims`.
+    tables : RunTables
+    scorer, select : str, optional
+        Take the place of the claims' own, e.g. scorer="gold".
+    bootstrap : Bootstrap
+        Its resamples and seed count. The level is that of the verdicts, 95 %.
 
     Returns
     -------
-    One row a claim: claim, source, text (with notes on what was compared), paper_value, ours, ci_low, ci_high
-    (null where not measured; win rates and errors as shares of one) and verdict.
+    DataFrame
+        One row a claim: claim, source, text (with notes on what was compared), paper_value, ours, ci_low, ci_high
+        (null where not measured; win rates and errors as shares of one) and verdict.
 
     Raises
     ------
     InputError
         The tables contradict one another, e.g. policies evaluated on different prompts.
     """
+    bootstrap = replace(bootstrap, level=LEVEL)
     rows = [_row(_with(item, scorer, select), tables, bootstrap) for item in claims]
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
 
 def _with(item: Claim, scorer: str | None, select: str | None) -> Claim:
     fields = type(item.measure).model_fields
-    changes = {
-        name: value for name, value in (("scorer", scorer), ("select", select)) if value and name in fields
-    }
+    given = {"scorer": scorer, "select": select}
+    changes = {name: value for name, value in given.items() if value and name in fields}
     return item.model_copy(update={"measure": item.measure.model_copy(update=changes)}) if changes else item
 
 
@@ -193,19 +196,20 @@ def _note(item: Claim, measured: Measured, low: float | None) -> str:
         highest = item.expect.paper_range[1] if item.expect.paper_range else None
         if highest is not None and low > highest:
             notes.append("above the paper's range")
-    said = "; ".join(filter(None, notes))
-    return f"[{said}]" if said else ""
+    joined = "; ".join(filter(None, notes))
+    return f"[{joined}]" if joined else ""
 
 
 def judge_and_gold(
     claims: Sequence[Claim], tables: Tables, *, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
 ) -> pl.DataFrame:
-    """Evaluate by the judge and by the gold reward the claims on win rates, which both can score.
+    """Evaluate the claims on win rates twice: by the judge and by the gold reward.
 
     Returns
     -------
-    claim, text, ours, ci_low, ci_high, verdict (judge) and ours_gold, ci_low_gold, ci_high_gold,
-    verdict_gold; no rows where the tables have no gold scorer (real data).
+    DataFrame
+        Columns claim, text, ours, ci_low, ci_high, verdict (judge) and ours_gold, ci_low_gold, ci_high_gold,
+        verdict_gold. No rows where the tables have no gold scorer (real data).
     """
     scored = [
         item
@@ -223,14 +227,3 @@ def judge_and_gold(
 def gold_disagreements(comparison: pl.DataFrame) -> pl.DataFrame:
     """Rows of `judge_and_gold` where the gold reward's verdict is not the judge's."""
     return comparison.filter(pl.col("verdict") != pl.col("verdict_gold"))
-
-
-def rounded(value: float | None, digits: int = 3) -> str:
-    """Write a number with a fixed number of digits, an absent one as a dash.
-
-    Examples
-    --------
-    >>> rounded(0.08125), rounded(None)
-    ('0.081', '–')
-    """
-    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"

@@ -14,59 +14,51 @@ from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, on_front
 from infalign.presentation.curves import without_reference
 from infalign.presentation.panels import (
-    LIMIT,
-    LIMIT_LINE,
-    draw_curve,
+    Panel,
+    draw_limit,
     draw_points,
+    end_axis,
     format_axes,
     kl_edge,
     legend_marker,
+    panel_axes,
     panel_rows,
     panel_title,
-    say_beyond,
     say_empty,
     series_present,
     series_rows,
     share_legend,
     trained_policies,
 )
-from infalign.presentation.style import BLACK, GREY, SERIES_KEY, Look, Series, print_style
+from infalign.presentation.style import BLACK, GREY, SERIES_KEY, Series, print_style
+from infalign.records.run_tables import RunTables
 
 
-def figure_methods(
-    metrics: pl.DataFrame,
-    ideal: pl.DataFrame,
-    panels: Sequence[tuple[str, str]],
-    *,
-    select: str = "reward",
-    scorer: str = "judge",
-) -> Figure:
+def draw_methods(tables: RunTables, *, panels: Sequence[Panel]) -> Figure:
     """Draw win rate against KL for every method, with the Pareto front of all policies.
 
-    Policies that another one dominates (a higher win rate at no more KL) are faded; the front is the stair
-    through the others; the policies of a series are joined by a thin line. Best-of-1 policies, the reference
+    Policies that another one dominates (a higher win rate at no more KL) are faded. The front is the stair
+    through the others. A thin line joins the policies of a series. Best-of-1 policies, which are the reference
     itself, are left out.
 
     Parameters
     ----------
-    metrics, ideal, panels, select, scorer : as in `figure_win_rates`.
+    tables : RunTables
+    panels : sequence of (str, str)
+        Task and procedure of each panel.
 
     References
     ----------
     Amini et al., Variational best-of-N alignment (ICLR 2025), figure 2.
     """
-    rows = -(-len(panels) // 2)
+    metrics, ideal = tables.main("metrics"), tables["ideal"]
     with print_style():
-        figure = Figure(figsize=(9.0, 3.7 * rows), layout="constrained")
-        axes = figure.subplots(rows, 2, squeeze=False).flatten()
+        figure = Figure(figsize=(9.0, 3.7 * -(-len(panels) // 2)), layout="constrained")
         handles: dict[str, Line2D] = {}
-        for axis, (task, procedure) in zip(axes, panels, strict=False):
-            limit = ideal.filter(pl.col("procedure") == procedure)
-            trained = without_reference(trained_policies(metrics, task, procedure, select, scorer))
-            handles |= _draw_methods(axis, trained, limit)
-            axis.set_title(panel_title(task, procedure, select, scorer))
-        for axis in axes[len(panels) :]:
-            axis.axis("off")
+        for axis, (task, procedure) in zip(panel_axes(figure, len(panels)), panels, strict=True):
+            trained = without_reference(trained_policies(metrics, task, procedure))
+            handles |= _draw_methods(axis, trained, ideal.filter(procedure=procedure))
+            axis.set_title(panel_title(task, procedure))
         share_legend(figure, handles)
         figure.suptitle(
             "Every method: win rate against KL, and the Pareto front of all policies", fontsize=10.5
@@ -79,23 +71,20 @@ def _draw_methods(axis: Axes, trained: pl.DataFrame, ideal: pl.DataFrame) -> dic
     best = trained.with_columns(
         front=pl.Series(on_front(trained["kl"].to_numpy(), trained["win_rate"].to_numpy()))
     )
-    handles = {"Pareto front of all policies": _draw_front(axis, best.filter("front"), edge)}
-    limit = ideal.filter(pl.col("transform").str.starts_with("optimal"))
-    if not limit.is_empty():
-        handles[LIMIT] = draw_curve(axis, limit, Look(BLACK, "", LIMIT_LINE, True), edge, width=1.3)
-    for series in series_present(best, None):
+    handles = {"Pareto front of all policies": _draw_stair(axis, best.filter("front"), edge)}
+    handles |= draw_limit(axis, ideal, edge)
+    for series in series_present(best):
         rows, look = series_rows(best, series).sort("kl"), series.look
         axis.plot(rows["kl"], rows["win_rate"], color=look.color, linewidth=0.7, alpha=0.35, zorder=3)
         draw_points(axis, rows.filter(~pl.col("front")), look, alpha=0.35)
         draw_points(axis, rows.filter("front"), look)
         handles[series.label] = legend_marker(look)
-    axis.set_xlim(0, edge)
-    say_beyond(axis, trained, edge)
+    end_axis(axis, trained, edge)
     format_axes(axis)
     return handles
 
 
-def _draw_front(axis: Axes, front: pl.DataFrame, edge: float) -> Line2D:
+def _draw_stair(axis: Axes, front: pl.DataFrame, edge: float) -> Line2D:
     """Stair of what is reached at no more than each KL, from the reference's one half."""
     steps = front.sort("kl")
     kl, win_rate = [0.0, *steps["kl"], edge], [0.5, *steps["win_rate"]]
@@ -104,30 +93,20 @@ def _draw_front(axis: Axes, front: pl.DataFrame, edge: float) -> Line2D:
     )[0]
 
 
-def figure_front(
-    metrics: pl.DataFrame,
-    best_of_n: pl.DataFrame,
-    task: str,
-    *,
-    methods: Sequence[str] | None = None,
-    scorer: str = "judge",
-    title: str = "Win rate and mean reward against KL",
-) -> Figure:
+def draw_front(tables: RunTables, *, task: str, methods: Sequence[str] | None = None, title: str) -> Figure:
     """Draw win rate and mean reward against KL, with best-of-n of the reference itself as the mark to reach.
 
     Policies that one of their own series dominates are faded. The legend gives each series' share of the
     pooled front of the series drawn, by win rate and by mean reward. Best-of-1 policies and those with fewer
-    rollouts than others of their series are left out.
+    rollouts than others of their series are left out. The KL of best-of-n is taken as log n - (n - 1)/n nats.
 
     Parameters
     ----------
-    metrics : the run's metrics table.
-    best_of_n : columns task, n, scorer, win_rate, mean_reward; n = 1 is the reference. Its KL is taken as
-        log n - (n - 1)/n nats.
-    task : its name.
-    methods : names to draw; None draws all.
-    scorer : "judge" or "gold", who decides the winner.
-    title : of the figure.
+    tables : RunTables
+    task : str
+    methods : sequence of str, optional
+        Names to draw. None: all.
+    title : str
 
     Raises
     ------
@@ -138,53 +117,50 @@ def figure_front(
     ----------
     Amini et al., Variational best-of-N alignment (ICLR 2025), figures 2, 6 and 7.
     """
-    wanted = metrics if methods is None else metrics.filter(pl.col("method").is_in(methods))
+    metrics, best_of_n = tables.main("metrics"), tables.main("best_of_n").filter(task=task, scorer="judge")
+    metrics = metrics if methods is None else metrics.filter(pl.col("method").is_in(methods))
     fewer = pl.col("n_rollouts") < pl.col("n_rollouts").max().over("task", *SERIES_KEY[:-1])
-    wanted = wanted.filter(~fewer.fill_null(False)).with_columns(n_rollouts=pl.lit(None, pl.Int64))
-    trained = without_reference(trained_policies(wanted, task, "none", "reward", scorer))
-    own = (
-        best_of_n.filter(task=task, scorer=scorer).group_by("n").agg(pl.col("win_rate", "mean_reward").mean())
-    )
-    own = own.sort("n").with_columns(kl=pl.col("n").log() - (pl.col("n") - 1) / pl.col("n"))
-    drawn = series_present(trained, None)
-    members = np.array([drawn.index(Series(*key)) for key in trained.select(SERIES_KEY).rows()])
+    metrics = metrics.filter(~fewer.fill_null(False)).with_columns(n_rollouts=pl.lit(None, pl.Int64))
+    trained = without_reference(trained_policies(metrics, task, "none"))
+    best_of_n = best_of_n.group_by("n").agg(pl.col("win_rate", "mean_reward").mean()).sort("n")
+    best_of_n = best_of_n.with_columns(kl=pl.col("n").log() - (pl.col("n") - 1) / pl.col("n"))
+    series = series_present(trained)
+    members = np.array([series.index(Series(*key)) for key in trained.select(SERIES_KEY).rows()])
     with print_style():
         figure = Figure(figsize=(9.0, 3.7), layout="constrained")
         axes = figure.subplots(1, 2)
         shares = [
-            _draw_fronts(axis, trained, own, value, members)
+            _draw_fronts(axis, trained, best_of_n, value, members)
             for axis, value in zip(axes, ("win_rate", "mean_reward"), strict=True)
         ]
         format_axes(axes[0])
         axes[1].set(xlabel="KL divergence from the reference (nats)", ylabel="Mean reward")
         handles = {
-            f"{series.label}: {by_rate:.0%}, {by_reward:.0%} of the fronts": legend_marker(series.look)
-            for series, by_rate, by_reward in zip(drawn, *shares, strict=True)
+            f"{item.label}: {by_rate:.0%}, {by_reward:.0%} of the fronts": legend_marker(item.look)
+            for item, by_rate, by_reward in zip(series, *shares, strict=True)
         }
         handles["best-of-n of the reference"] = Line2D([], [], color=BLACK, marker=".", linewidth=1.1)
         share_legend(figure, handles)
-        figure.suptitle(f"{title}: {task} (wins decided by {scorer})", fontsize=10.5)
+        figure.suptitle(f"{title}: {task} (wins decided by judge)", fontsize=10.5)
     return figure
 
 
 def _draw_fronts(
-    axis: Axes, trained: pl.DataFrame, own: pl.DataFrame, value: str, members: np.ndarray
+    axis: Axes, trained: pl.DataFrame, best_of_n: pl.DataFrame, value: str, members: np.ndarray
 ) -> np.ndarray:
     """Draw every series with its own front, and return the shares of the pooled one."""
     rows = trained if value == "win_rate" else _as_rewards(trained)
-    gain = rows["win_rate"].to_numpy() - own[value][0] + 0.5
+    gain = rows["win_rate"].to_numpy() - best_of_n[value][0] + 0.5
     shares = front_shares(rows["kl"].to_numpy(), gain, members, members.max() + 1)
     edge = kl_edge(rows)
-    seen = own.filter(pl.col("kl") <= edge)
+    seen = best_of_n.filter(pl.col("kl") <= edge)
     axis.plot(seen["kl"], seen[value], color=BLACK, marker=".", linewidth=1.1, zorder=2)
-    for series in series_present(rows, None):
-        part = rows.with_columns(gain=gain)
-        part, look = series_rows(part, series).sort("kl"), series.look
+    for series in series_present(rows):
+        part, look = series_rows(rows.with_columns(gain=gain), series).sort("kl"), series.look
         best = pl.Series(on_front(part["kl"].to_numpy(), part["gain"].to_numpy()))
         draw_points(axis, part.filter(~best), look, alpha=0.35)
         draw_points(axis, part.filter(best), look)
-    axis.set_xlim(0, edge)
-    say_beyond(axis, rows, edge)
+    end_axis(axis, rows, edge)
     return shares
 
 
@@ -194,45 +170,37 @@ def _as_rewards(trained: pl.DataFrame) -> pl.DataFrame:
     return trained.with_columns(win_rate=pl.col("mean_reward"), ci_low=unknown, ci_high=unknown)
 
 
-def figure_matched_kl(
-    methods: pl.DataFrame,
-    panels: Sequence[tuple[str, str]],
-    *,
-    kl: float = 0.5,
-    select: str = "reward",
-    scorer: str = "judge",
-) -> Figure:
+def draw_matched_kl(tables: RunTables, *, panels: Sequence[Panel], kl: float) -> Figure:
     """Draw each series' win rate less that of CTRL at one KL, with intervals, paired by prompt.
 
     Parameters
     ----------
-    methods : table of `pareto.compare_methods`.
-    panels : pairs (task, procedure text).
-    kl : in nats, one of the table's.
-    select, scorer : as in `figure_win_rates`.
+    tables : RunTables
+    panels : sequence of (str, str)
+        Task and procedure of each panel.
+    kl : float
+        In nats, one of the table's.
 
     Raises
     ------
     InputError
-        The table has not this KL for a panel.
+        The table does not have this KL for a panel.
     """
-    parts = [panel_rows(methods, task, procedure, select, scorer).filter(kl=kl) for task, procedure in panels]
+    methods = tables["methods"]
+    parts = [panel_rows(methods, *panel).filter(kl=kl) for panel in panels]
     for (task, procedure), part in zip(panels, parts, strict=True):
         if part.is_empty():
             raise InputError(
-                f"methods: no row of task {task} with {procedure}, select {select}, scorer {scorer} and KL {kl:g}; "
+                f"methods: no row of task {task} with {procedure}, select reward, scorer judge and KL {kl:g}; "
                 f"KLs are {', '.join(f'{value:g}' for value in methods['kl'].unique().sort())}"
             )
     heights = [0.24 * max(part.height for part in parts[row : row + 2]) for row in range(0, len(parts), 2)]
     with print_style():
         figure = Figure(figsize=(9.0, sum(heights) + 1.1 * len(heights) + 0.3), layout="constrained")
-        ratios = [height + 0.2 for height in heights]
-        axes = figure.subplots(len(heights), 2, squeeze=False, height_ratios=ratios).flatten()
-        for axis, (task, procedure), part in zip(axes, panels, parts, strict=False):
+        axes = panel_axes(figure, len(panels), height_ratios=[height + 0.2 for height in heights])
+        for axis, panel, part in zip(axes, panels, parts, strict=True):
             _draw_forest(axis, part)
-            axis.set_title(panel_title(task, procedure, select, scorer))
-        for axis in axes[len(panels) :]:
-            axis.axis("off")
+            axis.set_title(panel_title(*panel))
         figure.suptitle(f"Win rate at KL {kl:g} less that of CTRL, paired by prompt", fontsize=10.5)
     return figure
 
@@ -264,16 +232,16 @@ def _draw_difference(axis: Axes, place: int, row: Mapping) -> None:
     )
     axis.errorbar(
         [ours], [place], xerr=[[ours - low], [high - ours]], fmt=look.marker, color=look.color, markersize=5.5,
-        markerfacecolor=look.color if look.filled else "white", elinewidth=1.2,
+        markerfacecolor=look.face, elinewidth=1.2,
     )  # fmt: skip
 
 
 def _say_missing(axis: Axes, place: int, row: Mapping) -> None:
     """Say in a row of its own who has not reached the KL, next to the line of no difference."""
     reached = row["win_rate"] is not None
-    said = "CTRL does not reach it" if reached else "not reached"
+    reason = "CTRL does not reach it" if reached else "not reached"
     spans = "" if reached else f": KL {row['kl_lowest']:.2f}–{row['kl_highest']:.2f}"
     axis.text(
-        0.02, place, said + spans, transform=axis.get_yaxis_transform(), va="center", fontsize=7.5, color="#595959",
+        0.02, place, reason + spans, transform=axis.get_yaxis_transform(), va="center", fontsize=7.5, color="#595959",
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from infalign.mathematics.procedures import parse_procedure
 from infalign.presentation.figure import FigureEntry
 from infalign.records.config import Config
 from infalign.records.corpus import GOLD_SOURCES
@@ -12,8 +13,7 @@ from infalign.records.methods import VBoNSettings
 from infalign.records.responses import shared
 from infalign.records.sweep import policies, with_varied_rollouts
 
-DRAW = "infalign.presentation.core_drawing"
-WIN_RATE_TABLES = ("metrics", "offline", "ideal")
+DRAW = "infalign.presentation"
 MATCHED_KL = 0.5  # nats, of the figure of methods at one KL
 
 READING = (
@@ -26,6 +26,11 @@ READING = (
 SELECTION = {
     "reward": "The procedure selects by the reward model, which is what a deployer has.",
     "judge": "Here the procedure selects by the judge's own score, as the paper's caption says.",
+}
+TITLES = {
+    "standard": "Standard win rate against the reference policy",
+    "inference_time": "Inference-time win rate: both policies go through the same procedure",
+    "scaling": "Inference-time win rate with little and with much compute",
 }
 WIN_RATE_CAPTIONS = {
     "standard": "**Standard win rate** (InfAlign, figure 3). No inference-time procedure: one response of the policy "
@@ -81,50 +86,73 @@ CAPTIONS = {
 }
 
 
+def goal_panels(config: Config) -> list[tuple[str, str]]:
+    """List the trained tasks, each with the procedure of its goal."""
+    return [(task, goal.procedure) for task, goal in config.trained_goals.items()]
+
+
+def comparison_panels(config: Config) -> list[tuple[str, str]]:
+    """List the trained tasks, each without a procedure and with that of its goal."""
+    panels = [(task, text) for task, procedure in goal_panels(config) for text in ("none", procedure)]
+    return list(dict.fromkeys(panels))
+
+
 def core_figures(config: Config) -> Iterator[FigureEntry]:
     """Yield the figures of a run that belong to no study."""
-    yield _entry("transforms", ("ideal",))
+    yield _entry("transforms", "win_rates:draw_transforms", "ideal")
     for task in config.tasks:
         scores = shared(config, task, "scores/train.parquet")
-        yield _entry("calibration", (), task=task, shared_files=(scores,))
-    yield from _win_rate_figures()
-    yield _entry("methods", ("metrics", "ideal"))
-    yield _entry("matched_kl", ("methods",), kl=MATCHED_KL)
-    yield _entry("overview", ("metrics",))
+        yield _entry("calibration", "miscalibration:draw_calibration", task=task, shared_files=(scores,))
+    yield from _win_rate_figures(config)
+    panels = comparison_panels(config)
+    yield _entry("methods", "comparison:draw_methods", "metrics", "ideal", panels=panels)
+    yield _entry("matched_kl", "comparison:draw_matched_kl", "methods", panels=panels, kl=MATCHED_KL)
+    yield _entry("overview", "overview:draw_overview", "metrics", panels=goal_panels(config))
     if any(task.corpus.source in GOLD_SOURCES for task in config.tasks.values()):
-        yield _entry("gold", ("gold",))
+        yield _entry("gold", "overview:draw_gold", "gold")
     for task in config.tasks:
         yield from _method_figures(config, task)
 
 
 def _entry(
-    kind: str, tables: tuple[str, ...], *, shared_files: tuple[str, ...] = (), **options: Any
+    kind: str, draw: str, *tables: str, shared_files: tuple[str, ...] = (), **options: Any
 ) -> FigureEntry:
     """Name a figure after its kind and, where it is of one task, its task."""
     name = f"{kind}_{options['task']}" if "task" in options else kind
     caption = CAPTIONS[kind].format(**options)
-    return FigureEntry(name, f"{DRAW}:draw_{kind}", tables, caption, options, shared_files)
+    return FigureEntry(name, f"{DRAW}.{draw}", tables, caption, options, shared_files)
 
 
-def _win_rate_figures() -> Iterator[FigureEntry]:
-    """By the reward, and by the judge where a procedure selects."""
+def _win_rate_figures(config: Config) -> Iterator[FigureEntry]:
+    """Each with the reward as selector, and with the judge where a procedure selects."""
+    goals = goal_panels(config)
+    sizes = min(config.evaluation.n), max(config.evaluation.n)
+    panels = {
+        "standard": [(task, "none") for task, _ in goals],
+        "inference_time": goals,
+        "scaling": [(task, f"{parse_procedure(text).name}({n})") for task, text in goals for n in sizes],
+    }
     for kind, text in WIN_RATE_CAPTIONS.items():
         for select in ("reward",) if kind == "standard" else ("reward", "judge"):
             name = kind if select == "reward" else f"{kind}_by_judge"
-            options: Mapping[str, Any] = {"select": select}
+            options = {"panels": panels[kind], "select": select, "title": TITLES[kind]}
             caption = f"{text} {READING.format(selection=SELECTION[select])}"
-            yield FigureEntry(name, f"{DRAW}:draw_{kind}", WIN_RATE_TABLES, caption, options)
+            tables = ("metrics", "offline", "ideal")
+            yield FigureEntry(name, f"{DRAW}.win_rates:draw_win_rates", tables, caption, options)
 
 
 def _method_figures(config: Config, task: str) -> Iterator[FigureEntry]:
     """Fronts where a task has several methods or objectives, and the cost of rollouts where their number varies."""
-    methods = {policy.method for policy in policies(config) if policy.task == task}
-    if len(methods) > 1:
-        yield _entry("front", ("metrics", "best_of_n"), task=task)
-    blocks = [config.methods[method] for method in methods]
-    if len({block.objective for block in blocks if isinstance(block, VBoNSettings)}) > 1:
-        yield _entry("bound", ("metrics", "best_of_n"), task=task)
-    varied = with_varied_rollouts(policies(config), task)
+    trained = {policy.method for policy in policies(config) if policy.task == task}
+    draw, tables = "comparison:draw_front", ("metrics", "best_of_n")
+    if len(trained) > 1:
+        yield _entry("front", draw, *tables, task=task, title="Win rate and mean reward against KL")
+    forms = {name: block for name, block in config.methods.items() if isinstance(block, VBoNSettings)}
+    if len({block.objective for name, block in forms.items() if name in trained}) > 1:
+        title = "vBoN's objective and its lower bound"
+        yield _entry("bound", draw, *tables, task=task, methods=list(forms), title=title)
+    varied = [policy.slug for policy in with_varied_rollouts(policies(config), task)]
     if varied:
         seconds = tuple(shared(config, task, f"{part}/train.seconds.tsv") for part in ("rollouts", "scores"))
-        yield _entry("cost", ("metrics",), task=task, shared_files=seconds)
+        draw = "rollout_cost:draw_rollout_cost"
+        yield _entry("cost", draw, "metrics", task=task, names=varied, shared_files=seconds)

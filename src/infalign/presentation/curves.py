@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from scipy.interpolate import PchipInterpolator
 
 from infalign.errors import InputError
 from infalign.mathematics.statistics import Curve, Interval, difference_at_kl, value_at_kl
 
+# Policies that are alike in these differ in seed only.
 ALIKE = ("task", "method", "transform", "calibrator", "n_rollouts", "strength_kind", "strength")
-"""Policies alike in these differ in seed only."""
 Value = Literal["win_rate", "reward"]
 # Both as a number that is one half for the reference: the mean reward as its gain over the reference's.
 VALUES: dict[Value, pl.Expr] = {"win_rate": pl.col("win_rate"), "reward": 0.5 + pl.col("reward_gain")}
 
 
 @dataclass(frozen=True)
-class Resampling:
-    """Bootstrap over prompts: level of the percentile intervals, number of resamples and seed."""
+class Bootstrap:
+    """Bootstrap over prompts; `*bootstrap` hands its options to the functions of `mathematics.statistics`.
+
+    Parameters
+    ----------
+    level : float
+        Of the percentile intervals, in (0, 1).
+    resamples : int
+        >= 1.
+    seed : int
+    """
 
     level: float = 0.95
     resamples: int = 2000
     seed: int = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.level, self.resamples, self.seed))
+
+
+Resampling = Bootstrap
 
 
 def most_seeds(policies: pl.DataFrame) -> pl.DataFrame:
@@ -33,7 +49,8 @@ def most_seeds(policies: pl.DataFrame) -> pl.DataFrame:
 
     Parameters
     ----------
-    policies : rows with the columns of `Policy.row`.
+    policies : DataFrame
+        Columns of `Policy.row`.
 
     Examples
     --------
@@ -65,13 +82,19 @@ def policy_points(
 
     Parameters
     ----------
-    policies : their names in `policy`.
-    by_prompt : policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
-    value : win rate, or one half plus the gain in reward.
+    policies : DataFrame
+        Their names in `policy`.
+    by_prompt : DataFrame
+        Columns policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
+    value : {"win_rate", "reward"}
+        The reward is one half plus the gain in reward.
 
     Returns
     -------
-    The policies in order of their names, and their rows in the same order.
+    policies : DataFrame
+        In order of their names.
+    points : Curve
+        A row for each of them, a column for each prompt.
 
     Raises
     ------
@@ -81,14 +104,7 @@ def policy_points(
     ordered = policies.sort("policy")
     named = by_prompt.with_columns(value=VALUES[value]).sort("prompt_id")
     parts = named.partition_by("policy", as_dict=True)
-    rows = [parts[(name,)] for name in ordered["policy"]]
-    for row in rows[1:]:
-        if not row["prompt_id"].equals(rows[0]["prompt_id"]):
-            raise InputError(
-                f"prompt metrics: {row['policy'][0]} and {rows[0]['policy'][0]} have different prompts "
-                f"({row.height} and {rows[0].height}); evaluate all policies on the same prompts"
-            )
-    return ordered, Curve(*(np.stack([row[name].to_numpy() for row in rows]) for name in ("kl", "value")))
+    return ordered, _stacked({name: parts[(name,)] for name in ordered["policy"]})
 
 
 def strength_curve(
@@ -98,14 +114,19 @@ def strength_curve(
 
     Parameters
     ----------
-    by_prompt : policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
-    policies : policy, strength_kind and strength of those wanted.
-    name : in messages.
-    value : win rate, or one half plus the gain in reward.
+    by_prompt : DataFrame
+        Columns policy, prompt_id, kl and the value, of one task, procedure, selector and scorer.
+    policies : DataFrame
+        Columns policy, strength_kind and strength.
+    name : str
+        Of the policies, in messages.
+    value : {"win_rate", "reward"}
+        The reward is one half plus the gain in reward.
 
     Returns
     -------
-    A row per strength, the mean over its seeds, and a column per prompt.
+    Curve
+        A row for each strength, the mean over its seeds; a column for each prompt.
 
     Raises
     ------
@@ -116,9 +137,33 @@ def strength_curve(
     values = rows.with_columns(value=VALUES[value])
     means = values.group_by("strength_kind", "strength", "prompt_id").agg(pl.col("kl", "value").mean())
     means = means.sort("strength_kind", "strength", "prompt_id")
-    strengths = means.partition_by("strength_kind", "strength", maintain_order=True)
-    _check_prompts(strengths, name)
-    return Curve(*(np.stack([part[name].to_numpy() for part in strengths]) for name in ("kl", "value")))
+    parts = means.partition_by("strength_kind", "strength", maintain_order=True, as_dict=True)
+    return _stacked({f"{name} at {kind} {strength}": part for (kind, strength), part in parts.items()})
+
+
+def _stacked(parts: Mapping[str, pl.DataFrame]) -> Curve:
+    """Stack columns prompt_id, kl and value of each part as the rows of a curve."""
+    first, *others = parts
+    for other in others:
+        if not parts[other]["prompt_id"].equals(parts[first]["prompt_id"]):
+            raise InputError(
+                f"prompt metrics: {first} and {other} have different prompts ({parts[first].height} and "
+                f"{parts[other].height}); evaluate all policies on the same prompts"
+            )
+    return Curve(*(np.stack([part[name].to_numpy() for part in parts.values()]) for name in ("kl", "value")))
+
+
+def frontier_curve(frontier: pl.DataFrame) -> PchipInterpolator:
+    """Win rate of a frontier over the root of KL: monotone cubic, from the reference's one half at 0.
+
+    Parameters
+    ----------
+    frontier : DataFrame
+        Columns kl and win_rate, at least one row.
+    """
+    ordered = frontier.sort("kl")
+    roots = np.r_[0.0, np.sqrt(ordered["kl"].to_numpy())]
+    return PchipInterpolator(roots, np.r_[0.5, ordered["win_rate"].to_numpy()])
 
 
 def kl_range(curve: Curve) -> tuple[float, float]:
@@ -137,38 +182,34 @@ def reaches(curve: Curve, kl: float) -> bool:
     return low <= kl <= high
 
 
-def _check_prompts(strengths: Sequence[pl.DataFrame], name: str) -> None:
-    first = strengths[0]["prompt_id"]
-    for part in strengths[1:]:
-        if not part["prompt_id"].equals(first):
-            raise InputError(
-                f"prompt metrics: the policies {name} have different prompts "
-                f"({first.len()} and {part.height}); evaluate all policies on the same prompts"
-            )
-
-
 def measured_at_kl(
-    sides: Sequence[pl.DataFrame], by_prompt: pl.DataFrame, kl: float, resampling: Resampling
+    sides: Sequence[pl.DataFrame], by_prompt: pl.DataFrame, kl: float, bootstrap: Bootstrap
 ) -> Interval | None:
     """Win rate of a series at a KL, less that of a second one if there is one.
 
     Parameters
     ----------
-    sides : policies of one series or of two.
-    by_prompt : policy, prompt_id, kl and win_rate, of one task, procedure, selector and scorer.
-    kl : in nats.
-    resampling : of prompts, the same ones for both.
+    sides : sequence of DataFrame
+        Policies of one series or of two.
+    by_prompt : DataFrame
+        Columns policy, prompt_id, kl and win_rate, of one task, procedure, selector and scorer.
+    kl : float
+        In nats.
+    bootstrap : Bootstrap
+        Of prompts, the same ones for both.
 
     Returns
     -------
-    None where a series has no policies on both sides of the KL.
+    Interval or None
+        None where a series has no policies on both sides of the KL.
     """
     curves: list[Curve] = [strength_curve(by_prompt, side, side["policy"][0]) for side in sides]
     if not all(reaches(curve, kl) for curve in curves):
         return None
-    options = astuple(resampling)
     first, *others = curves
-    return difference_at_kl(first, others[0], kl, *options) if others else value_at_kl(first, kl, *options)
+    return (
+        difference_at_kl(first, others[0], kl, *bootstrap) if others else value_at_kl(first, kl, *bootstrap)
+    )
 
 
 def interval_columns(names: Sequence[str], interval: Interval | None) -> dict[str, float | None]:

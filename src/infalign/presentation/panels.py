@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,14 +12,23 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator, PercentFormatter
-from scipy.interpolate import PchipInterpolator
 
 from infalign.errors import InputError
-from infalign.presentation.style import SERIES_KEY, Look, Series, print_style, procedure_name, series_order
+from infalign.presentation.curves import frontier_curve
+from infalign.presentation.style import (
+    BLACK,
+    SERIES_KEY,
+    Look,
+    Series,
+    print_style,
+    procedure_name,
+    series_order,
+)
 
 NARROWEST = 5.8  # inches: room for title and legend where there is one panel
 LIMIT_LINE = (0, (1.2, 1.2))
 LIMIT = "limit (exact reward, optimal transform)"
+Panel = tuple[str, str]  # task and procedure
 
 
 def save_figure(figure: Figure, path_stem: str | Path) -> list[Path]:
@@ -27,12 +36,14 @@ def save_figure(figure: Figure, path_stem: str | Path) -> list[Path]:
 
     Parameters
     ----------
-    figure : matplotlib figure.
-    path_stem : path without ending; `.svg` and `.png` are added.
+    figure : Figure
+    path_stem : str or Path
+        Without ending.
 
     Returns
     -------
-    The two paths.
+    list of Path
+        The two files.
     """
     stem = Path(path_stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -43,8 +54,24 @@ def save_figure(figure: Figure, path_stem: str | Path) -> list[Path]:
     return [svg, png]
 
 
-def trained_policies(metrics, task, procedure, select, scorer) -> pl.DataFrame:
-    """Policies of a panel; `n_rollouts` is kept only where it is less than the most of the panel."""
+def panel_axes(figure: Figure, n: int, columns: int = 2, **options: Any) -> list[Axes]:
+    """Make n panels, row by row; what is left over of the last row stays empty."""
+    axes = figure.subplots(-(-n // columns), columns, squeeze=False, **options).flatten()
+    for axis in axes[n:]:
+        axis.axis("off")
+    return list(axes[:n])
+
+
+def trained_policies(
+    metrics: pl.DataFrame, task: str, procedure: str, select: str = "reward", scorer: str = "judge"
+) -> pl.DataFrame:
+    """Policies of a panel; `n_rollouts` is kept only where it is less than the most of the panel.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
     rows = panel_rows(metrics, task, procedure, select, scorer)
     if rows.is_empty():
         raise InputError(
@@ -56,24 +83,20 @@ def trained_policies(metrics, task, procedure, select, scorer) -> pl.DataFrame:
     return rows.with_columns(n_rollouts=pl.when(fewer).then("n_rollouts"))
 
 
-def panel_rows(frame: pl.DataFrame, task: str, procedure: str, select: str, scorer: str) -> pl.DataFrame:
-    return frame.filter(
-        (pl.col("task") == task)
-        & (pl.col("procedure") == procedure)
-        & (pl.col("select") == select)
-        & (pl.col("scorer") == scorer)
-    )
+def panel_rows(
+    frame: pl.DataFrame, task: str, procedure: str, select: str = "reward", scorer: str = "judge"
+) -> pl.DataFrame:
+    """Rows of a table that a panel shows."""
+    return frame.filter(task=task, procedure=procedure, select=select, scorer=scorer)
 
 
-def series_present(trained: pl.DataFrame, wanted: Sequence[Series] | None) -> list[Series]:
-    """Series that have policies here: those wanted, in that order, or all, uncalibrated first."""
-    found = {Series(*key) for key in trained.select(SERIES_KEY).unique().rows()}
-    if wanted is not None:
-        return [series for series in wanted if series in found]
-    return sorted(found, key=series_order)
+def series_present(trained: pl.DataFrame) -> list[Series]:
+    """Series that have policies here, uncalibrated first."""
+    return sorted({Series(*key) for key in trained.select(SERIES_KEY).unique().rows()}, key=series_order)
 
 
 def series_rows(frame: pl.DataFrame, series: Series) -> pl.DataFrame:
+    """Policies of one series."""
     key = (series.method, series.transform, series.calibrator, series.n_rollouts)
     return frame.filter(*(pl.col(n).eq_missing(pl.lit(v)) for n, v in zip(SERIES_KEY, key, strict=True)))
 
@@ -85,12 +108,10 @@ def kl_edge(trained: pl.DataFrame) -> float:
 
 
 def smooth_curve(frame: pl.DataFrame, edge: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """A frontier from the reference policy's (0, 1/2) up to `edge`; monotone cubic in the root of KL."""
-    ordered = frame.sort("kl")
-    roots = np.r_[0.0, np.sqrt(ordered["kl"].to_numpy())]
-    curve = PchipInterpolator(roots, np.r_[0.5, ordered["win_rate"].to_numpy()])
-    grid = np.linspace(0.0, min(roots[-1], np.sqrt(edge)), 200)
-    return grid**2, curve(grid)
+    """Points (KL, win rate) of a frontier from the reference's (0, 1/2) up to `edge`."""
+    curve = frontier_curve(frame)
+    roots = np.linspace(0.0, min(curve.x[-1], np.sqrt(edge)), 200)
+    return roots**2, curve(roots)
 
 
 def draw_curve(axis: Axes, frame: pl.DataFrame, look: Look, edge: float, *, width: float) -> Line2D:
@@ -99,22 +120,23 @@ def draw_curve(axis: Axes, frame: pl.DataFrame, look: Look, edge: float, *, widt
     return axis.plot(kl, win_rate, color=look.color, linestyle=look.line, linewidth=width, zorder=2)[0]
 
 
+def draw_limit(axis: Axes, ideal: pl.DataFrame, edge: float) -> dict[str, Line2D]:
+    """Draw the ideal frontier of the optimal transform, where the table has it; return its entry of the legend."""
+    limit = ideal.filter(pl.col("transform").str.starts_with("optimal"))
+    if limit.is_empty():
+        return {}
+    return {LIMIT: draw_curve(axis, limit, Look(BLACK, "", LIMIT_LINE, True), edge, width=1.3)}
+
+
 def draw_points(axis: Axes, rows: pl.DataFrame, look: Look, alpha: float = 1.0) -> Line2D:
+    """Draw policies as markers with their intervals in both directions."""
     kl, win_rate = rows["kl"].to_numpy(), rows["win_rate"].to_numpy()
     drawn = axis.errorbar(
-        kl,
-        win_rate,
-        xerr=_bars(kl, rows["kl_low"], rows["kl_high"]),
-        yerr=_bars(win_rate, rows["ci_low"], rows["ci_high"]),
-        fmt=look.marker,
-        color=look.color,
-        markerfacecolor=look.color if look.filled else "white",
-        markersize=5.5,
-        elinewidth=0.9,
-        markeredgewidth=1.1,
-        alpha=alpha,
-        zorder=5,
-    )
+        kl, win_rate,
+        xerr=_bars(kl, rows["kl_low"], rows["kl_high"]), yerr=_bars(win_rate, rows["ci_low"], rows["ci_high"]),
+        fmt=look.marker, color=look.color, markerfacecolor=look.face, markersize=5.5, elinewidth=0.9,
+        markeredgewidth=1.1, alpha=alpha, zorder=5,
+    )  # fmt: skip
     return drawn.lines[0]
 
 
@@ -125,30 +147,35 @@ def _bars(values: np.ndarray, low: pl.Series, high: pl.Series) -> np.ndarray:
 
 
 def legend_marker(look: Look) -> Line2D:
-    face = look.color if look.filled else "white"
+    """Marker of a series for the legend."""
     return Line2D(
-        [], [], color=look.color, marker=look.marker, markerfacecolor=face, linestyle="none", markersize=5.5
-    )
+        [], [], color=look.color, marker=look.marker, markerfacecolor=look.face, linestyle="none", markersize=5.5
+    )  # fmt: skip
 
 
-def say_beyond(axis: Axes, trained: pl.DataFrame, edge: float) -> None:
+def end_axis(axis: Axes, trained: pl.DataFrame, edge: float) -> None:
+    """End the axis of KL, and say how many policies lie beyond."""
+    axis.set_xlim(0, edge)
     beyond = trained.filter(pl.col("kl") > edge)
     if not beyond.is_empty():
         counted = "1 policy" if beyond.height == 1 else f"{beyond.height} policies"
-        said = f"{counted} beyond, up to KL {beyond['kl'].to_numpy().max():.1f} →"
-        axis.text(0.99, 0.01, said, transform=axis.transAxes, ha="right", va="bottom", fontsize=7.5)
+        text = f"{counted} beyond, up to KL {beyond['kl'].to_numpy().max():.1f} →"
+        axis.text(0.99, 0.01, text, transform=axis.transAxes, ha="right", va="bottom", fontsize=7.5)
 
 
 def say_empty(axis: Axes, text: str) -> None:
+    """Write in the middle of a panel why it is empty."""
     axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color="#595959")
 
 
-def panel_title(task: str, procedure: str, select: str, scorer: str) -> str:
+def panel_title(task: str, procedure: str, select: str = "reward", scorer: str = "judge") -> str:
+    """Title of a panel: task, procedure, who selects and who decides the winner."""
     chosen = "" if procedure == "none" else f"selected by {select}, "
     return f"{task}, {procedure_name(procedure)}\n({chosen}scored by {scorer})"
 
 
 def format_axes(axis: Axes) -> None:
+    """Label the axes of KL and win rate, which is shown in percent."""
     low, high = axis.get_ylim()
     steps = (0.01, 0.02, 0.05, 0.1)
     axis.yaxis.set_major_locator(MultipleLocator(next((s for s in steps if (high - low) / s <= 8), 0.1)))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, hypervolume, on_front
@@ -18,7 +17,7 @@ from infalign.mathematics.statistics import (
     value_at_kl,
 )
 from infalign.presentation.curves import (
-    Resampling,
+    Bootstrap,
     interval_columns,
     kl_range,
     policy_points,
@@ -32,42 +31,19 @@ GROUP = ("task", "procedure", "select", "scorer")
 MATCHED_KL = (0.25, 0.5, 1.0)
 BUDGET = 1.0  # nats; fixed, so that areas compare across tasks and runs
 
+WIN_RATE = ("win_rate", "ci_low", "ci_high")
+DIFFERENCE = ("difference", "difference_low", "difference_high")
+FRONT = ("front_share", "front_low", "front_high")
+REWARD_FRONT = ("reward_front_share", "reward_front_low", "reward_front_high")
+HYPERVOLUME = ("hypervolume", "hypervolume_low", "hypervolume_high")
 METHODS_SCHEMA = {
-    **dict.fromkeys(GROUP, pl.String),
-    "series": pl.String,
-    "method": pl.String,
-    "transform": pl.String,
-    "calibrator": pl.String,
-    "n_rollouts": pl.Int64,
-    "n_policies": pl.Int64,
-    "policy_share": pl.Float64,
-    "kl_lowest": pl.Float64,
-    "kl_highest": pl.Float64,
-    "kl": pl.Float64,
-    "win_rate": pl.Float64,
-    "ci_low": pl.Float64,
-    "ci_high": pl.Float64,
+    **dict.fromkeys((*GROUP, "series", "method", "transform", "calibrator"), pl.String),
+    **dict.fromkeys(("n_rollouts", "n_policies"), pl.Int64),
+    **dict.fromkeys(("policy_share", "kl_lowest", "kl_highest", "kl", *WIN_RATE), pl.Float64),
     "control": pl.String,
-    "difference": pl.Float64,
-    "difference_low": pl.Float64,
-    "difference_high": pl.Float64,
-    "front_share": pl.Float64,
-    "front_low": pl.Float64,
-    "front_high": pl.Float64,
-    "reward_front_share": pl.Float64,
-    "reward_front_low": pl.Float64,
-    "reward_front_high": pl.Float64,
-    "own_front_share": pl.Float64,
-    "hypervolume": pl.Float64,
-    "hypervolume_low": pl.Float64,
-    "hypervolume_high": pl.Float64,
-    "hypervolume_kl": pl.Float64,
+    **dict.fromkeys((*DIFFERENCE, *FRONT, *REWARD_FRONT, "own_front_share"), pl.Float64),
+    **dict.fromkeys((*HYPERVOLUME, "hypervolume_kl"), pl.Float64),
 }
-
-Array = NDArray[np.float64]
-
-
-DEFAULT_RESAMPLING = Resampling()
 
 
 def compare_methods(
@@ -77,24 +53,30 @@ def compare_methods(
     *,
     kl: Sequence[float] = MATCHED_KL,
     budget: float = BUDGET,
-    resampling: Resampling = DEFAULT_RESAMPLING,
+    bootstrap: Bootstrap,
 ) -> pl.DataFrame:
     """Compare every series of policies for each task, procedure, selector and scorer.
 
     Parameters
     ----------
-    metrics, prompt_metrics : tables of the run.
-    goals : task to the transform of its CTRL series; without a procedure CTRL is that of the identity.
-    kl : in nats, where win rates are compared.
-    budget : KL in nats of the hypervolume's reference point, whose win rate is one half.
-    resampling : of prompts; each resample has its own KLs and win rates.
+    metrics, prompt_metrics : DataFrame
+        Tables of the run.
+    goals : mapping of str to str
+        Task to the transform of its CTRL series. Without a procedure CTRL is that of the identity.
+    kl : sequence of float
+        In nats, where win rates are compared.
+    budget : float
+        KL in nats of the hypervolume's reference point, whose win rate is one half.
+    bootstrap : Bootstrap
+        Of prompts; each resample has its own KLs and win rates.
 
     Returns
     -------
-    A row per series and KL (columns METHODS_SCHEMA), what does not depend on the KL repeated. Win rate and
-    difference to CTRL, paired by prompt, are null where the series has not policies on both sides of the KL;
-    the difference also where CTRL has not, and for CTRL itself. Best-of-1 policies, which are the reference
-    itself, are left out.
+    DataFrame
+        A row for each series and KL (columns METHODS_SCHEMA); what does not depend on the KL is repeated. Win
+        rate and difference to CTRL, paired by prompt, are null where the series does not have policies on both
+        sides of the KL. The difference is null too where CTRL does not, and for CTRL itself. Best-of-1 policies,
+        which are the reference itself, are left out.
 
     Raises
     ------
@@ -105,54 +87,32 @@ def compare_methods(
     if trained.is_empty():
         raise InputError("metrics: no trained policy to compare; list some under policies in the config")
     by_prompt = prompt_metrics.partition_by(GROUP, as_dict=True)
+    ordered = trained.sort(*GROUP, "policy").partition_by(GROUP, as_dict=True, maintain_order=True)
     rows: list[dict] = []
-    for group, policies in _groups(trained):
+    for group, policies in ordered.items():
         goal = "identity" if group[1] == "none" else goals.get(group[0])
-        found = _curves(policies, by_prompt[group], group)
-        rows += _group_rows(group, policies, by_prompt[group], found, goal, kl, budget, resampling)
+        curves = _curves(policies, by_prompt[group], f"of task {group[0]}")
+        control = _control(list(curves), goal)
+        most = max((key[3] for key in curves if key[3] is not None), default=None)
+        fronts = _fronts(policies, by_prompt[group], list(curves), budget, bootstrap)
+        for (key, curve), front in zip(curves.items(), fronts, strict=True):
+            described = {
+                **dict(zip((*GROUP, *SERIES_KEY), (*group, *key), strict=True)),
+                "series": series_of(key, most).label,
+                "control": series_of(control, most).label if control else None,
+                **dict(zip(("kl_lowest", "kl_highest"), kl_range(curve), strict=True)),
+                **front,
+            }
+            other = None if control in (None, key) else curves[control]
+            rows += [{**described, "kl": at, **_at(at, curve, other, bootstrap)} for at in kl]
     return pl.DataFrame(rows, schema=METHODS_SCHEMA)
 
 
-def _groups(metrics: pl.DataFrame) -> Iterator[tuple[tuple, pl.DataFrame]]:
-    ordered = metrics.sort(*GROUP, "policy")
-    yield from ordered.partition_by(GROUP, as_dict=True, maintain_order=True).items()
-
-
-def _curves(policies: pl.DataFrame, by_prompt: pl.DataFrame, group: tuple) -> dict[tuple, Curve]:
+def _curves(policies: pl.DataFrame, by_prompt: pl.DataFrame, place: str) -> dict[tuple, Curve]:
     """Curve of each series, by its key, in the order of the figures."""
     parts = policies.partition_by(SERIES_KEY, as_dict=True)
     ordered = sorted(parts, key=lambda key: series_order(Series(*key)))
-    return {
-        key: strength_curve(by_prompt, parts[key], f"{Series(*key).label} of task {group[0]}")
-        for key in ordered
-    }
-
-
-def _group_rows(
-    group: tuple,
-    policies: pl.DataFrame,
-    by_prompt: pl.DataFrame,
-    curves: Mapping[tuple, Curve],
-    goal: str | None,
-    kls: Sequence[float],
-    budget: float,
-    resampling: Resampling,
-) -> list[dict]:
-    most = max((key[3] for key in curves if key[3] is not None), default=None)
-    control = _control(list(curves), goal)
-    fronts = _fronts(policies, by_prompt, list(curves), budget, resampling)
-    rows = []
-    for key, front in zip(curves, fronts, strict=True):
-        facts = {
-            **dict(zip(GROUP, group, strict=True)),
-            "series": series_of(key, most).label,
-            **dict(zip(SERIES_KEY, key, strict=True)),
-            "control": series_of(control, most).label if control else None,
-            **dict(zip(("kl_lowest", "kl_highest"), kl_range(curves[key]), strict=True)),
-            **front,
-        }
-        rows += [{**facts, "kl": kl, **_at(kl, key, control, curves, resampling)} for kl in kls]
-    return rows
+    return {key: strength_curve(by_prompt, parts[key], f"{Series(*key).label} {place}") for key in ordered}
 
 
 def series_of(key: tuple, most_rollouts: int | None) -> Series:
@@ -163,22 +123,18 @@ def series_of(key: tuple, most_rollouts: int | None) -> Series:
 
 def _control(keys: Sequence[tuple], transform: str | None) -> tuple | None:
     """The CTRL series: PPO on the transform with the empirical calibration of the most rollouts."""
-    wanted = ("ppo", transform, "empirical")
-    return max((key for key in keys if key[:3] == wanted), key=lambda key: key[3] or 0, default=None)
+    ctrl = [key for key in keys if key[:3] == ("ppo", transform, "empirical")]
+    return max(ctrl, key=lambda key: key[3] or 0, default=None)
 
 
-def _at(
-    kl: float, key: tuple, control: tuple | None, curves: Mapping[tuple, Curve], resampling: Resampling
-) -> dict[str, float | None]:
+def _at(kl: float, curve: Curve, control: Curve | None, bootstrap: Bootstrap) -> dict[str, float | None]:
     """Win rate at a KL and its difference to CTRL, None where either is not reached."""
-    options = (kl, resampling.level, resampling.resamples, resampling.seed)
-    if not reaches(curves[key], kl):
+    if not reaches(curve, kl):
         return {}
-    rate = interval_columns(("win_rate", "ci_low", "ci_high"), value_at_kl(curves[key], *options))
-    if control is None or key == control or not reaches(curves[control], kl):
+    rate = interval_columns(WIN_RATE, value_at_kl(curve, kl, *bootstrap))
+    if control is None or not reaches(control, kl):
         return rate
-    gap = difference_at_kl(curves[key], curves[control], *options)
-    return {**rate, **interval_columns(("difference", "difference_low", "difference_high"), gap)}
+    return rate | interval_columns(DIFFERENCE, difference_at_kl(curve, control, kl, *bootstrap))
 
 
 def _fronts(
@@ -186,12 +142,12 @@ def _fronts(
     by_prompt: pl.DataFrame,
     keys: Sequence[tuple],
     budget: float,
-    resampling: Resampling,
+    bootstrap: Bootstrap,
 ) -> list[dict]:
     """Front shares and hypervolumes of each series, every policy a point of its own."""
     ordered, points = policy_points(policies, by_prompt)
     members = np.array([keys.index(key) for key in ordered.select(SERIES_KEY).rows()])
-    weights = resample_weights(points.kl.shape[1], resampling.resamples, resampling.seed)
+    weights = resample_weights(points.kl.shape[1], bootstrap.resamples, bootstrap.seed)
     kl, win_rate = weights @ points.kl.T, weights @ points.win_rate.T
     reward = weights @ policy_points(policies, by_prompt, "reward")[1].win_rate.T
     shares, reward_shares = (
@@ -200,26 +156,20 @@ def _fronts(
     )
     rows = []
     for index in range(len(keys)):
-        own = members == index
-        areas = [hypervolume(a[own], b[own], budget) for a, b in zip(kl, win_rate, strict=True)]
-        rows.append(
-            {
-                "n_policies": int(own.sum()),
-                "policy_share": float(own.mean()),
-                "own_front_share": float(on_front(kl[0, own], win_rate[0, own]).mean()),
-                "hypervolume_kl": budget,
-                **interval_columns(
-                    ("front_share", "front_low", "front_high"),
-                    percentile_interval(shares[:, index], resampling.level),
-                ),
-                **interval_columns(
-                    ("reward_front_share", "reward_front_low", "reward_front_high"),
-                    percentile_interval(reward_shares[:, index], resampling.level),
-                ),
-                **interval_columns(
-                    ("hypervolume", "hypervolume_low", "hypervolume_high"),
-                    percentile_interval(np.array(areas), resampling.level),
-                ),
-            }
-        )
+        in_series = members == index
+        areas = [hypervolume(a[in_series], b[in_series], budget) for a, b in zip(kl, win_rate, strict=True)]
+        values = {
+            FRONT: shares[:, index],
+            REWARD_FRONT: reward_shares[:, index],
+            HYPERVOLUME: np.array(areas),
+        }
+        row: dict[str, float | None] = {
+            "n_policies": int(in_series.sum()),
+            "policy_share": float(in_series.mean()),
+            "own_front_share": float(on_front(kl[0, in_series], win_rate[0, in_series]).mean()),
+            "hypervolume_kl": budget,
+        }
+        for names, resampled in values.items():
+            row |= interval_columns(names, percentile_interval(resampled, bootstrap.level))
+        rows.append(row)
     return rows

@@ -102,6 +102,11 @@ class Look:
     line: Line
     filled: bool
 
+    @property
+    def face(self) -> str:
+        """Colour inside the markers."""
+        return self.color if self.filled else "white"
+
 
 @dataclass(frozen=True, order=True)
 class Series:
@@ -109,11 +114,15 @@ class Series:
 
     Parameters
     ----------
-    method : name of its settings in the configuration, e.g. "ppo".
-    transform : text form of the transform, e.g. "exp(10)"; "raw" is the uncalibrated reward, None a method
-        that takes no reward.
-    calibrator : "empirical", "anchors(p)" or None for raw.
-    n_rollouts : rollouts per prompt behind the calibration, or None for any.
+    method : str
+        Name of its settings in the configuration, e.g. "ppo".
+    transform : str, optional
+        Text form of the transform, e.g. "exp(10)". "raw" is the uncalibrated reward. None: the method takes no
+        reward.
+    calibrator : str, optional
+        "empirical", "anchors(p)" or None for raw.
+    n_rollouts : int, optional
+        Rollouts a prompt behind the calibration. None: any.
     """
 
     method: str = "ppo"

@@ -6,27 +6,26 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from scipy.stats import norm
 
 from infalign.mathematics.statistics import Interval, power
+from infalign.records.block import Block
 
 VERDICTS = ("reproduced", "partly", "not reproduced", "underpowered", "not run")
 POWER_NEEDED = 0.8
 LEVEL = 0.95
 
 
-class Expectation(BaseModel):
+class Expectation(Block):
     """What a claim says about the measured number.
 
-    `greater` and `less`: it lies above or below `reference`, and, where the paper states numbers, in
-    `paper_range` or beyond it; power is that of seeing the end of the range nearest to the reference, or
+    `greater` and `less`: it lies above or below `reference`. Where the paper states numbers, it also lies in
+    `paper_range` or beyond it. Power is that of seeing the end of the range nearest to the reference, or
     `effect` (a distance from the reference) where the paper states no number.
-    `equivalent`: it lies within `margin` of the reference, and `not_worse`: it lies above the reference less
-    `margin` ("almost as good as"); the whole interval must.
+    `equivalent`: the whole interval lies within `margin` of the reference. `not_worse`: it lies above the reference
+    less `margin` ("almost as good as").
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     direction: Literal["greater", "less", "equivalent", "not_worse"]
     reference: float = 0.0
@@ -70,19 +69,32 @@ def verdict(interval: Interval | None, expectation: Expectation) -> str:
 
     Parameters
     ----------
-    interval : estimate with its 95 % interval, on the scale of the expectation; None or NaN: not measured.
-    expectation : what the claim says.
+    interval : Interval or None
+        Estimate with its 95 % interval, on the scale of the expectation; None or NaN: not measured.
+    expectation : Expectation
+        What the claim says.
 
     Returns
     -------
-    One of VERDICTS. For `greater` (and mirrored for `less`): `reproduced` if the interval lies above the
-    reference and reaches the low end of the paper's range (it meets the range, or lies above it: an effect
-    larger than the paper's counts, and the note says so); `partly` if it lies above the reference but wholly
-    short of the range; `not reproduced` if it lies below the reference, or holds it with power of at least
-    0.8 to see the paper's effect; else `underpowered`. For `equivalent` and `not_worse`: `reproduced` if the
-    whole interval is within the margin; `not reproduced` if it is wholly outside; if it straddles the margin,
-    `underpowered` where power to show a true difference of 0 is below 0.8, else `partly` or `not reproduced`
-    by the side the estimate is on.
+    str
+        One of VERDICTS.
+
+    Notes
+    -----
+    For `greater` (and mirrored for `less`):
+
+    - `reproduced`: the interval lies above the reference and meets the paper's range or lies above it. An effect
+      larger than the paper's counts, and the note says so.
+    - `partly`: it lies above the reference but wholly short of the range.
+    - `not reproduced`: it lies below the reference, or holds it with power of at least 0.8 to see the paper's effect.
+    - `underpowered`: else.
+
+    For `equivalent` and `not_worse`:
+
+    - `reproduced`: the whole interval is within the margin.
+    - `not reproduced`: it is wholly outside.
+    - If it straddles the margin, `underpowered` where the power to show a true difference of 0 is below 0.8. Else
+      `partly` or `not reproduced`, by the side that the estimate is on.
 
     References
     ----------
@@ -106,10 +118,10 @@ def _directional(interval: Interval, expectation: Expectation) -> str:
     ends = sign * (interval.low - expectation.reference), sign * (interval.high - expectation.reference)
     low, high = min(ends), max(ends)
     target = expectation.nearest_end
-    wanted = expectation.effect or 0.0 if target is None else sign * (target - expectation.reference)
+    effect = expectation.effect or 0.0 if target is None else sign * (target - expectation.reference)
     if low > 0:
-        return "reproduced" if target is None or high >= wanted else "partly"
-    if high < 0 or power_to_see(wanted, interval) >= POWER_NEEDED:
+        return "reproduced" if target is None or high >= effect else "partly"
+    if high < 0 or power_to_see(effect, interval) >= POWER_NEEDED:
         return "not reproduced"
     return "underpowered"
 
@@ -161,10 +173,15 @@ def power_to_bound(margin: float, interval: Interval, two_sided: bool) -> float:
 
 
 def least_favourable(intervals: Sequence[Interval], expectation: Expectation) -> Interval | None:
-    """Of several intervals that must all satisfy a claim, the one that does so least.
+    """Pick the interval that satisfies a claim least, of several that all must.
 
-    A claim over several comparisons holds only if each does (intersection-union test), so its error rate is
-    that of a single comparison. None if there are no intervals or one of them is undefined.
+    A claim over several comparisons holds only if each does (intersection-union test). So its error rate is
+    that of a single comparison.
+
+    Returns
+    -------
+    Interval or None
+        None if there are no intervals or one of them is undefined.
     """
     if not intervals or not all(math.isfinite(item.estimate) for item in intervals):
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,16 +11,17 @@ from matplotlib.lines import Line2D
 
 from infalign.errors import InputError
 from infalign.presentation.panels import (
-    LIMIT,
-    LIMIT_LINE,
     NARROWEST,
+    Panel,
     draw_curve,
+    draw_limit,
     draw_points,
+    end_axis,
     format_axes,
     kl_edge,
+    panel_axes,
     panel_rows,
     panel_title,
-    say_beyond,
     series_present,
     series_rows,
     share_legend,
@@ -29,26 +29,25 @@ from infalign.presentation.panels import (
     trained_policies,
 )
 from infalign.presentation.style import (
-    BLACK,
     GREY,
     Look,
-    Series,
     print_style,
     procedure_name,
     transform_look,
     transform_order,
 )
+from infalign.records.run_tables import RunTables
 
 TRANSFORM_PANELS = ("none", "bon(2)", "bon(4)", "won(2)", "won(4)")
 
 
-def figure_transforms(ideal: pl.DataFrame) -> Figure:
+def draw_transforms(tables: RunTables) -> Figure:
     """Draw the ideal frontiers: win rate against KL for each procedure and transform.
 
     Parameters
     ----------
-    ideal : columns transform, procedure, kl (nats), win_rate (in [0, 1]). Panels are none, bon(2), bon(4),
-        won(2) and won(4), those that the table has; a run evaluates them with N = 2 and 4.
+    tables : RunTables
+        Of table `ideal` it draws the procedures none, bon(2), bon(4), won(2) and won(4).
 
     Raises
     ------
@@ -59,6 +58,7 @@ def figure_transforms(ideal: pl.DataFrame) -> Figure:
     ----------
     Balashankar et al., InfAlign (arXiv:2412.19792v1), section 4.3, figure 1.
     """
+    ideal = tables["ideal"]
     present = set(ideal["procedure"])
     if present.isdisjoint(TRANSFORM_PANELS):
         raise InputError(
@@ -74,7 +74,7 @@ def figure_transforms(ideal: pl.DataFrame) -> Figure:
             if procedure not in present:
                 axis.axis("off")
                 continue
-            handles |= _draw_frontiers(axis, ideal.filter(pl.col("procedure") == procedure))
+            handles |= _draw_frontiers(axis, ideal.filter(procedure=procedure))
             axis.set_title(procedure_name(procedure).capitalize())
             format_axes(axis)
             axis.set_xlabel("KL divergence (nats)")
@@ -90,36 +90,34 @@ def figure_transforms(ideal: pl.DataFrame) -> Figure:
 
 def _draw_frontiers(axis: Axes, ideal: pl.DataFrame) -> dict[str, Line2D]:
     handles = {}
-    order = sorted(ideal["transform"].unique(), key=transform_order)
-    for transform in order:
+    for transform in sorted(ideal["transform"].unique(), key=transform_order):
         color, _, line = transform_look(transform)
-        kl, win_rate = smooth_curve(ideal.filter(pl.col("transform") == transform))
+        kl, win_rate = smooth_curve(ideal.filter(transform=transform))
         optimal = transform.startswith("optimal")
         label = "optimal for the procedure" if optimal else transform
         handles[label] = axis.plot(
-            kl,
-            win_rate,
-            color=color,
-            linestyle=line,
-            linewidth=1.9 if optimal else 1.3,
-            zorder=4 if optimal else 3,
-        )[0]
+            kl, win_rate, color=color, linestyle=line, linewidth=1.9 if optimal else 1.3, zorder=4 if optimal else 3
+        )[0]  # fmt: skip
     axis.margins(x=0)
     axis.set_ylim(bottom=0.5)
     return handles
+
+
+def draw_win_rates(tables: RunTables, *, panels: Sequence[Panel], select: str, title: str) -> Figure:
+    """Draw `figure_win_rates` from a run's tables, with the winner decided by the judge."""
+    metrics, offline, ideal = tables.main("metrics"), tables["offline"], tables["ideal"]
+    return figure_win_rates(metrics, offline, ideal, panels, select=select, title=title)
 
 
 def figure_win_rates(
     metrics: pl.DataFrame,
     offline: pl.DataFrame,
     ideal: pl.DataFrame,
-    panels: Sequence[tuple[str, str]],
-    series: Sequence[Series] | None = None,
+    panels: Sequence[Panel],
     *,
     select: str = "reward",
     scorer: str = "judge",
-    title: str = "Win rate against the reference policy",
-    columns: int = 2,
+    title: str,
 ) -> Figure:
     """Draw win rate against KL: the limit, the offline frontier and the trained policies.
 
@@ -129,136 +127,58 @@ def figure_win_rates(
 
     Parameters
     ----------
-    metrics : the run's metrics table; rows of each task's main condition.
-    offline : columns task, transform, procedure, select, scorer, kl, win_rate.
-    ideal : columns transform, procedure, kl, win_rate.
-    panels : pairs (task, procedure text).
-    series : what to draw, in this order; None draws every series of the metrics.
-    select : "reward" or "judge", which scores pick the response of a procedure.
-    scorer : "judge" or "gold", who decides the winner.
+    metrics : DataFrame
+        The run's metrics at each task's main condition.
+    offline : DataFrame
+        Columns task, transform, procedure, select, scorer, kl, win_rate.
+    ideal : DataFrame
+        Columns transform, procedure, kl, win_rate.
+    panels : sequence of (str, str)
+        Task and procedure of each panel.
+    select : {"reward", "judge"}
+        Whose scores pick the response of a procedure.
+    scorer : str
+        Who decides the winner, e.g. "judge" or "gold".
+    title : str
 
     Raises
     ------
     InputError
         A panel has no trained policy.
+
+    References
+    ----------
+    Balashankar et al., InfAlign (arXiv:2412.19792v1), sections 6.3 to 6.5, figures 3 and 4, and appendix.
     """
-    rows = -(-len(panels) // columns)
+    columns = min(2, len(panels))
+    width, height = max(3.65 * columns, NARROWEST), 3.0 * -(-len(panels) // columns)
     with print_style():
-        figure = Figure(figsize=(max(3.65 * columns, NARROWEST), 3.0 * rows), layout="constrained")
-        axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flatten()
+        figure = Figure(figsize=(width, height), layout="constrained")
         handles: dict[str, Line2D] = {}
-        for axis, (task, procedure) in zip(axes, panels, strict=False):
+        for axis, (task, procedure) in zip(panel_axes(figure, len(panels), columns), panels, strict=True):
             trained = trained_policies(metrics, task, procedure, select, scorer)
-            drawn = series_present(trained, series)
             predicted = panel_rows(offline, task, procedure, select, scorer)
-            limit = ideal.filter(pl.col("procedure") == procedure)
-            handles |= _draw_panel(axis, trained, predicted, limit, drawn)
+            handles |= _draw_panel(axis, trained, predicted, ideal.filter(procedure=procedure))
             axis.set_title(panel_title(task, procedure, select, scorer))
-        for axis in axes[len(panels) :]:
-            axis.axis("off")
         share_legend(figure, handles)
         figure.suptitle(title, fontsize=10.5)
     return figure
 
 
-def _draw_panel(axis, trained, offline, ideal, drawn: Sequence[Series]) -> dict[str, Line2D]:
-    handles = {}
-    limit = ideal.filter(pl.col("transform").str.starts_with("optimal"))
+def _draw_panel(
+    axis: Axes, trained: pl.DataFrame, offline: pl.DataFrame, ideal: pl.DataFrame
+) -> dict[str, Line2D]:
     edge = kl_edge(trained)
-    if not limit.is_empty():
-        look = Look(BLACK, "", LIMIT_LINE, True)
-        handles[LIMIT] = draw_curve(axis, limit, look, edge, width=1.3)
-    for transform in dict.fromkeys(series.transform for series in drawn if series.transform):
-        curve = offline.filter(pl.col("transform") == transform)
+    handles = draw_limit(axis, ideal, edge)
+    series = series_present(trained)
+    for transform in dict.fromkeys(item.transform for item in series if item.transform):
+        curve = offline.filter(transform=transform)
         if not curve.is_empty():
             color, _, line = transform_look(transform)
             draw_curve(axis, curve, Look(color, "", line, True), edge, width=1.2)
             handles["offline frontier (reward's colour)"] = Line2D([], [], color=GREY, linewidth=1.2)
-    for series in drawn:
-        handles[series.label] = draw_points(axis, series_rows(trained, series), series.look)
-    axis.set_xlim(0, edge)
-    say_beyond(axis, trained, edge)
+    for item in series:
+        handles[item.label] = draw_points(axis, series_rows(trained, item), item.look)
+    end_axis(axis, trained, edge)
     format_axes(axis)
     return handles
-
-
-def figure_standard(
-    metrics, offline, ideal, tasks: Sequence[str], *, select="reward", scorer="judge"
-) -> Figure:
-    """Draw the standard win rate (no inference-time procedure), a panel per task.
-
-    Parameters are those of `figure_win_rates`; median-calibrated policies are drawn too where trained.
-
-    References
-    ----------
-    Balashankar et al., InfAlign (arXiv:2412.19792v1), section 6.3, figure 3.
-    """
-    panels = [(task, "none") for task in tasks]
-    title = "Standard win rate against the reference policy"
-    return figure_win_rates(
-        metrics,
-        offline,
-        ideal,
-        panels,
-        select=select,
-        scorer=scorer,
-        title=title,
-        columns=min(2, len(panels)),
-    )
-
-
-def figure_inference_time(
-    metrics,
-    offline,
-    ideal,
-    panels: Sequence[tuple[str, str]] = (("helpful", "bon(4)"), ("harmless", "won(4)")),
-    *,
-    select="reward",
-    scorer="judge",
-) -> Figure:
-    """Draw the win rates after the inference-time procedure each task is meant for.
-
-    Parameters are those of `figure_win_rates`.
-
-    References
-    ----------
-    Balashankar et al., InfAlign (arXiv:2412.19792v1), sections 6.4 and 6.5, figure 4.
-    """
-    title = "Inference-time win rate: both policies go through the same procedure"
-    return figure_win_rates(
-        metrics,
-        offline,
-        ideal,
-        panels,
-        select=select,
-        scorer=scorer,
-        title=title,
-        columns=min(2, len(panels)),
-    )
-
-
-def figure_scaling(
-    metrics,
-    offline,
-    ideal,
-    panels: Sequence[tuple[str, str]] = (
-        ("helpful", "bon(2)"),
-        ("helpful", "bon(32)"),
-        ("harmless", "won(2)"),
-        ("harmless", "won(32)"),
-    ),
-    *,
-    select="reward",
-    scorer="judge",
-) -> Figure:
-    """Draw little against much inference-time compute: N = 2 and N = 32.
-
-    Parameters are those of `figure_win_rates`.
-
-    References
-    ----------
-    Balashankar et al., InfAlign (arXiv:2412.19792v1), appendix, "Gains are higher with more inference-time
-    compute available".
-    """
-    title = "Inference-time win rate with little and with much compute"
-    return figure_win_rates(metrics, offline, ideal, panels, select=select, scorer=scorer, title=title)

@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
 from pydantic import Field
-from scipy.interpolate import PchipInterpolator
 from scipy.stats import norm
 
-from infalign.mathematics.statistics import Curve, Interval
+from infalign.mathematics.statistics import Curve, Interval, percentile_interval
 from infalign.presentation.calibration_errors import MAPS, errors_by_map
-from infalign.presentation.curves import Value
+from infalign.presentation.curves import Value, frontier_curve
 from infalign.presentation.measures.base import (
     Bootstrap,
     ClaimKind,
     Compared,
     Measured,
+    NotMeasured,
     PolicySeries,
     PositiveKL,
     ProcedureText,
     Tables,
     TransformText,
+    gap_at_kl,
     judged,
     mean_interval,
-    paired_difference,
+    present,
     rows_of,
     select_policies,
     trained_curve,
 )
-from infalign.presentation.verdicts import LEVEL
 
 
 class CurveDifference(Compared, ClaimKind):
     """Win rate, or mean reward, of series `a` less that of each of `b` at a common KL, paired by prompt."""
 
-    reads: ClassVar = ("metrics", "prompt_metrics")
-    absent: ClassVar = "no metrics table"
     kind: Literal["curve_difference"]
     value: Value = "win_rate"
     procedure: ProcedureText
@@ -51,27 +48,24 @@ class CurveDifference(Compared, ClaimKind):
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Paired differences of trained curves at one KL."""
-        found_a = trained_curve(tables, self, self.procedure, self.a, self.value)
-        if found_a is None:
-            return Measured((), f"no policies {self.a} on task {self.task}")
-        others = [
-            (series, trained_curve(tables, self, self.procedure, series, self.value)) for series in self.b
-        ]
-        absent = [str(series) for series, found in others if found is None]
-        present = [(series, found) for series, found in others if found is not None]
-        if absent and (self.missing == "stop" or not present):
-            return Measured((), f"no policies {', '.join(absent)} on task {self.task}")
-        intervals = tuple(paired_difference(found_a, found, self.kl, bootstrap) for _, found in present)
-        outcome = judged(intervals, [(self.a, found_a), *present], self.kl)
-        said = f"not trained: {', '.join(absent)}" if absent else ""
-        return replace(outcome, note="; ".join(filter(None, [outcome.note, said])))
+        words = "no policies", f"on task {self.task}"
+        ours, *others = (
+            trained_curve(tables, self, self.procedure, series, self.value) for series in (self.a, *self.b)
+        )
+        curves = present({self.a: ours}, *words)
+        trained = dict(zip(self.b, others, strict=True))
+        absent = [series for series, curve in trained.items() if curve is None]
+        if self.missing == "skip" and len(absent) < len(trained):
+            trained = {series: curve for series, curve in trained.items() if series not in absent}
+        theirs = present(trained, *words)
+        intervals = tuple(gap_at_kl(curves[self.a], curve, self.kl, bootstrap) for curve in theirs.values())
+        note = f"not trained: {', '.join(map(str, absent))}" if absent else ""
+        return judged(intervals, [*curves.items(), *theirs.items()], self.kl, note)
 
 
 class DifferenceGrowth(Compared, ClaimKind):
     """The difference of `a` and `b`: how much larger under the second procedure than the first, and there itself."""
 
-    reads: ClassVar = ("metrics", "prompt_metrics")
-    absent: ClassVar = "no metrics table"
     kind: Literal["difference_growth"]
     procedures: tuple[ProcedureText, ProcedureText]
     a: PolicySeries
@@ -89,12 +83,12 @@ class DifferenceGrowth(Compared, ClaimKind):
         for series in (self.a, self.b):
             small, large = (trained_curve(tables, self, procedure, series) for procedure in self.procedures)
             if small is None or large is None:
-                return Measured(
-                    (), f"no policies {series} on task {self.task} with {' and '.join(self.procedures)}"
+                raise NotMeasured(
+                    f"no policies {series} on task {self.task} with {' and '.join(self.procedures)}"
                 )
             grown.append(Curve(kl=small.kl, win_rate=0.5 + large.win_rate - small.win_rate))
             second.append(large)
-        intervals = tuple(paired_difference(a, b, self.kl, bootstrap) for a, b in (grown, second))
+        intervals = tuple(gap_at_kl(a, b, self.kl, bootstrap) for a, b in (grown, second))
         return judged(intervals, list(zip((self.a, self.b), grown, strict=True)), self.kl)
 
 
@@ -102,7 +96,6 @@ class OfflineDifference(Compared, ClaimKind):
     """The same difference on the offline frontier, before any training."""
 
     reads: ClassVar = ("offline",)
-    absent: ClassVar = "no offline table"
     kind: Literal["offline_difference"]
     procedure: ProcedureText
     a: TransformText
@@ -112,12 +105,11 @@ class OfflineDifference(Compared, ClaimKind):
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Difference on the offline frontier; the interval takes the two as independent, which widens it."""
         rows = rows_of(tables["offline"], self, self.procedure)
-        a, b = (
-            _offline_value(rows.filter(pl.col("transform") == text), self.kl) for text in (self.a, self.b)
-        )
+        a, b = (_offline_value(rows.filter(transform=text), self.kl) for text in (self.a, self.b))
         if a is None or b is None:
-            return Measured((), f"no offline frontier of {self.a} and {self.b} up to KL {self.kl:g}")
-        rescaled = norm.ppf(0.5 + LEVEL / 2) / norm.ppf(0.5 + bootstrap.table_level / 2)
+            raise NotMeasured(f"no offline frontier of {self.a} and {self.b} up to KL {self.kl:g}")
+        table_level = tables.config.evaluation.level
+        rescaled = norm.ppf(0.5 + bootstrap.level / 2) / norm.ppf(0.5 + table_level / 2)
         gap, half = a[0] - b[0], float(np.hypot(a[1], b[1]) * rescaled)
         return Measured((Interval(gap, gap - half, gap + half),))
 
@@ -126,7 +118,6 @@ class IdealDifference(ClaimKind):
     """Win rate of transform `a` less each of `b` in the continuous model, at each KL; exact."""
 
     reads: ClassVar = ("ideal",)
-    absent: ClassVar = "no ideal table"
     kind: Literal["ideal_difference"]
     procedure: ProcedureText
     a: TransformText
@@ -135,11 +126,10 @@ class IdealDifference(ClaimKind):
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Differences of ideal frontiers: exact up to interpolation between the table's KLs (below 1e-3)."""
-        found = {text: _ideal_curve(tables["ideal"], self.procedure, text) for text in (self.a, *self.b)}
-        curves = {text: curve for text, curve in found.items() if curve is not None}
-        absent = [text for text in found if text not in curves]
-        if absent:
-            return Measured((), f"no ideal frontier of {', '.join(absent)} for {self.procedure}")
+        ideal = tables["ideal"].filter(procedure=self.procedure)
+        parts = {text: ideal.filter(transform=text) for text in (self.a, *self.b)}
+        known = {text: None if part.is_empty() else frontier_curve(part) for text, part in parts.items()}
+        curves = present(known, "no ideal frontier of", f"for {self.procedure}")
         reach = min(curve.x[-1] for curve in curves.values()) ** 2
         kls = [kl for kl in self.kl if kl <= reach * (1 + 1e-6)]
         gaps = [
@@ -163,7 +153,7 @@ class CalibrationError(ClaimKind):
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Mean absolute calibration errors with intervals over prompts."""
         if self.task not in tables.tasks_of_run:
-            return Measured((), f"no scores of task {self.task}")
+            raise NotMeasured(f"no scores of task {self.task}")
         errors = errors_by_map(tables.scores(self.task), seed=bootstrap.seed)
         by_map = {name: errors[name].mean(axis=1) for name in MAPS}
         less = by_map[self.minus] if self.minus else 0.0
@@ -177,7 +167,6 @@ class MedianShare(ClaimKind):
     """Median over policies of the share of the attainable gain that they reached."""
 
     reads: ClassVar = ("metrics",)
-    absent: ClassVar = "no metrics table"
     kind: Literal["median_share"]
     task: str
     procedure: ProcedureText
@@ -186,23 +175,15 @@ class MedianShare(ClaimKind):
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Median share of the limit over the policies of a series, with an interval over policies."""
-        rows = select_policies(
-            tables.main("metrics").filter(pl.col("task") == self.task), self.series
-        ).filter(
-            (pl.col("procedure") == self.procedure)
-            & (pl.col("select") == self.select)
-            & (pl.col("scorer") == "judge")
-        )
-        shares = rows["share_of_limit"].drop_nulls().to_numpy()
+        key = {"task": self.task, "procedure": self.procedure, "select": self.select, "scorer": "judge"}
+        by_task = tables.main("metrics").filter(task=self.task)
+        shares = select_policies(by_task, self.series).filter(**key)["share_of_limit"].drop_nulls().to_numpy()
         if len(shares) == 0:
-            return Measured((), f"no policy {self.series} on task {self.task} has a share of the limit")
+            raise NotMeasured(f"no policy {self.series} on task {self.task} has a share of the limit")
         rng = np.random.default_rng(bootstrap.seed)
         medians = np.median(rng.choice(shares, size=(bootstrap.resamples, len(shares))), axis=1)
-        tail = (1 - LEVEL) / 2
-        low, high = np.quantile(medians, [tail, 1 - tail])
-        return Measured(
-            (Interval(float(np.median(shares)), float(low), float(high)),), f"{len(shares)} policies"
-        )
+        interval = percentile_interval(np.r_[np.median(shares), medians], bootstrap.level)
+        return Measured((interval,), f"{len(shares)} policies")
 
 
 def _offline_value(rows: pl.DataFrame, kl: float) -> tuple[float, float] | None:
@@ -215,11 +196,3 @@ def _offline_value(rows: pl.DataFrame, kl: float) -> tuple[float, float] | None:
     at = np.sqrt(kl)
     value = np.interp(at, roots, np.r_[0.5, rows["win_rate"].to_numpy()])
     return float(value), float(np.interp(at, roots, np.r_[0.0, halves]))
-
-
-def _ideal_curve(ideal: pl.DataFrame, procedure: str, transform: str) -> PchipInterpolator | None:
-    rows = ideal.filter((pl.col("procedure") == procedure) & (pl.col("transform") == transform)).sort("kl")
-    if rows.is_empty():
-        return None
-    roots = np.r_[0.0, np.sqrt(rows["kl"].to_numpy())]
-    return PchipInterpolator(roots, np.r_[0.5, rows["win_rate"].to_numpy()])

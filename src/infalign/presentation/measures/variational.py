@@ -17,19 +17,20 @@ from infalign.presentation.measures.base import (
     ClaimKind,
     Compared,
     Measured,
+    NotMeasured,
     PolicySeries,
     PositiveKL,
     ProcedureText,
     Tables,
+    gap_at_kl,
     judged,
     mean_interval,
-    paired_difference,
+    present,
     rows_of,
     select_policies,
     trained_curve,
     undefined,
 )
-from infalign.presentation.verdicts import LEVEL
 
 
 class FrontShare(Compared, ClaimKind):
@@ -38,8 +39,6 @@ class FrontShare(Compared, ClaimKind):
     Were all on one curve it would be 0. Every strength and seed is a policy; best-of-1 ones are left out.
     """
 
-    reads: ClassVar = ("metrics", "prompt_metrics")
-    absent: ClassVar = "no metrics table"
     kind: Literal["front_share"]
     procedure: ProcedureText = "none"
     value: Value = "win_rate"
@@ -49,21 +48,20 @@ class FrontShare(Compared, ClaimKind):
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Share of the pooled front less the share of the policies, prompts resampled."""
         rows = without_reference(rows_of(tables.main("metrics"), self, self.procedure))
-        found = {series: select_policies(rows, series) for series in (self.series, *self.others)}
-        others = [series for series in self.others if not found[series].is_empty()]
-        if found[self.series].is_empty() or not others:
-            return Measured((), f"no policies {self.series}, or none to compare with, on task {self.task}")
-        policies = pl.concat([found[self.series], *(found[series] for series in others)])
+        parts = {series: select_policies(rows, series) for series in (self.series, *self.others)}
+        ours = parts[self.series]
+        others = [series for series in self.others if not parts[series].is_empty()]
+        if ours.is_empty() or not others:
+            raise NotMeasured(f"no policies {self.series}, or none to compare with, on task {self.task}")
+        policies = pl.concat([ours, *(parts[series] for series in others)])
         by_prompt = rows_of(tables.main("prompt_metrics"), self, self.procedure)
         ordered, points = policy_points(policies, by_prompt, self.value)
-        members = (~ordered["policy"].is_in(found[self.series]["policy"].to_list())).cast(pl.Int64).to_numpy()
+        members = (~ordered["policy"].is_in(ours["policy"].to_list())).cast(pl.Int64).to_numpy()
         weights = resample_weights(points.kl.shape[1], bootstrap.resamples, bootstrap.seed)
         means = zip(weights @ points.kl.T, weights @ points.win_rate.T, strict=True)
         shares = np.array([front_shares(*row, members, 2)[0] for row in means])
-        interval = percentile_interval(shares - np.mean(members == 0), LEVEL)
-        note = (
-            f"{found[self.series].height} of {ordered.height} policies; others: {', '.join(map(str, others))}"
-        )
+        interval = percentile_interval(shares - np.mean(members == 0), bootstrap.level)
+        note = f"{ours.height} of {ordered.height} policies; others: {', '.join(map(str, others))}"
         return Measured(() if undefined(interval) else (interval,), note)
 
 
@@ -73,8 +71,6 @@ class GainKept(Compared, ClaimKind):
     Likeness as a share of the gain: where nothing is gained there is nothing to keep, and nothing is alike.
     """
 
-    reads: ClassVar = ("metrics", "prompt_metrics")
-    absent: ClassVar = "no metrics table"
     kind: Literal["gain_kept"]
     procedure: ProcedureText = "none"
     value: Value = "win_rate"
@@ -96,20 +92,17 @@ class GainKept(Compared, ClaimKind):
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Paired differences of one gain and a share of the other's."""
         pairs = [(self.a, self.b), (self.b, self.a)] if self.mutual else [(self.a, self.b)]
-        found = {
+        trained = {
             series: trained_curve(tables, self, self.procedure, series, self.value, self.n)
             for series in pairs[0]
         }
-        curves = {series: curve for series, curve in found.items() if curve is not None}
-        absent = [str(series) for series in found if series not in curves]
-        if absent:
-            at = "" if self.n is None else f" at n = {self.n}"
-            return Measured((), f"no policies {', '.join(absent)} on task {self.task}{at}")
+        at_n = "" if self.n is None else f" at n = {self.n}"
+        curves = present(trained, "no policies", f"on task {self.task}{at_n}")
         shares = {s: Curve(c.kl, 0.5 + self.kept * (c.win_rate - 0.5)) for s, c in curves.items()}
         if self.kl is None:
             gaps = [(curves[a].win_rate - shares[b].win_rate)[0] for a, b in pairs]
             return Measured(tuple(mean_interval(gap, bootstrap) for gap in gaps))
-        intervals = tuple(paired_difference(curves[a], shares[b], self.kl, bootstrap) for a, b in pairs)
+        intervals = tuple(gap_at_kl(curves[a], shares[b], self.kl, bootstrap) for a, b in pairs)
         return judged(intervals, list(curves.items()), self.kl)
 
 
@@ -117,7 +110,6 @@ class KLExcess(ClaimKind):
     """KL of a series' policies less that of best-of-n itself, log n - (n - 1)/n, at each of their n above 1."""
 
     reads: ClassVar = ("metrics",)
-    absent: ClassVar = "no metrics table"
     kind: Literal["kl_excess"]
     task: str
     series: PolicySeries
@@ -152,13 +144,12 @@ class SecondsRatio(ClaimKind):
         """Ratio of mean seconds an update with an interval over policies, the two series resampled apart."""
         rows = without_reference(rows_of(tables.main("metrics"), Compared(task=self.task), "none"))
         timed = rows.join(tables.training_seconds(), on=["task", "policy"])
-        seconds = [select_policies(timed, series)["seconds"].to_numpy() for series in (self.a, self.b)]
-        absent = [str(s) for s, found in zip((self.a, self.b), seconds, strict=True) if not len(found)]
-        if absent:
-            return Measured((), f"no policies {', '.join(absent)} on task {self.task}")
-        means = [
-            resample_weights(len(s), bootstrap.resamples, bootstrap.seed + i) @ s
-            for i, s in enumerate(seconds)
-        ]
-        note = f"{seconds[0].mean():.3g} and {seconds[1].mean():.3g} s an update"
-        return Measured((percentile_interval(means[0] / means[1], LEVEL),), note)
+        sides = {series: select_policies(timed, series)["seconds"].to_numpy() for series in (self.a, self.b)}
+        known = {series: seconds if len(seconds) else None for series, seconds in sides.items()}
+        sides = present(known, "no policies", f"on task {self.task}")
+        a, b = (
+            resample_weights(len(seconds), bootstrap.resamples, bootstrap.seed + place) @ seconds
+            for place, seconds in enumerate((sides[self.a], sides[self.b]))
+        )
+        note = f"{sides[self.a].mean():.3g} and {sides[self.b].mean():.3g} s an update"
+        return Measured((percentile_interval(a / b, bootstrap.level),), note)

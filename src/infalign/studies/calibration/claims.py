@@ -17,16 +17,16 @@ from infalign.presentation.measures.base import (
     Measured,
     PositiveKL,
     ProcedureText,
-    Strict,
     Tables,
     TransformText,
     mean_interval,
 )
+from infalign.records.block import Block
 
 VALUE_TABLES = {"error": "error", "win_rate": "frontier"}
 
 
-class CalibratedReward(Strict):
+class CalibratedReward(Block):
     """A calibration; without a calibrator the uncalibrated reward."""
 
     calibrator: CalibratorText | None = None
@@ -38,7 +38,7 @@ class CalibratedReward(Strict):
         return self.calibrator + (f" K={self.n_rollouts}" if self.n_rollouts else "")
 
 
-class CalibrationMeasure(Strict):
+class CalibrationMeasure(Block):
     """Calibrations compared on one task, before any training, paired by prompt.
 
     `error`: the mean absolute error out of sample. `win_rate`: that of the offline frontier at a KL, by the

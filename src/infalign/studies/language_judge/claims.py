@@ -17,8 +17,8 @@ from infalign.presentation.measures.base import (
     PositiveKL,
     ProcedureText,
     Tables,
+    gap_at_kl,
     judged,
-    paired_difference,
     select_policies,
 )
 from infalign.studies.language_judge.block import LanguageJudge
@@ -75,7 +75,7 @@ class PromptedDifference(ClaimKind):
         curves = [
             (s, strength_curve(common, policies, f"{s} of task {self.task}")) for s, policies in found.items()
         ]
-        interval = paired_difference(curves[0][1], curves[1][1], self.kl, bootstrap)
+        interval = gap_at_kl(curves[0][1], curves[1][1], self.kl, bootstrap)
         measured = judged((interval,), curves, self.kl)
         return Measured(measured.intervals, "; ".join(filter(None, [measured.note, note])))
 

@@ -48,9 +48,7 @@ def figure_language_model_judge(metrics: pl.DataFrame, ideal: pl.DataFrame, verd
     if not panels:
         return _only_text("no reply of the language model could be read", title)
     nothing = metrics.clear()
-    return figure_win_rates(
-        judged, nothing, ideal, panels, scorer=LANGUAGE_MODEL, title=title, columns=min(2, len(panels))
-    )
+    return figure_win_rates(judged, nothing, ideal, panels, scorer=LANGUAGE_MODEL, title=title)
 
 
 def figure_judge_agreement(agreement: pl.DataFrame) -> Figure:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from infalign.mathematics.statistics import Interval
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Strict, Tables
+from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
+from infalign.records.block import Block
 
 
-class MultitaskCase(Strict):
+class MultitaskCase(Block):
     """A form of theorem 4, at each beta of the table: the regulariser, and the sign before the reward."""
 
     divergence: Literal["sft_to_policy", "policy_to_sft"]

@@ -11,15 +11,16 @@ from pydantic import Field
 
 from infalign.errors import InputError
 from infalign.mathematics.statistics import Interval, bootstrap_ratio
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Strict, Tables, undefined
+from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables, undefined
 from infalign.presentation.verdicts import LEVEL
+from infalign.records.block import Block
 
 Side = tuple[str, str]  # model and test set
 Gap = tuple[Side, Side | None]  # None: one half
 PoisonedModel = Literal["bradley_terry", "calibrated_pairs", "calibrated_rollouts"]
 
 
-class Poisoned(Strict):
+class Poisoned(Block):
     """At each rate above 0 of each of the tasks, over all seeds, prompts resampled."""
 
     tasks: tuple[str, ...] = Field(min_length=1)

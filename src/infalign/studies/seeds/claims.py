@@ -16,7 +16,7 @@ from infalign.presentation.measures.base import (
     PositiveKL,
     ProcedureText,
     Tables,
-    paired_difference,
+    gap_at_kl,
     rows_of,
     select_policies,
     undefined,
@@ -49,5 +49,5 @@ class EverySeed(Compared, ClaimKind):
             ours, theirs = (strength_curve(by_prompt, *pair) for pair in zip(own, names, strict=True))
             if not (reaches(ours, self.kl) and reaches(theirs, self.kl)):
                 return Measured((), f"KL {self.kl:g} not well within the trained range of seed {seed}")
-            intervals.append(paired_difference(ours, theirs, self.kl, bootstrap))
+            intervals.append(gap_at_kl(ours, theirs, self.kl, bootstrap))
         return Measured(() if any(map(undefined, intervals)) else tuple(intervals), f"seeds: {len(seeds)}")

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
-from infalign.presentation.miscalibration import errors_by_map, sigmoid_table
+from infalign.presentation.calibration_errors import errors_by_map, sigmoid_table
 
 
 def test_scores_are_centred_over_all_prompts():

@@ -11,57 +11,45 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from infalign.errors import InputError
+from infalign.presentation.panels import panel_rows
 from infalign.presentation.style import Series, print_style
+from infalign.records.run_tables import RunTables
 
 
-# Amini et al. 2025, table 1: M to the share of 5,000 prompts.
-def figure_cost(
-    metrics: pl.DataFrame,
-    policies: Sequence[str],
-    task: str,
-    seconds_per_rollout: float,
-    *,
-    scorer: str = "judge",
-) -> Figure:
+def draw_rollout_cost(tables: RunTables, *, task: str, names: Sequence[str]) -> Figure:
     """Draw mean reward and win rate against the rollouts M behind F, and what M rollouts of all prompts took.
 
     Parameters
     ----------
-    metrics : the run's metrics table.
-    policies : names of those that differ in the number of rollouts and the seed; a line per method and n.
-    task : its name.
-    seconds_per_rollout : seconds of sampling and scoring one rollout of every training prompt.
-    scorer : who decides the winner.
+    tables : RunTables
+    task : str
+    names : sequence of str
+        Policies that differ in the number of rollouts and the seed; a line for each method and n.
 
     Raises
     ------
     InputError
-        The table has none of the policies.
+        The run has none of the policies.
 
     References
     ----------
     Amini et al., Variational best-of-N alignment (ICLR 2025), figure 4.
     """
-    rows = metrics.filter(
-        pl.col("policy").is_in(policies), task=task, procedure="none", select="reward", scorer=scorer
-    )
+    rows = panel_rows(tables.main("metrics").filter(pl.col("policy").is_in(names)), task, "none")
     if rows.is_empty():
-        raise InputError(
-            f"metrics: none of the policies {', '.join(policies)} of task {task}, scorer {scorer}"
-        )
+        raise InputError(f"metrics: none of the policies {', '.join(names)} of task {task}")
+    seconds = tables.rollout_seconds(task)
     with print_style():
         figure = Figure(figsize=(8.2, 3.6), layout="constrained")
         axes = figure.subplots(1, 2)
-        for axis, value, name in zip(
-            axes, ("mean_reward", "win_rate"), ("Mean reward", "Win rate (%)"), strict=True
-        ):
+        labels = {"mean_reward": "Mean reward", "win_rate": "Win rate (%)"}
+        for axis, (value, label) in zip(axes, labels.items(), strict=True):
             for (method, n), part in rows.group_by("method", "strength", maintain_order=True):
                 _draw_means(axis, part, value, f"{Series(str(method), None).label}, n = {n:g}")
-            _scale_by_rollouts(axis, sorted(rows["n_rollouts"].unique()), seconds_per_rollout)
-            axis.set_ylabel(name)
+            _scale_by_rollouts(axis, sorted(rows["n_rollouts"].unique()), seconds)
+            axis.set_ylabel(label)
         axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         figure.suptitle(f"What rollouts bring and cost: {task}", fontsize=10.5)
     return figure
 
@@ -75,7 +63,7 @@ def _draw_means(axis: Axes, part: pl.DataFrame, value: str, label: str) -> None:
     look = Series(part["method"][0], None).look
     axis.errorbar(
         means["n_rollouts"], means["mean"], yerr=means["deviation"].fill_null(float("nan")), color=look.color,
-        marker=look.marker, markerfacecolor=look.color if look.filled else "white", markersize=5.5, elinewidth=0.9,
+        marker=look.marker, markerfacecolor=look.face, markersize=5.5, elinewidth=0.9,
         capsize=2, label=f"{label} ({means['seeds'].to_numpy().max()} seeds)",
     )  # fmt: skip
 
