@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-from judge_server import completion, serving
+from chat_server import completion, serving
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -32,7 +32,7 @@ from infalign.studies.language_judge.asking import (
 from infalign.studies.language_judge.block import LanguageJudge, read_prompt
 
 AT_ONCE = {"retry-after-ms": "1"}  # a server may say how long to wait: tests need not
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)

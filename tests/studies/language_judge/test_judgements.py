@@ -27,7 +27,7 @@ from infalign.studies.language_judge.judgements import (
     verdict_table,
 )
 
-SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"
+SMOKE = Path(__file__).parents[3] / "config" / "smoke.yaml"
 SERVER = {"server": "http://127.0.0.1:8000/v1", "model": "m"}
 FAST = Evaluation(resamples=200)
 CASE = {"task": "helpful", "policy": "p", "procedure": "none"}

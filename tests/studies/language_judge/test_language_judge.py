@@ -3,13 +3,13 @@
 import numpy as np
 import polars as pl
 import pytest
-from result_tables import GAINS, TASKS, build_metrics
 
 from infalign.presentation.claims import evaluate_claims, judge_and_gold
 from infalign.presentation.measures.base import Bootstrap
 from infalign.presentation.report import verdicts_html
 from infalign.studies.language_judge.figures import figure_judge_agreement, figure_language_model_judge
 from infalign.studies.language_judge.judgements import AGREEMENT_SCHEMA, VERDICT_SCHEMA
+from presentation.result_tables import GAINS, TASKS, build_metrics
 from presentation.stored_tables import Tables, load_claims, parse_claims
 
 FAST = Bootstrap(resamples=200)

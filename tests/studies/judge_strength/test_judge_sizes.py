@@ -22,7 +22,7 @@ from infalign.studies.judge_strength.sizes import (
     sized_judges,
 )
 
-CONFIGS = Path(__file__).parents[2] / "config"
+CONFIGS = Path(__file__).parents[3] / "config"
 SHAPE = FromConfig(hidden_size=16, n_layers=2, n_heads=2, intermediate_size=40, context=64)
 
 

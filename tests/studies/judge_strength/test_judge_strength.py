@@ -25,7 +25,7 @@ POLICIES = pl.DataFrame(
 )
 CLAIMS = [
     claim
-    for claim in load_claims(Path(__file__).parents[2] / "reports" / "claims.yaml")
+    for claim in load_claims(Path(__file__).parents[3] / "reports" / "claims.yaml")
     if claim.measure.kind in ("judged_difference", "judge_excess")
 ]
 
