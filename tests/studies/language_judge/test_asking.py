@@ -19,17 +19,16 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from infalign.errors import InputError
-from infalign.language import prompted_judge
+from infalign.studies.language_judge import asking
 from infalign.studies.language_judge.asking import (
     Reply,
     ReplyCache,
     ask,
     parse_reply,
     question_hash,
-    question_table,
-    read_verdicts,
 )
 from infalign.studies.language_judge.block import LanguageJudge, read_prompt
+from infalign.studies.language_judge.questions import question_table, read_verdicts
 
 AT_ONCE = {"retry-after-ms": "1"}  # a server may say how long to wait: tests need not
 ROOT = Path(__file__).parents[3]
@@ -90,7 +89,7 @@ def test_a_local_model_with_other_weights_is_asked_anew(tmp_path):
     keys = {question_hash(block, "q")}
     for weights in (b"one", b"two"):
         (tmp_path / "model.safetensors").write_bytes(weights)
-        prompted_judge._local_weights.cache_clear()  # as in another process
+        asking._local_weights.cache_clear()  # as in another process
         keys.add(question_hash(block, "q"))
     assert len(keys) == 3
 

@@ -1,7 +1,7 @@
 """A language model behind a server as a further judge: one job asks it about all policies, one counts and compares."""
 
 from infalign.studies.language_judge.block import cache_name, principle, read_prompt
-from infalign.studies.language_judge.judgements import judged_policies, trained_judge_folder
+from infalign.studies.language_judge.pairs import judged_policies, trained_judge_folder
 
 JUDGED = judged_policies(CONFIG.judge, CONFIG)
 LANGUAGE_JUDGE = CONFIG.judge

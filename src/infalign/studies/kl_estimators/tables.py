@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -15,8 +17,7 @@ from infalign.mathematics.statistics import (
     percentile_interval,
     resample_weights,
 )
-from infalign.presentation.curves import interval_columns
-from infalign.records.config import Evaluation
+from infalign.presentation.curves import Resampling, interval_columns
 
 KL = ("kl", "kl_low", "kl_high")
 DIFFERENCE = ("difference", "difference_low", "difference_high")
@@ -65,7 +66,7 @@ def estimates_by_prompt(scores: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
     return {name: values.reshape(len(counts), most) for name, values in estimates.items()}
 
 
-def estimator_rows(task: str, policy: str, scores: pl.DataFrame, evaluation: Evaluation) -> list[dict]:
+def estimator_rows(task: str, policy: str, scores: pl.DataFrame, resampling: Resampling) -> list[dict]:
     """Compare the estimates of a policy's KL.
 
     Parameters
@@ -74,8 +75,8 @@ def estimator_rows(task: str, policy: str, scores: pl.DataFrame, evaluation: Eva
         Whose responses they are.
     scores : DataFrame
         As in `estimates_by_prompt`.
-    evaluation : Evaluation
-        Level, resamples and seed of the intervals, over prompts.
+    resampling : Resampling
+        Of prompts.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def estimator_rows(task: str, policy: str, scores: pl.DataFrame, evaluation: Eva
         the full vocabulary, paired by prompt. `variance` is that of one response's estimate within a prompt, mean
         over prompts. `variance_ratio` is the variance over that of the full vocabulary, null where that is 0.
     """
-    options = evaluation.level, evaluation.resamples, evaluation.seed
+    options = astuple(resampling)
     estimates = estimates_by_prompt(scores)
     full = estimates["full_vocabulary"]
     rows = []

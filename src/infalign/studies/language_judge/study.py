@@ -6,7 +6,7 @@ from infalign.presentation.figure import FigureEntry
 from infalign.records.config import Config
 from infalign.studies.language_judge.block import LanguageJudge, judge_problems
 from infalign.studies.language_judge.claims import JudgeKappa, PromptedDifference
-from infalign.studies.language_judge.judgements import judged_policies
+from infalign.studies.language_judge.pairs import judged_policies
 from infalign.study import Study
 
 DRAW = "infalign.studies.language_judge.figures"
