@@ -26,12 +26,7 @@ EXAMPLES_SCHEMA = {
 
 
 def policy_label(row: Mapping) -> str:
-    """Name a policy by its series and strength.
-
-    Parameters
-    ----------
-    row : mapping
-        Columns of `Policy.row`.
+    """Name a policy, given as the columns of `Policy.row`, by its series and strength.
 
     Examples
     --------
@@ -44,25 +39,17 @@ def policy_label(row: Mapping) -> str:
 
 
 def task_examples(config: Config, task: str, tasks: Path, n_prompts: int) -> list[dict]:
-    """Collect the examples of one task under each of its conditions.
+    """Collect the examples of one task under each of its conditions, as rows of EXAMPLES_SCHEMA.
+
+    They are of the reference, its best-of-n, and the policies trained from the most seeds, of each the first seed.
+    Prompts are null unless the corpus is embedded: no text of a data set leaves its folder.
 
     Parameters
     ----------
-    config : Config
-        Of the run.
-    task : str
-        Its name.
     tasks : Path
         Folder of the shared results.
     n_prompts : int
         Of each split, in the order of their ids.
-
-    Returns
-    -------
-    list of dict
-        Rows of a table with the columns EXAMPLES_SCHEMA: the reference, its best-of-n, and the policies trained
-        from the most seeds. Of policies that differ in seed the first is shown. Prompts are null unless the corpus
-        is embedded: no text of a data set leaves its folder.
     """
     folder = tasks / task_folder(config, task)
     shown, n = _shown_policies(config, task)
@@ -72,16 +59,12 @@ def task_examples(config: Config, task: str, tasks: Path, n_prompts: int) -> lis
         prompt_ids = read_table(path, ["prompt_id"], also=())["prompt_id"].unique().sort().head(n_prompts)
         texts = _prompts(config, task, folder)
         reference = _responses_to(prompt_ids, path).join(texts, on="prompt_id", how="left")
-        scored = [
-            (
-                label,
-                _responses_to(
-                    prompt_ids, tasks / policy_folder(config, policy) / "scores" / f"{samples}.parquet"
-                ),
-            )
+        paths = {
+            label: tasks / policy_folder(config, policy) / "scores" / f"{samples}.parquet"
             for label, policy in shown.items()
             if samples in sampled_sets(config, policy)
-        ]
+        }
+        scored = [(label, _responses_to(prompt_ids, place)) for label, place in paths.items()]
         rows += example_rows(task, condition, reference, scored, n=n, n_prompts=n_prompts)
     return rows
 
@@ -124,23 +107,14 @@ def example_rows(
 
     Parameters
     ----------
-    task : str
-        Name of the task.
-    condition : Condition
-        Split and temperature of the tables.
     reference : DataFrame
-        Scored rollouts of the reference, with `prompt` (null where it is not to be shown).
+        Scored rollouts, with `prompt` (null where it is not to be shown).
     policies : sequence of (str, DataFrame)
         Label and scored samples of each policy.
     n : int or None
-        Of the best-of-n, by the reward, among the first n rollouts. None: it is left out.
+        The best by the reward is among the first n rollouts. None: it is left out.
     n_prompts : int
-        How many, in the order of their ids.
-
-    Returns
-    -------
-    list of dict
-        Rows of a table with the columns EXAMPLES_SCHEMA.
+        In the order of their ids.
 
     References
     ----------

@@ -30,12 +30,8 @@ def figure_judge_strength(
 ) -> Figure:
     """Draw the main comparison by the judge's size, and by how much each judge is above gold as KL grows.
 
-    Parameters
-    ----------
-    strengths, policies : DataFrame
-        Tables of `strength_table` and `policy_table`. A row of two panels for each of their tasks.
-    goals : mapping of str to str
-        Task to the procedure whose win rates are drawn.
+    Each task of the tables of `strength_table` and `policy_table` has a row of two panels. `goals` says by task the
+    procedure whose win rates are drawn.
     """
     tasks = list(strengths["task"].unique(maintain_order=True))
     with print_style():

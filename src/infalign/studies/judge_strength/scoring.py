@@ -16,16 +16,9 @@ from infalign.records.tables import KEY, read_blocks, read_table
 def judge_scores(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Mapping[str, str], path: Path
 ) -> pl.DataFrame:
-    """Score every response of a stored table: the columns KEY and `score`.
+    """Score every response of a stored table, whose texts are read in blocks: the columns KEY and `score`.
 
-    Parameters
-    ----------
-    model, tokenizer : PreTrainedModel, PreTrainedTokenizerBase
-        The judge.
-    prompts : mapping of str to str
-        Texts by prompt_id.
-    path : Path
-        Table of responses. Its texts are read in blocks.
+    `prompts` has the texts by prompt_id.
     """
     scores = []
     for block in read_blocks(path, ["prompt_id", "response", "finished"]):

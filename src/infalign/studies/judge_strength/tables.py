@@ -70,24 +70,9 @@ def judge_kind(judge: str) -> str:
 def task_judgements(
     config: Config, task: str, tables: Mapping[str, pl.DataFrame], judged: Mapping[str, pl.DataFrame]
 ) -> pl.DataFrame:
-    """Win rate by prompt of a task's compared policies under each judge and the gold reward.
+    """Compute `prompt_judgements` of a task's compared policies, with the column `gold` of the tables as a judge.
 
-    Parameters
-    ----------
-    config : Config
-        Of the run.
-    task : str
-        Its name.
-    tables : mapping of str to DataFrame
-        Scored responses of each policy and of `reference`: prompt_id, sample_id, reward, gold (null where the corpus
-        has none), of policies kl.
-    judged : mapping of str to DataFrame
-        Judge to its scores: policy, prompt_id, sample_id, score.
-
-    Returns
-    -------
-    DataFrame
-        Columns PROMPT_JUDGES_SCHEMA, without a procedure and with that of the task's goal.
+    The procedures are none and that of the task's goal.
     """
     gold = pl.concat(
         table.select(pl.lit(name).alias("policy"), "prompt_id", "sample_id", score="gold")
@@ -109,16 +94,12 @@ def prompt_judgements(
 
     Parameters
     ----------
-    task : str
-        Its name.
     policies : DataFrame
-        policy, transform, strength_kind, strength of those compared.
+        Columns POLICY_FACTS of those compared.
     tables : mapping of str to DataFrame
         Scored responses of each policy and of `reference`: prompt_id, sample_id, reward, of policies kl.
     judged : mapping of str to DataFrame
         Judge to its scores: policy, prompt_id, sample_id, score. A judge with a null score is left out.
-    procedures : sequence of str
-        Text forms.
 
     Returns
     -------
@@ -133,8 +114,8 @@ def prompt_judgements(
         for policy, procedure in product(policies.iter_rows(named=True), procedures):
             ours = sides[policy["policy"]]
             pairs = ours.join(sides[REFERENCE], on="prompt_id", suffix="_reference", maintain_order="left")
-            lists = [pairs[f"{name}{side}"].to_list() for side in ("", "_reference") for name in SCORES]
-            rates = win_rate_by_prompt(*lists, procedure)
+            a, b, c, d = (pairs[f"{name}{side}"].to_list() for side in ("", "_reference") for name in SCORES)
+            rates = win_rate_by_prompt(a, b, c, d, procedure)
             keys = {"task": task, "judge": judge, "kind": judge_kind(judge), "procedure": procedure}
             keys |= {name: policy[name] for name in POLICY_FACTS}
             rows = ours.select("prompt_id", kl=pl.col("kl").list.mean(), win_rate=pl.Series(rates))
@@ -170,8 +151,6 @@ def strength_table(
         (task, judge) to its number of parameters.
     transforms : mapping of str to str
         Task to the transform that is compared with the raw reward.
-    resampling : Resampling
-        Of prompts.
 
     Returns
     -------
@@ -214,8 +193,8 @@ def _differences(
     columns = interval_columns(DIFFERENCE, difference_at_kl(meant, raw, *options))
     if gold.is_empty():
         return columns
-    over = [_less(meant, judged_curve(gold, transform)), _less(raw, judged_curve(gold, "raw"))]
-    return columns | interval_columns(OVER_GOLD, difference_at_kl(*over, *options))
+    above = _less(meant, judged_curve(gold, transform)), _less(raw, judged_curve(gold, "raw"))
+    return columns | interval_columns(OVER_GOLD, difference_at_kl(above[0], above[1], *options))
 
 
 def judged_curve(rows: pl.DataFrame, transform: str) -> Curve:
@@ -233,12 +212,7 @@ def _less(curve: Curve, other: Curve) -> Curve:
 def policy_table(by_prompt: pl.DataFrame, *, resampling: Resampling) -> pl.DataFrame:
     """Win rate of every policy under every judge, and by how much it is above others' verdicts.
 
-    Parameters
-    ----------
-    by_prompt : DataFrame
-        From `prompt_judgements`.
-    resampling : Resampling
-        Of prompts.
+    `by_prompt` is that of `prompt_judgements`, of all tasks.
 
     Returns
     -------

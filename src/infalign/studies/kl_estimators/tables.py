@@ -67,16 +67,7 @@ def estimates_by_prompt(scores: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
 
 
 def estimator_rows(task: str, policy: str, scores: pl.DataFrame, resampling: Resampling) -> list[dict]:
-    """Compare the estimates of a policy's KL.
-
-    Parameters
-    ----------
-    task, policy : str
-        Whose responses they are.
-    scores : DataFrame
-        As in `estimates_by_prompt`.
-    resampling : Resampling
-        Of prompts.
+    """Compare the estimates of a policy's KL from the scores that `estimates_by_prompt` reads.
 
     Returns
     -------

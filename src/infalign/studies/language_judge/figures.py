@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from infalign.presentation.panels import say_empty
 from infalign.presentation.style import BLACK, BLUE, GREEN, GREY, VERMILION, print_style, procedure_name
 from infalign.presentation.win_rates import figure_win_rates
 from infalign.records.run_tables import RunTables
@@ -30,14 +31,7 @@ def figure_language_model_judge(metrics: pl.DataFrame, ideal: pl.DataFrame, verd
     The title says how many of its replies could not be read. Policies without a win rate are left out. Where no
     policy has one, the figure says so.
 
-    Parameters
-    ----------
-    metrics : DataFrame
-        The run's table `language_judge_metrics`.
-    ideal : DataFrame
-        Columns transform, procedure, kl, win_rate.
-    verdicts : DataFrame
-        Table of `verdict_table`.
+    The tables are the run's `language_judge_metrics`, `ideal` and `verdicts`.
 
     References
     ----------
@@ -50,17 +44,16 @@ def figure_language_model_judge(metrics: pl.DataFrame, ideal: pl.DataFrame, verd
     title = f"Win rate by the language model ({unread})"
     if not panels:
         return _only_text("no reply of the language model could be read", title)
-    options = {"scorer": LANGUAGE_MODEL, "title": title, "columns": min(2, len(panels))}
-    return figure_win_rates(judged, metrics.clear(), ideal, panels, **options)
+    nothing, columns = metrics.clear(), min(2, len(panels))
+    return figure_win_rates(
+        judged, nothing, ideal, panels, scorer=LANGUAGE_MODEL, title=title, columns=columns
+    )
 
 
 def figure_judge_agreement(agreement: pl.DataFrame) -> Figure:
     """Draw Cohen's kappa of every two judges, and each policy's win rate by the language model against the others'.
 
-    Parameters
-    ----------
-    agreement : DataFrame
-        Table of `agreement_table`. An undefined kappa stands as text. An interval that is not known is not drawn.
+    `agreement` is that of `agreement_table`. An undefined kappa stands as text. An unknown interval is not drawn.
     """
     panels = agreement.select("task", "procedure").unique(maintain_order=True).rows()
     with print_style():
@@ -125,7 +118,7 @@ def _only_text(text: str, title: str) -> Figure:
         figure = Figure(figsize=(7.2, 2.4), layout="constrained")
         axis = figure.subplots()
         axis.axis("off")
-        axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color="#595959")
+        say_empty(axis, text)
         figure.suptitle(title, fontsize=10.5)
     return figure
 

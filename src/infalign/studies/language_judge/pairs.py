@@ -124,17 +124,8 @@ def _picked(scores: pl.DataFrame, procedure: str, n_pairs: int) -> pl.DataFrame:
 def scored_verdicts(pairs: pl.DataFrame, case: Mapping[str, str]) -> pl.DataFrame:
     """Say which response of each pair has the higher score of the trained judge and, where there is one, of gold.
 
-    Parameters
-    ----------
-    pairs : DataFrame
-        From `response_pairs`.
-    case : mapping of str to str
-        Task, policy and procedure.
-
-    Returns
-    -------
-    DataFrame
-        Columns JUDGEMENT_SCHEMA, a row per pair and scorer; order, question, reply and finish are null.
+    `pairs` are those of `response_pairs`, and `case` is their task, policy and procedure. Columns JUDGEMENT_SCHEMA, a
+    row per pair and scorer; order, question, reply and finish are null.
     """
     parts = []
     for name in ("judge", "gold"):

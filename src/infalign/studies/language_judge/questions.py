@@ -28,18 +28,7 @@ COLUMNS = ["prompt_id", "sample_id", "response", "reward", "judge", "n_tokens"]
 def questions_and_verdicts(
     config: Config, judge: LanguageJudge, prompt: JudgePrompt, results: Path
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Pick the pairs of every judged policy, under the main condition of its task.
-
-    Parameters
-    ----------
-    config : Config
-        Of the run.
-    judge : LanguageJudge
-        Its block `judge`.
-    prompt : JudgePrompt
-        How the language model is asked.
-    results : Path
-        Folder of all results.
+    """Pick the pairs of every judged policy, under the main condition of its task, from the folder of all results.
 
     Returns
     -------
@@ -51,8 +40,8 @@ def questions_and_verdicts(
     questions, scored = [], []
     for policy, procedure in judged_cases(judge, config):
         names = policy_scores(config, policy), main_scores(config, policy.task)
-        scores = [read_table(results / f"{name}.parquet", COLUMNS, also=["gold"]) for name in names]
-        pairs = response_pairs(*scores, procedure, judge.n_pairs, judge.n_prompts)
+        ours, theirs = (read_table(results / f"{name}.parquet", COLUMNS, also=["gold"]) for name in names)
+        pairs = response_pairs(ours, theirs, procedure, judge.n_pairs, judge.n_prompts)
         path = results / shared(config, policy.task, "data/prompts.parquet")
         texts = read_table(path, ["prompt_id", "prompt"]).select("prompt_id", "prompt")
         pairs = pairs.join(texts, on="prompt_id", how="left", maintain_order="left")
@@ -97,19 +86,8 @@ def read_verdicts(
 ) -> pl.DataFrame:
     """Read the replies as verdicts on the policy's responses.
 
-    Parameters
-    ----------
-    judge : LanguageJudge
-        Who was asked.
-    questions : DataFrame
-        From `question_table`.
-    replies : mapping of str to Reply
-        From `ask`.
-
-    Returns
-    -------
-    DataFrame
-        Columns JUDGEMENT_SCHEMA, in the order of the questions.
+    `questions` are those of `question_table`, `replies` those of `ask`. Columns JUDGEMENT_SCHEMA, in the order of the
+    questions.
     """
     keys = [question_hash(judge, text) for text in questions["text"]]
     given = [replies[key] for key in keys]

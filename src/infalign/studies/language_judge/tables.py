@@ -1,4 +1,7 @@
-"""Win rates by the language model, its verdicts counted, and how far the judges agree."""
+"""Win rates by the language model, its verdicts counted, and how far the judges agree.
+
+Judgements are tables with the columns JUDGEMENT_SCHEMA.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +52,6 @@ def pair_values(judgements: pl.DataFrame) -> pl.DataFrame:
     The language model's is the mean of its two orders, so it is one half too where it prefers the place and not
     the response; a pair with an unparsed reply in either order has none.
 
-    Parameters
-    ----------
-    judgements : DataFrame
-        Columns JUDGEMENT_SCHEMA.
-
     Returns
     -------
     DataFrame
@@ -82,8 +80,6 @@ def judged_metrics(
         A row of the policy's metrics under the same condition, for what does not depend on the judge.
     scores, reference : DataFrame
         The tables that the pairs were picked from.
-    resampling : Resampling
-        Of prompts.
 
     Returns
     -------
@@ -133,13 +129,6 @@ def _by_prompt(pairs: pl.DataFrame, scores: pl.DataFrame, reference: pl.DataFram
 def verdict_table(judgements: pl.DataFrame, resampling: Resampling) -> pl.DataFrame:
     """Count the language model's verdicts on each policy under each procedure.
 
-    Parameters
-    ----------
-    judgements : DataFrame
-        Columns JUDGEMENT_SCHEMA.
-    resampling : Resampling
-        Of prompts.
-
     Returns
     -------
     DataFrame
@@ -176,13 +165,6 @@ def _share(name: str, replies: pl.DataFrame, resampling: Resampling) -> Interval
 
 def agreement_table(judgements: pl.DataFrame, resampling: Resampling) -> pl.DataFrame:
     """Compare the judges with one another, two at a time, on the pairs that all of them judged.
-
-    Parameters
-    ----------
-    judgements : DataFrame
-        Columns JUDGEMENT_SCHEMA.
-    resampling : Resampling
-        Of prompts.
 
     Returns
     -------

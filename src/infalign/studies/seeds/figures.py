@@ -22,12 +22,9 @@ LEGEND = (
 
 
 def figure_seeds(seeds: pl.DataFrame) -> Figure:
-    """Draw each series' lead over the raw reward: by seed, over all seeds, and both kinds of interval.
+    """Draw each series' lead in the table of `seeds_table`, a panel for each task and procedure.
 
-    Parameters
-    ----------
-    seeds : DataFrame
-        Table of `seeds_table`. A panel for each task and procedure.
+    Each has the leads by seed, the lead over all seeds, and both kinds of interval.
     """
     leads = seeds.drop_nulls("less")
     panels = leads.select("task", "procedure").unique(maintain_order=True).rows()

@@ -40,8 +40,6 @@ def seeds_table(
         Task and text form of a procedure.
     kl : float
         Nats.
-    resampling : Resampling
-        Of prompts, which the seeds share.
 
     Returns
     -------

@@ -29,14 +29,7 @@ def figure_temperatures(metrics: pl.DataFrame, best_of_n: pl.DataFrame, tasks: S
     ones trained from the most seeds. Beside them stand the reference and best-of-N of its own responses, N being
     that of the best-of-n policies.
 
-    Parameters
-    ----------
-    metrics : DataFrame
-        The run's metrics table, all conditions.
-    best_of_n : DataFrame
-        The run's table of best-of-N.
-    tasks : sequence of str
-        A row of two panels each.
+    `metrics` and `best_of_n` are tables of the run, all conditions. Each task has a row of two panels.
 
     References
     ----------
@@ -71,13 +64,7 @@ def _draw_curves(axis: Axes, curves: pl.DataFrame, quantity: str) -> dict[str, L
 
 
 def figure_temperature_leads(leads: pl.DataFrame) -> Figure:
-    """Draw every series' lead over the raw reward against the sampling temperature.
-
-    Parameters
-    ----------
-    leads : DataFrame
-        Table of `temperature_leads`. A panel for each task and procedure.
-    """
+    """Draw every series' lead in the table of `temperature_leads`, a panel for each task and procedure."""
     panels = leads.select("task", "procedure").unique(maintain_order=True).rows()
     n_rows = -(-len(panels) // 2)
     with print_style():

@@ -24,12 +24,7 @@ LEADS_SCHEMA = {
 
 
 def temperature_curves(metrics: pl.DataFrame, best_of_n: pl.DataFrame) -> pl.DataFrame:
-    """Arrange one task's measurements by what is drawn, split and temperature.
-
-    Parameters
-    ----------
-    metrics, best_of_n : DataFrame
-        The task's rows.
+    """Arrange the measurements of one task, its rows of the tables, by what is drawn, split and temperature.
 
     Returns
     -------
@@ -71,8 +66,6 @@ def temperature_leads(
         Tables of the run, all conditions.
     procedures : sequence of (str, str)
         Task and text form of a procedure.
-    resampling : Resampling
-        Of prompts, the same ones for both sides.
 
     Returns
     -------
@@ -95,10 +88,7 @@ def temperature_leads(
 def common_kl(policies: pl.DataFrame) -> float | None:
     """Middle of the KLs that every series has policies on both sides of, under each condition; None without one.
 
-    Parameters
-    ----------
-    policies : DataFrame
-        Columns of the series, split, temperature and kl (nats).
+    `policies` has the columns of the series, split, temperature and kl (nats).
 
     Examples
     --------
@@ -122,8 +112,8 @@ def _leads(
     """A row for each series but the raw one, where that is there."""
     series = policies.sort("policy").partition_by(SERIES_KEY, as_dict=True, maintain_order=True)
     raw = next((key for key in series if key[1] == "raw"), None)
-    for key in series if raw is not None else ():
-        if key == raw:
+    for key in series:
+        if raw is None or key == raw:
             continue
         sides = [series[key], series[raw]]
         interval = None if kl is None else measured_at_kl(sides, by_prompt, kl, resampling)
