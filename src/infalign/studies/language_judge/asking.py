@@ -259,9 +259,9 @@ async def _ask_one(client: Any, judge: LanguageJudge, where: str, question: str)
             f"{where}: cannot be reached ({reason}); start the server or correct judge.server{GO_ON}"
         ) from None
     except APIStatusError as error:
-        said = _printable(error.response.text)
+        text = _printable(error.response.text)
         raise InputError(
-            f"{where}: HTTP {error.status_code}, {said}; {_advice(error.status_code)}{GO_ON}"
+            f"{where}: HTTP {error.status_code}, {text}; {_advice(error.status_code)}{GO_ON}"
         ) from None
     return _read_answer(answer.text, where)
 

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from infalign.errors import InputError
 from infalign.mathematics.procedures import Procedure, parse_procedure
-from infalign.records.block import Block, Count
+from infalign.records.block import Block, Count, unknown_task
 from infalign.records.task import FromConfig, Training
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -236,7 +236,7 @@ def procedures_of(judge: LanguageJudge, goal: str) -> list[str]:
 def judge_problems(judge: LanguageJudge, tasks: Mapping[str, Any], goals: Mapping[str, Any]) -> list[str]:
     """Why the responses of a run with these tasks and goals cannot be compared."""
     problems = [
-        f"judge.{key}: unknown task {name!r}; the tasks are {', '.join(tasks)}"
+        f"judge.{key}: {unknown_task(name, tasks)}"
         for key, names in (("tasks", judge.tasks or []), ("principles", judge.principles))
         for name in names
         if name not in tasks
