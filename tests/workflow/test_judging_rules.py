@@ -87,7 +87,8 @@ def test_a_run_trains_its_judge_serves_it_and_asks_it(project):
         "max_tokens": 4,
     }
     project.edit_config(lambda values: values.update(judge=block))
-    project.snakemake("--cores", "2", "results/smoke/agreement.parquet")
+    made = ("results/smoke/agreement.parquet", "results/smoke/language_judge_metrics.parquet")
+    project.snakemake("--cores", "2", *made)
     (model,) = (project.folder / "results" / "judges").glob("trained-*")
     facts = json.loads((model / "manifest.json").read_text())
     assert set(facts["held_out_pair_accuracy"]) == {"helpfulness", "harmlessness"}

@@ -131,7 +131,7 @@ def examples_html(examples: pl.DataFrame) -> str:
 
     Parameters
     ----------
-    examples : table of `examples.task_examples`; where a prompt is null its id stands instead.
+    examples : table of `temperature.examples`; where a prompt is null its id stands instead.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def examples_markdown(examples: pl.DataFrame) -> str:
 
     Parameters
     ----------
-    examples : table of `examples.task_examples`; a prompt that is null is not shown, and said so.
+    examples : table of `temperature.examples`; a prompt that is null is not shown, and said so.
     """
     parts = ["# Example responses"]
     keys = ("task", "split", "temperature", "prompt_id", "prompt")

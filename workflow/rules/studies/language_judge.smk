@@ -1,4 +1,7 @@
-"""A language model behind a server as a further judge: one job asks it about all policies, one counts and compares."""
+"""A language model behind a server as a further judge.
+
+One job asks it about all policies, one counts its verdicts and compares them, one measures the policies by them.
+"""
 
 from infalign.studies.language_judge.block import cache_name, principle, read_prompt
 from infalign.studies.language_judge.pairs import judged_policies, trained_judge_folder
@@ -85,6 +88,8 @@ rule evaluate_by_language_judge:
         judgements=rules.ask_judge.output,
         metrics=rules.evaluate.output.metrics,
         config=rules.record_config.output,
+        policies=rules.ask_judge.input.policies,
+        references=rules.ask_judge.input.references,
     output:
         metrics=f"{RUN}/language_judge_metrics.parquet",
         prompts=f"{RUN}/prompt_language_judge_metrics.parquet",
