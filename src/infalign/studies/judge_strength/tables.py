@@ -114,8 +114,10 @@ def prompt_judgements(
         for policy, procedure in product(policies.iter_rows(named=True), procedures):
             ours = sides[policy["policy"]]
             pairs = ours.join(sides[REFERENCE], on="prompt_id", suffix="_reference", maintain_order="left")
-            a, b, c, d = (pairs[f"{name}{side}"].to_list() for side in ("", "_reference") for name in SCORES)
-            rates = win_rate_by_prompt(a, b, c, d, procedure)
+            rewards, scored = (
+                [pairs[f"{name}{side}"].to_list() for side in ("", "_reference")] for name in SCORES
+            )
+            rates = win_rate_by_prompt(rewards[0], scored[0], rewards[1], scored[1], procedure)
             keys = {"task": task, "judge": judge, "kind": judge_kind(judge), "procedure": procedure}
             keys |= {name: policy[name] for name in POLICY_FACTS}
             rows = ours.select("prompt_id", kl=pl.col("kl").list.mean(), win_rate=pl.Series(rates))
