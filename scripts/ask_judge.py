@@ -8,7 +8,7 @@ from infalign.records.command import run_command
 from infalign.records.config import read_config, read_study_block
 from infalign.records.tables import write_table
 from infalign.studies.language_judge.asking import ReplyCache, ask
-from infalign.studies.language_judge.block import LanguageJudge, read_prompt
+from infalign.studies.language_judge.block import LanguageJudge, read_judge_prompt
 from infalign.studies.language_judge.questions import questions_and_verdicts, read_verdicts
 
 
@@ -25,7 +25,7 @@ def ask_judge(config: Path, /, *, tasks: Path, cache: Path, out: Path, model: Pa
     """
     judge = read_study_block(config, "judge", LanguageJudge)
     judge = judge if model is None else judge.model_copy(update={"model": str(model)})
-    prompt = read_prompt(judge.prompt)
+    prompt = read_judge_prompt(judge.prompt)
     questions, scored = questions_and_verdicts(read_config(config), judge, prompt, tasks.parent)
     with ReplyCache(cache) as known:
         replies = ask(judge, questions["text"].to_list(), known)

@@ -10,7 +10,7 @@ from infalign.language.models import save_model
 from infalign.records.block import parse_block
 from infalign.records.command import run_command
 from infalign.records.tables import read_table, write_folder
-from infalign.studies.language_judge.block import TrainedJudge, read_prompt
+from infalign.studies.language_judge.block import TrainedJudge, read_judge_prompt
 from infalign.studies.language_judge.training import trained_judge, verdict_accuracy, verdict_examples
 
 PAIRS = ["prompt", "chosen", "rejected", "split"]
@@ -34,7 +34,7 @@ def train_language_judge(
     settings : JSON of the configuration's block `judge.trained`.
     out : folder to write.
     """
-    block, asked = parse_block(TrainedJudge, settings), read_prompt(prompt)
+    block, asked = parse_block(TrainedJudge, settings), read_judge_prompt(prompt)
     examples, held_out = [], {}
     for path, principle in zip(pairs, principles, strict=True):
         table = read_table(path, PAIRS, also=["rejected_prompt"])

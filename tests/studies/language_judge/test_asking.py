@@ -27,7 +27,7 @@ from infalign.studies.language_judge.asking import (
     parse_reply,
     question_hash,
 )
-from infalign.studies.language_judge.block import LanguageJudge, read_prompt
+from infalign.studies.language_judge.block import LanguageJudge, read_judge_prompt
 from infalign.studies.language_judge.questions import question_table, read_verdicts
 
 AT_ONCE = {"retry-after-ms": "1"}  # a server may say how long to wait: tests need not
@@ -302,7 +302,7 @@ def test_replies_become_verdicts_on_the_policys_response(tmp_path):
         "prompt": [" Why? ", "How {first}?"], "response": ["A long answer.", "Same."],
         "reference_response": ["Short.", "Same."],
     })  # fmt: skip
-    prompt = read_prompt("pairwise-v1")
+    prompt = read_judge_prompt("pairwise-v1")
     case = {"task": "t", "policy": "p", "procedure": "none"}
     table = question_table(pairs, case, lambda *texts: prompt.ask(prompt.principles["helpful"], *texts))
     assert table["order"].to_list() == ["policy_first", "reference_first"] * 2
@@ -358,7 +358,9 @@ def test_transformers_serve_answers(tmp_path, monkeypatch):
         serve=f"'{program}' serve {{model}} --host 127.0.0.1 --port {{port}} --device cpu",
         max_tokens=4,
     )
-    questions = [read_prompt("pairwise-v1").ask("brevity.", "Why?", text, "So.") for text in ("No.", "Yes.")]
+    questions = [
+        read_judge_prompt("pairwise-v1").ask("brevity.", "Why?", text, "So.") for text in ("No.", "Yes.")
+    ]
     with ReplyCache(tmp_path / "kept.jsonl") as cache:
         assert list(ask(block, questions, cache).values()) == [Reply("A", "stop")] * 2
         (short,) = ask(block.model_copy(update={"max_tokens": 1}), questions[:1], cache).values()

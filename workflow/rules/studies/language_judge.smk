@@ -3,7 +3,7 @@
 One job asks it about all policies, one counts its verdicts and compares them, one measures the policies by them.
 """
 
-from infalign.studies.language_judge.block import cache_name, principle, read_prompt
+from infalign.studies.language_judge.block import cache_name, principle, read_judge_prompt
 from infalign.studies.language_judge.pairs import judged_policies, trained_judge_folder
 
 JUDGED = judged_policies(CONFIG.judge, CONFIG)
@@ -28,7 +28,7 @@ if LANGUAGE_JUDGE.trained:
                 principle(LANGUAGE_JUDGE, task, CONFIG.tasks[task].corpus) for task in JUDGED_TASKS
             ],
             prompt=LANGUAGE_JUDGE.prompt,
-            prompt_sha256=read_prompt(LANGUAGE_JUDGE.prompt).sha256,
+            prompt_sha256=read_judge_prompt(LANGUAGE_JUDGE.prompt).sha256,
             settings=settings_json(LANGUAGE_JUDGE.trained),
             code=code("train_language_judge.py"),
         shell:
@@ -56,7 +56,7 @@ rule ask_judge:
         tasks=SHARED,
         cache=f"results/judges/{cache_name(LANGUAGE_JUDGE)}",
         model=["--model", LANGUAGE_JUDGE.model] if LANGUAGE_JUDGE.trained else [],
-        prompt=read_prompt(LANGUAGE_JUDGE.prompt).sha256,
+        prompt=read_judge_prompt(LANGUAGE_JUDGE.prompt).sha256,
         code=code("ask_judge.py"),
     shell:
         "python {SCRIPTS:q}/ask_judge.py {input.config:q} --tasks {params.tasks:q} --cache {params.cache:q}"

@@ -183,7 +183,7 @@ class JudgePrompt:
 
         Examples
         --------
-        >>> asked = read_prompt("pairwise-v1").ask("brevity.", " Why {first}?", "So. ", "As it is so.")
+        >>> asked = read_judge_prompt("pairwise-v1").ask("brevity.", " Why {first}?", "So. ", "As it is so.")
         >>> "Measure: brevity." in asked, "Why {first}?\\n\\n=== Answer A ===\\nSo.\\n" in asked
         (True, True)
         """
@@ -196,7 +196,7 @@ def prompt_names() -> list[str]:
     return sorted(path.stem for path in PROMPTS.glob("*.yaml"))
 
 
-def read_prompt(name: str) -> JudgePrompt:
+def read_judge_prompt(name: str) -> JudgePrompt:
     """Read one of the package's prompts by its name.
 
     Raises
@@ -218,7 +218,7 @@ def read_prompt(name: str) -> JudgePrompt:
 def principle(judge: LanguageJudge, task: str, corpus: Any) -> str | None:
     """What the responses of a task with this corpus are compared by; None where neither block nor prompt says."""
     name = PRINCIPLE_OF.get(getattr(corpus, "name", ""), PRINCIPLE_OF.get(corpus.source, ""))
-    return judge.principles.get(task) or read_prompt(judge.prompt).principles.get(name)
+    return judge.principles.get(task) or read_judge_prompt(judge.prompt).principles.get(name)
 
 
 def procedures_of(judge: LanguageJudge, goal: str) -> list[str]:
