@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import polars as pl
+
+from infalign.presentation.curves import Resampling
 from infalign.records.command import run_command
 from infalign.records.config import read_config
-from infalign.records.sweep import policies, policy_folder, policy_sets
+from infalign.records.responses import policy_scores
+from infalign.records.sweep import policies
 from infalign.records.tables import read_table, write_table
-from infalign.studies.kl_estimators.tables import estimator_rows, estimator_table
-
-COLUMNS = ["prompt_id", "sample_id", "log_prob", "reference_log_prob", "kl"]
+from infalign.studies.kl_estimators.tables import ESTIMATOR_SCHEMA, SCORE_COLUMNS, estimator_rows
 
 
 def compare_kl_estimators(config: Path, /, *, tasks: Path, out: Path) -> None:
@@ -21,12 +23,13 @@ def compare_kl_estimators(config: Path, /, *, tasks: Path, out: Path) -> None:
     out : table to write.
     """
     run = read_config(config)
+    evaluation = run.evaluation
+    resampling = Resampling(evaluation.level, evaluation.resamples, evaluation.seed)
     rows = []
     for policy in policies(run):
-        main = next(iter(policy_sets(run.tasks[policy.task])))
-        path = tasks / policy_folder(run, policy) / "scores" / f"{main}.parquet"
-        rows += estimator_rows(policy.task, policy.slug, read_table(path, COLUMNS, also=()), run.evaluation)
-    write_table(estimator_table(rows), out, {"run": run.run})
+        scores = read_table(tasks.parent / f"{policy_scores(run, policy)}.parquet", SCORE_COLUMNS, also=())
+        rows += estimator_rows(policy.task, policy.slug, scores, resampling)
+    write_table(pl.DataFrame(rows, schema=ESTIMATOR_SCHEMA), out, {"run": run.run})
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from infalign.presentation.curves import Resampling
 from infalign.records.command import run_command
-from infalign.records.comparisons import several_seeds
+from infalign.records.comparisons import compared_procedures, several_seeds
 from infalign.records.config import read_config
 from infalign.records.metrics import main_condition
 from infalign.records.sweep import policies
 from infalign.records.tables import read_table, write_table
-from infalign.studies.seeds.figures import compared_procedures, seeds_table
+from infalign.studies.seeds.study import MATCHED_KL
+from infalign.studies.seeds.tables import seeds_table
 
 
 def compare_seeds(run: Path, /) -> None:
@@ -25,9 +26,9 @@ def compare_seeds(run: Path, /) -> None:
     metrics, by_prompt = (
         main_condition(read_table(run / f"{name}.parquet"), config) for name in ("metrics", "prompt_metrics")
     )
-    procedures = compared_procedures(tasks, {task: goal.procedure for task, goal in config.goals.items()})
     resampling = Resampling(evaluation.level, evaluation.resamples, evaluation.seed)
-    table = seeds_table(metrics, by_prompt, procedures, resampling=resampling)
+    procedures = compared_procedures(config.goals, tasks)
+    table = seeds_table(metrics, by_prompt, procedures, kl=MATCHED_KL, resampling=resampling)
     write_table(table, run / "seeds.parquet", {"level": evaluation.level})
 
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 from infalign.presentation.curves import Resampling
 from infalign.records.command import run_command
-from infalign.records.comparisons import several_temperatures
+from infalign.records.comparisons import compared_procedures, several_temperatures
 from infalign.records.config import read_config
 from infalign.records.sweep import policies
 from infalign.records.tables import read_table, write_table
-from infalign.studies.seeds.figures import compared_procedures
-from infalign.studies.temperatures.figures import temperature_leads
+from infalign.studies.temperatures.tables import temperature_leads
 
 
 def compare_temperatures(run: Path, /) -> None:
@@ -22,12 +21,10 @@ def compare_temperatures(run: Path, /) -> None:
     config = read_config(run / "config.json")
     evaluation = config.evaluation
     tasks = [task for task in config.tasks if several_temperatures(config, policies(config), task)]
-    procedures = compared_procedures(tasks, {task: goal.procedure for task, goal in config.goals.items()})
-    table = temperature_leads(
-        *(read_table(run / f"{name}.parquet") for name in ("metrics", "prompt_metrics")),
-        procedures,
-        resampling=Resampling(evaluation.level, evaluation.resamples, evaluation.seed),
-    )
+    metrics, by_prompt = (read_table(run / f"{name}.parquet") for name in ("metrics", "prompt_metrics"))
+    resampling = Resampling(evaluation.level, evaluation.resamples, evaluation.seed)
+    procedures = compared_procedures(config.goals, tasks)
+    table = temperature_leads(metrics, by_prompt, procedures, resampling=resampling)
     write_table(table, run / "temperature_leads.parquet", {"level": evaluation.level})
 
 

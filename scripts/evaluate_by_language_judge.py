@@ -4,13 +4,15 @@ from pathlib import Path
 
 import polars as pl
 
+from infalign.presentation.curves import Resampling
 from infalign.records.command import run_command
-from infalign.records.config import read_config, read_study_block, task_folder
+from infalign.records.config import read_config, read_study_block
 from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA, main_condition
-from infalign.records.sweep import conditions, policy_folder, policy_sets
+from infalign.records.responses import main_scores, policy_scores
 from infalign.records.tables import read_table, write_table
 from infalign.studies.language_judge.block import LanguageJudge
-from infalign.studies.language_judge.judgements import READ, judged_metrics, judged_policies
+from infalign.studies.language_judge.pairs import READ, judged_policies
+from infalign.studies.language_judge.tables import judged_metrics
 
 COLUMNS = ["prompt_id", "sample_id", "reward", "judge", "n_tokens"]
 
@@ -30,21 +32,19 @@ def evaluate_by_language_judge(
     prompts_out : table of win rates and KL by prompt to write.
     """
     run = read_config(config)
+    evaluation, results = run.evaluation, tasks.parent
+    resampling = Resampling(evaluation.level, evaluation.resamples, evaluation.seed)
     measured, judged = main_condition(read_table(metrics), run), read_table(judgements, READ)
     rows, prompt_rows = [], []
     for policy in judged_policies(read_study_block(config, "judge", LanguageJudge), run):
-        task = run.tasks[policy.task]
-        paths = [
-            tasks / policy_folder(run, policy) / "scores" / f"{next(iter(policy_sets(task)))}.parquet",
-            tasks / task_folder(run, policy.task) / "scores" / f"{conditions(task)[0].name}.parquet",
-        ]
-        scores, reference = (
-            read_table(paths[0], [*COLUMNS, "kl"], also=()),
-            read_table(paths[1], COLUMNS, also=()),
-        )
         key = {"task": policy.task, "policy": policy.slug}
-        first = measured.filter(**key).row(0, named=True)
-        more, more_prompts = judged_metrics(judged.filter(**key), first, scores, reference, run.evaluation)
+        more, more_prompts = judged_metrics(
+            judged.filter(**key),
+            measured.filter(**key).row(0, named=True),
+            read_table(results / f"{policy_scores(run, policy)}.parquet", [*COLUMNS, "kl"], also=()),
+            read_table(results / f"{main_scores(run, policy.task)}.parquet", COLUMNS, also=()),
+            resampling,
+        )
         rows += more
         prompt_rows += more_prompts
     write_table(pl.DataFrame(rows, schema=METRICS_SCHEMA), out, {"run": run.run})

@@ -1,13 +1,16 @@
 """Count a language model's verdicts, and compare them with those of the trained judge and the gold reward."""
 
+from dataclasses import asdict
 from pathlib import Path
 
+from infalign.presentation.curves import Resampling
 from infalign.records.block import parse_block
 from infalign.records.command import run_command
 from infalign.records.config import Evaluation
-from infalign.records.tables import read_table, write_atomically, write_table
-from infalign.studies.language_judge.judgements import READ, agreement_table, verdict_table
+from infalign.records.tables import read_table, write_table, write_text
 from infalign.studies.language_judge.page import verdicts_html
+from infalign.studies.language_judge.pairs import READ
+from infalign.studies.language_judge.tables import agreement_table, verdict_table
 
 
 def judge_agreement(judgements: Path, /, *, evaluation: str, verdicts: Path, html: Path, out: Path) -> None:
@@ -22,13 +25,12 @@ def judge_agreement(judgements: Path, /, *, evaluation: str, verdicts: Path, htm
     out : table of agreement to write.
     """
     settings = parse_block(Evaluation, evaluation)
+    resampling = Resampling(settings.level, settings.resamples, settings.seed)
     table = read_table(judgements, READ)
-    facts = {"level": settings.level, "resamples": settings.resamples, "seed": settings.seed}
-    counts = verdict_table(table, settings)
-    page = verdicts_html(counts)
-    write_table(counts, verdicts, facts)
-    write_atomically(html, lambda partial: partial.write_text(page, encoding="utf-8"))
-    write_table(agreement_table(table, settings), out, facts)
+    counts = verdict_table(table, resampling)
+    write_table(counts, verdicts, asdict(resampling))
+    write_text(verdicts_html(counts), html)
+    write_table(agreement_table(table, resampling), out, asdict(resampling))
 
 
 if __name__ == "__main__":

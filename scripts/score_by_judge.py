@@ -1,17 +1,15 @@
-"""Score the responses of a reference and its policies with one judge, and the judge on preference pairs."""
+"""Score responses by one more judge, and the judge on preference pairs."""
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tyro.conf import Positional
 
 from infalign.errors import InputError
 from infalign.language.reward_models import load_reward_model
-from infalign.language.scoring import pair_outcomes, reward_scores
 from infalign.records.command import run_command
-from infalign.records.tables import KEY, read_blocks, read_table, weights_sha256, write_table
+from infalign.records.tables import KEY, read_table, weights_sha256, write_table
+from infalign.studies.judge_strength.scoring import judge_scores, ordered_pairs
 
 
 def score_by_judge(
@@ -33,8 +31,7 @@ def score_by_judge(
     names : what each table is called in the one written, in its column `policy`.
     judge : folder of the judge.
     prompts : table of prompts.
-    pairs : table of preference pairs; those held out for the judge are ordered, and as many of the first ones that
-        the reward model learnt from.
+    pairs : table of preference pairs: those held out for the judge, and as many that the reward model learnt from.
     out : table of scores to write.
     pairs_out : table of pairs to write.
     column : of the tables that holds this judge's scores already; default: the responses are scored.
@@ -47,33 +44,16 @@ def score_by_judge(
     texts = dict(read_table(prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt").iter_rows())
     parts = []
     for name, path in zip(names, responses, strict=True):
-        frame = read_table(path, KEY if column is None else [*KEY, column], also=())
         if column is None:
-            blocks = read_blocks(path, ["prompt_id", "response", "finished"])
-            scores = np.concatenate([block_scores(model, tokenizer, texts, block) for block in blocks])
+            scores = judge_scores(model, tokenizer, texts, path)
         else:
-            scores = frame[column].to_numpy()
-        parts.append(frame.select(pl.lit(name).alias("policy"), *KEY, score=pl.Series(scores)))
-    rows = read_table(pairs, ["prompt", "chosen", "rejected", "split"])
-    held_out = rows.filter(split="judge_test")
-    known = rows.filter(split="reward_train").head(held_out.height)
-    outcomes = [
-        part.select("split", "prompt", right=pl.Series(pair_outcomes(model, tokenizer, part)))
-        for part in (held_out, known)
-    ]
-    facts = {"n_parameters": sum(weight.numel() for weight in model.parameters())}
-    facts |= {"judge_sha256": weights_sha256(judge)}
+            scores = read_table(path, [*KEY, column], also=()).select(*KEY, score=column)
+        parts.append(scores.select(pl.lit(name).alias("policy"), *KEY, "score"))
+    outcomes = ordered_pairs(model, tokenizer, read_table(pairs, ["prompt", "chosen", "rejected", "split"]))
+    n_parameters = sum(weight.numel() for weight in model.parameters())
+    facts = {"n_parameters": n_parameters, "judge_sha256": weights_sha256(judge)}
     write_table(pl.concat(parts), out, facts)
-    write_table(pl.concat(outcomes), pairs_out, facts)
-
-
-def block_scores(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: dict[str, str], block: pl.DataFrame
-) -> np.ndarray:
-    """Score some responses to prompts of these texts."""
-    asked = [texts[prompt_id] for prompt_id in block["prompt_id"]]
-    finished = block["finished"].to_list()
-    return reward_scores(model, tokenizer, asked, block["response"].to_list(), finished=finished)
+    write_table(outcomes, pairs_out, facts)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -16,8 +17,9 @@ import yaml
 
 from infalign.catalogue import parse_config
 from infalign.records.config import task_folder
+from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA
 from infalign.records.sweep import conditions, policies, policy_folder, policy_sets
-from infalign.studies.language_judge.judgements import JUDGEMENT_SCHEMA, judged_cases
+from infalign.studies.language_judge.pairs import JUDGEMENT_SCHEMA, judged_cases
 
 from .conftest import ROOT, copy_of
 
@@ -37,7 +39,7 @@ def commands(project) -> str:
 
 def test_no_judge_is_asked_without_its_block_and_one_job_asks(fresh):
     before = commands(fresh)
-    assert not re.search(r"ask_judge|judge_agreement|--judgements", before)
+    assert not re.search(r"ask_judge|judge_agreement|evaluate_by_language_judge", before)
     fresh.edit_config(lambda values: values.update(judge=BLOCK))
     after = commands(fresh)
     (line,) = re.findall(r"python scripts/ask_judge\.py .*", after)
@@ -45,7 +47,14 @@ def test_no_judge_is_asked_without_its_block_and_one_job_asks(fresh):
         r"--cache results/judges/m-[0-9a-f]{8}\.jsonl +--out results/smoke/judgements\.parquet", line
     )
     assert len(re.findall(r"python scripts/judge_agreement\.py", after)) == 1
-    assert len(re.findall(r"evaluate\.py .* --judgements results/smoke/judgements\.parquet", after)) == 1
+    assert (
+        len(
+            re.findall(
+                r"evaluate_by_language_judge\.py .* --judgements results/smoke/judgements\.parquet", after
+            )
+        )
+        == 1
+    )
     for figure in ("language_model_judge", "judge_agreement"):
         assert len(re.findall(rf"draw_figure\.py {figure} ", after)) == 1
     fresh.edit_config(lambda values: values["judge"].update(max_tokens=9))
@@ -78,7 +87,8 @@ def test_a_run_trains_its_judge_serves_it_and_asks_it(project):
         "max_tokens": 4,
     }
     project.edit_config(lambda values: values.update(judge=block))
-    project.snakemake("--cores", "2", "results/smoke/agreement.parquet")
+    made = ("results/smoke/agreement.parquet", "results/smoke/language_judge_metrics.parquet")
+    project.snakemake("--cores", "2", *made)
     (model,) = (project.folder / "results" / "judges").glob("trained-*")
     facts = json.loads((model / "manifest.json").read_text())
     assert set(facts["held_out_pair_accuracy"]) == {"helpfulness", "harmlessness"}
@@ -86,7 +96,7 @@ def test_a_run_trains_its_judge_serves_it_and_asks_it(project):
         scorer="language_model"
     )
     config = parse_config(yaml.safe_load((project.folder / "config" / "smoke.yaml").read_text()))
-    assert replies.height == 2 * 2 * len(list(judged_cases(config)))
+    assert replies.height == 2 * 2 * len(list(judged_cases(config.judge, config)))
     assert (
         set(replies["verdict"]) <= {"win", "loss", "tie", "unparsed"}
         and replies["reply"].str.len_chars().max() > 0
@@ -134,7 +144,9 @@ def scored(n_prompts, n_samples, seed):
     score = rng.normal(size=prompts.size)
     texts = [f"{seed} {p} {s}" for p, s in zip(prompts, samples, strict=True)]
     columns = {"prompt_id": [f"q{p}" for p in prompts], "sample_id": samples, "response": texts}
-    return pl.DataFrame({**columns, "reward": score, "judge": score, "gold": score, "n_tokens": samples + 1})
+    return pl.DataFrame(
+        {**columns, "reward": score, "judge": score, "gold": score, "n_tokens": samples + 1, "kl": 0.25}
+    )
 
 
 @pytest.fixture
@@ -166,17 +178,15 @@ def folder(tmp_path, server):
     return tmp_path, config
 
 
+def script(name, folder, *options):
+    command = [sys.executable, str(ROOT / "scripts" / name), str(folder / "config.json"), *map(str, options)]
+    environment = {"PYTHONPATH": str(ROOT / "src"), "OPENAI_API_KEY": KEY, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+
+
 def ask(folder):
-    command = [sys.executable, str(ROOT / "scripts" / "ask_judge.py"), str(folder / "config.json")]
-    command += ["--tasks", str(folder / "tasks"), "--cache", str(folder / "judges" / "kept.jsonl")]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "src"),
-        "OPENAI_API_KEY": KEY,
-        "OMP_NUM_THREADS": "1",
-    }
-    command += ["--out", str(folder / "run" / "judgements.parquet")]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    out, kept = folder / "run" / "judgements.parquet", folder / "judges" / "kept.jsonl"
+    return script("ask_judge.py", folder, "--tasks", folder / "tasks", "--cache", kept, "--out", out)
 
 
 def test_a_job_that_fails_leaves_its_replies_and_the_next_goes_on(folder, server):
@@ -191,10 +201,38 @@ def test_a_job_that_fails_leaves_its_replies_and_the_next_goes_on(folder, server
     table = pl.read_parquet(folder / "run" / "judgements.parquet")
     assert dict(table.schema) == JUDGEMENT_SCHEMA
     language = table.filter(scorer="language_model")
-    cases = list(judged_cases(config))
+    cases = list(judged_cases(config.judge, config))
     assert language.height == 2 * 4 * len(cases) == server.answered  # none twice
     assert table.height == 2 * language.height  # trained judge and gold reward have one row a pair each
     assert language.filter(order="policy_first")["verdict"].unique().to_list() == ["win"]
     assert language.filter(order="reference_first")["verdict"].unique().to_list() == ["loss"]
     assert not any(KEY in path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
     assert ask(folder).returncode == 0 and server.answered == language.height
+
+
+def test_the_verdicts_become_tables_of_metrics(folder, server):
+    """Every reply is A, so every pair is a tie, and every policy wins one half."""
+    folder, config = folder
+    server.last = 10_000
+    assert ask(folder).returncode == 0
+    cases = [(policy.slug, procedure) for policy, procedure in judged_cases(config.judge, config)]
+    task = config.tasks["helpful"]
+    rows = [
+        {**policy.row(), **asdict(conditions(task)[0]), "scorer": "judge", "n_samples": 8}
+        for policy in policies(config)
+        if policy.task == "helpful"
+    ]
+    measured, names = folder / "metrics.parquet", ("metrics", "prompts")
+    pl.DataFrame(rows, schema=METRICS_SCHEMA).write_parquet(measured)
+    out, prompts_out = (folder / "run" / f"{name}.parquet" for name in names)
+    options = ("--metrics", measured, "--judgements", folder / "run" / "judgements.parquet")
+    options += ("--tasks", folder / "tasks", "--out", out, "--prompts-out", prompts_out)
+    done = script("evaluate_by_language_judge.py", folder, *options)
+    assert done.returncode == 0, done.stderr
+    table, by_prompt = pl.read_parquet(out), pl.read_parquet(prompts_out)
+    assert (dict(table.schema), dict(by_prompt.schema)) == (METRICS_SCHEMA, PROMPT_SCHEMA)
+    assert sorted(table.select("policy", "procedure").rows()) == sorted(cases)
+    assert set(table["scorer"]) == {"language_model"} and set(table["win_rate"]) == {0.5}
+    assert set(table["n_prompts"]) == {4} and set(table["n_samples"]) == {8}
+    assert table["kl"].to_list() == pytest.approx([0.25] * len(cases))
+    assert by_prompt.height == 4 * len(cases) and set(by_prompt["win_rate"]) == {0.5}

@@ -1,30 +1,38 @@
-"""Which comparisons of a run can be made: between seeds of training, and at several sampling temperatures."""
+"""Which comparisons of a run can be made: under which procedures, between seeds, at several temperatures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from infalign.records.config import Config
+from infalign.records.config import Config, Goal
 from infalign.records.policy import Policy
 from infalign.records.sweep import conditions, sampled_sets
 
 SERIES = ("reward", "calibrator", "n_rollouts")
 
 
-def several_seeds(rows: Sequence[Policy], task: str) -> bool:
-    """Whether a task has PPO on the raw reward and on another one, each from several seeds at several strengths.
+def compared_procedures(goals: Mapping[str, Goal], tasks: Sequence[str]) -> list[tuple[str, str]]:
+    """List each of the tasks without a procedure and with that of its goal, as (task, procedure).
 
-    Parameters
-    ----------
-    rows : policies of a run.
-    task : its name.
+    Examples
+    --------
+    >>> goals = {"a": Goal(procedure="bon(4)", transform="exp(10)"), "b": Goal(procedure="none", transform="log")}
+    >>> compared_procedures(goals, ["a", "b"])
+    [('a', 'none'), ('a', 'bon(4)'), ('b', 'none')]
     """
+    return list(dict.fromkeys((task, text) for task in tasks for text in ("none", goals[task].procedure)))
+
+
+def several_seeds(rows: Sequence[Policy], task: str) -> bool:
+    """Whether a task has PPO on the raw reward and on another one, each from several seeds at several strengths."""
     seeds: dict[tuple, dict[float, set[int]]] = {}
     for policy in rows:
         if (policy.task, policy.method) == (task, "ppo"):
             seeds.setdefault(_series(policy), {}).setdefault(policy.strength, set()).add(policy.seed)
     return _raw_and_another(
-        series for series, found in seeds.items() if sum(len(own) > 1 for own in found.values()) > 1
+        series
+        for series, by_strength in seeds.items()
+        if sum(len(own) > 1 for own in by_strength.values()) > 1
     )
 
 
@@ -32,12 +40,6 @@ def several_temperatures(config: Config, rows: Sequence[Policy], task: str) -> b
     """Whether a task's PPO on the raw reward and on another one are sampled at several temperatures.
 
     Each of the two has several strengths, so that they can be compared at one KL.
-
-    Parameters
-    ----------
-    config : of the run.
-    rows : its policies.
-    task : its name.
     """
     n_conditions = len(conditions(config.tasks[task]))
     strengths: dict[tuple, set[float]] = {}
@@ -46,7 +48,7 @@ def several_temperatures(config: Config, rows: Sequence[Policy], task: str) -> b
         if (policy.task, policy.method) == (task, "ppo") and everywhere:
             strengths.setdefault(_series(policy), set()).add(policy.strength)
     return len(config.tasks[task].samples.temperatures) > 1 and _raw_and_another(
-        series for series, found in strengths.items() if len(found) > 1
+        series for series, values in strengths.items() if len(values) > 1
     )
 
 

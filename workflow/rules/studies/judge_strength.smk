@@ -2,18 +2,19 @@
 
 from infalign.studies.judge_strength.sizes import OWN_JUDGE, REWARD_MODEL, judge_folders, score_tables
 
-# Of each task and judge the folder of the model. Two judges have scored already, in these columns.
+# The model's folder of each task and judge.
 JUDGE_AT = {
     (task, judge): f"results/{folder}"
     for task in CONFIG.judge_strength.tasks
     for judge, folder in judge_folders(CONFIG.judge_strength, CONFIG, task).items()
 }
+# Two judges have scored already, in these columns.
 JUDGE_COLUMNS = {OWN_JUDGE: "judge", REWARD_MODEL: "reward"}
 
 
 rule score_by_judge:
     input:
-        responses=lambda w: [f"{SHARED}/{path}" for path in score_tables(CONFIG, w.task).values()],
+        responses=lambda w: results(*score_tables(CONFIG, w.task).values()),
         judge=lambda w: JUDGE_AT[w.task, w.judge],
         prompts=lambda w: f"{SHARED}/{FOLDER_OF[w.task]}/data/prompts.parquet",
         pairs=lambda w: f"{SHARED}/{FOLDER_OF[w.task]}/data/pairs.parquet",
@@ -42,11 +43,9 @@ rule judge_strength:
             for task, judge in JUDGE_AT
             for ending in ("", ".pairs")
         ],
-        responses=[
-            f"{SHARED}/{path}"
-            for task in CONFIG.judge_strength.tasks
-            for path in score_tables(CONFIG, task).values()
-        ],
+        responses=results(
+            *(path for task in CONFIG.judge_strength.tasks for path in score_tables(CONFIG, task).values())
+        ),
     output:
         f"{RUN}/judge_strength.parquet",
         f"{RUN}/judge_policies.parquet",

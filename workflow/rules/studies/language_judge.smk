@@ -1,7 +1,10 @@
-"""A language model behind a server as a further judge: one job asks it about all policies, one counts and compares."""
+"""A language model behind a server as a further judge.
 
-from infalign.studies.language_judge.block import cache_name, principle, read_prompt
-from infalign.studies.language_judge.judgements import judged_policies, trained_judge_folder
+One job asks it about all policies, one counts its verdicts and compares them, one measures the policies by them.
+"""
+
+from infalign.studies.language_judge.block import cache_name, principle, read_judge_prompt
+from infalign.studies.language_judge.pairs import judged_policies, trained_judge_folder
 
 JUDGED = judged_policies(CONFIG.judge, CONFIG)
 LANGUAGE_JUDGE = CONFIG.judge
@@ -25,7 +28,7 @@ if LANGUAGE_JUDGE.trained:
                 principle(LANGUAGE_JUDGE, task, CONFIG.tasks[task].corpus) for task in JUDGED_TASKS
             ],
             prompt=LANGUAGE_JUDGE.prompt,
-            prompt_sha256=read_prompt(LANGUAGE_JUDGE.prompt).sha256,
+            prompt_sha256=read_judge_prompt(LANGUAGE_JUDGE.prompt).sha256,
             settings=settings_json(LANGUAGE_JUDGE.trained),
             code=code("train_language_judge.py"),
         shell:
@@ -53,7 +56,7 @@ rule ask_judge:
         tasks=SHARED,
         cache=f"results/judges/{cache_name(LANGUAGE_JUDGE)}",
         model=["--model", LANGUAGE_JUDGE.model] if LANGUAGE_JUDGE.trained else [],
-        prompt=read_prompt(LANGUAGE_JUDGE.prompt).sha256,
+        prompt=read_judge_prompt(LANGUAGE_JUDGE.prompt).sha256,
         code=code("ask_judge.py"),
     shell:
         "python {SCRIPTS:q}/ask_judge.py {input.config:q} --tasks {params.tasks:q} --cache {params.cache:q}"
@@ -85,6 +88,8 @@ rule evaluate_by_language_judge:
         judgements=rules.ask_judge.output,
         metrics=rules.evaluate.output.metrics,
         config=rules.record_config.output,
+        policies=rules.ask_judge.input.policies,
+        references=rules.ask_judge.input.references,
     output:
         metrics=f"{RUN}/language_judge_metrics.parquet",
         prompts=f"{RUN}/prompt_language_judge_metrics.parquet",

@@ -37,19 +37,18 @@ class JudgedDifference(ClaimKind):
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Differences of trained curves, as many as there are judges of the kind."""
-        rows = _rows(self, tables)
-        if rows.filter(kind=self.judges).is_empty():
+        rows = _rows(self, tables).filter(kind=self.judges)
+        if rows.is_empty():
             return Measured((), f"no {self.judges} judges of task {self.task}")
         intervals = []
-        for _, part in rows.filter(kind=self.judges).group_by("judge", maintain_order=True):
+        for _, part in rows.group_by("judge", maintain_order=True):
             meant, raw = (judged_curve(part, name) for name in (self.transform, "raw"))
             if not (reaches(meant, self.kl) and reaches(raw, self.kl)):
                 return Measured((), f"KL {self.kl:g} not well within the trained range")
             gap = difference_at_kl(meant, raw, self.kl, LEVEL, bootstrap.resamples, bootstrap.seed)
             intervals.append(gap)
-        names = rows.filter(kind=self.judges)["judge"].unique(maintain_order=True)
-        found = () if any(map(undefined, intervals)) else tuple(intervals)
-        return Measured(found, f"judges {', '.join(names)}")
+        judges = ", ".join(rows["judge"].unique(maintain_order=True))
+        return Measured(() if any(map(undefined, intervals)) else tuple(intervals), f"judges {judges}")
 
 
 class JudgeExcess(ClaimKind):
@@ -71,8 +70,8 @@ class JudgeExcess(ClaimKind):
             return Measured((), f"no judges of task {self.task} compared")
         means = raw.group_by("policy").agg(pl.col("kl").mean()).sort("kl", "policy")
         policy, kl = means.row(-1)
-        own = raw.filter(policy=policy)
-        sides = [own.filter(judge=name) for name in (self.judge, GOLD if self.over == "gold" else EQUAL)]
+        judges = (self.judge, GOLD if self.over == "gold" else EQUAL)
+        sides = [raw.filter(policy=policy, judge=judge) for judge in judges]
         if any(side.is_empty() for side in sides):
             return Measured((), f"no {self.judge} or {self.over} judge of task {self.task}")
         ours, theirs = (side["win_rate"].to_numpy() for side in sides)

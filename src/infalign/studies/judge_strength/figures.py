@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
@@ -30,10 +30,8 @@ def figure_judge_strength(
 ) -> Figure:
     """Draw the main comparison by the judge's size, and by how much each judge is above gold as KL grows.
 
-    Parameters
-    ----------
-    strengths, policies : tables of `strength_table` and `policy_table`.
-    goals : task to the procedure whose win rates are drawn; a row of two panels for each task of the tables.
+    Each task of the tables of `strength_table` and `policy_table` has a row of two panels. `goals` says by task the
+    procedure whose win rates are drawn.
     """
     tasks = list(strengths["task"].unique(maintain_order=True))
     with print_style():
@@ -78,7 +76,7 @@ def _draw_differences(axis: Axes, rows: pl.DataFrame) -> None:
 def _draw_excess(axis: Axes, rows: pl.DataFrame) -> None:
     """Win rate less that by gold against KL, a line a judge; by the equal judge where there is no gold."""
     column = "over_gold" if rows["over_gold"].is_not_null().any() else "over_independent"
-    for _, part in _lines(rows.drop_nulls(column)):
+    for _, part in rows.drop_nulls(column).sort("kl").group_by("judge", maintain_order=True):
         color, marker, _ = JUDGE_LOOKS[part["kind"][0]]
         low, high = (100 * part[f"{column}_{end}"].fill_null(np.nan) for end in ("low", "high"))
         axis.vlines(part["kl"], low, high, color=color, linewidth=0.7)
@@ -86,10 +84,6 @@ def _draw_excess(axis: Axes, rows: pl.DataFrame) -> None:
     axis.axhline(0, color=GREY, linewidth=0.9, linestyle=":")
     over = "gold" if column == "over_gold" else "the independent judge of its size"
     axis.set(xlabel="KL to the reference (nats)", ylabel=f"Win rate less that by\n{over} (points)")
-
-
-def _lines(rows: pl.DataFrame) -> Iterator[tuple[tuple, pl.DataFrame]]:
-    yield from rows.sort("kl").group_by("judge", maintain_order=True)
 
 
 def draw_judge_strength(tables: RunTables) -> Figure:

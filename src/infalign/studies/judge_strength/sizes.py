@@ -8,10 +8,10 @@ import numpy as np
 
 from infalign.errors import InputError
 from infalign.records.block import settings_json, short_hash
-from infalign.records.config import Config, task_folder
+from infalign.records.config import Config
 from infalign.records.policy import Policy
-from infalign.records.responses import shared
-from infalign.records.sweep import conditions, policies, policy_folder, policy_sets
+from infalign.records.responses import main_scores, policy_scores, shared
+from infalign.records.sweep import policies
 from infalign.records.task import FromConfig, PreferenceModel, Task
 from infalign.studies.judge_strength.block import JudgeStrength
 
@@ -42,14 +42,10 @@ def n_parameters(shape: FromConfig, vocabulary_size: int) -> int:
     return vocabulary_size * width + shape.n_layers * layer + 2 * width
 
 
-def resized(shape: FromConfig, vocabulary_size: int, wanted: float) -> FromConfig:
+def resized(shape: FromConfig, vocabulary_size: int, parameters: float) -> FromConfig:
     """Change a shape's width, and that of its layers in proportion, to have nearly as many parameters.
 
-    Parameters
-    ----------
-    shape : its heads and its number of layers stay.
-    vocabulary_size : of the tokenizer.
-    wanted : parameters.
+    Heads and number of layers stay.
 
     Raises
     ------
@@ -68,12 +64,12 @@ def resized(shape: FromConfig, vocabulary_size: int, wanted: float) -> FromConfi
         shape.model_copy(update={"hidden_size": int(w), "intermediate_size": max(1, round(ratio * w))})
         for w in widths
     ]
-    gaps = [abs(np.log(n_parameters(one, vocabulary_size) / wanted)) for one in shapes]
+    gaps = [abs(np.log(n_parameters(other, vocabulary_size) / parameters)) for other in shapes]
     nearest = int(np.argmin(gaps))
     if gaps[nearest] > np.log(FARTHEST):
-        found = n_parameters(shapes[nearest], vocabulary_size)
+        reached = n_parameters(shapes[nearest], vocabulary_size)
         raise InputError(
-            f"judge_strength.sizes: no width has about {wanted:,.0f} parameters (nearest: {found:,}); use another"
+            f"judge_strength.sizes: no width has about {parameters:,.0f} parameters (nearest: {reached:,}); use another"
         )
     return shapes[nearest]
 
@@ -94,9 +90,9 @@ def sized_judges(block: JudgeStrength, config: Config, task: str) -> dict[str, S
 
 def _judge_block(task: Task, size: float) -> PreferenceModel:
     """The task's judge at another size."""
-    own, reward = task.judge.base.from_config, task.reward_shape
-    assert own is not None and reward is not None and task.vocabulary_size is not None
-    shape = resized(own, task.vocabulary_size, size * n_parameters(reward, task.vocabulary_size))
+    shape, reward = task.judge.base.from_config, task.reward_shape
+    assert shape is not None and reward is not None and task.vocabulary_size is not None
+    shape = resized(shape, task.vocabulary_size, size * n_parameters(reward, task.vocabulary_size))
     base = task.judge.base.model_copy(update={"from_config": shape})
     return task.judge.model_copy(update={"base": base})
 
@@ -114,38 +110,33 @@ def compared_policies(config: Config, task: str) -> list[Policy]:
     InputError
         The configuration has only one of the two, or neither.
     """
-    wanted = ("raw", config.goals[task].transform)
+    rewards = ("raw", config.goals[task].transform)
     most = config.tasks[task].rollouts.n_rollouts
-    found = [
+    compared = [
         policy
         for policy in policies(config)
         if (policy.task, policy.method) == (task, "ppo")
-        and policy.reward in wanted
+        and policy.reward in rewards
         and policy.calibrator in (None, "empirical")
         and policy.n_rollouts in (None, most)
     ]
-    absent = [reward for reward in wanted if reward not in {policy.reward for policy in found}]
+    absent = [reward for reward in rewards if reward not in {policy.reward for policy in compared}]
     if absent:
         raise InputError(
             f"judge_strength.tasks: task {task} has no ppo policies on {' and '.join(absent)}, which are compared; "
             f"list them under policies or remove {task}"
         )
-    return found
+    return compared
 
 
 def score_tables(config: Config, task: str) -> dict[str, str]:
-    """Tables of scored responses under the main condition, below `results/tasks/`: `reference`, then each policy."""
-    block = config.tasks[task]
-    main, samples = conditions(block)[0], next(iter(policy_sets(block)))
-    tables = {REFERENCE: f"{task_folder(config, task)}/scores/{main.name}.parquet"}
-    return tables | {
-        policy.slug: f"{policy_folder(config, policy)}/scores/{samples}.parquet"
-        for policy in compared_policies(config, task)
-    }
+    """List the scores under the main condition, by path below `results/`: `reference`, then each policy."""
+    scores = {policy.slug: policy_scores(config, policy) for policy in compared_policies(config, task)}
+    return {REFERENCE: main_scores(config, task)} | scores
 
 
 def judge_folders(block: JudgeStrength, config: Config, task: str) -> dict[str, str]:
-    """Folders below `results/` of a task's judges: those of several sizes, its own judge and its reward model."""
+    """List folders below `results/` of a task's judges: those of several sizes, its own, and its reward model."""
     sized = {
         name: shared(config, task, f"judges/{judge_folder(name, judge)}")
         for name, judge in sized_judges(block, config, task).items()

@@ -8,6 +8,7 @@ from infalign.records.responses import ModelTraining, shared
 from infalign.studies.judge_strength.block import JudgeStrength, judge_strength_problems
 from infalign.studies.judge_strength.claims import JudgedDifference, JudgeExcess
 from infalign.studies.judge_strength.sizes import check_judges, judge_folder, sized_judges
+from infalign.studies.judge_strength.tables import MATCHED_KL
 from infalign.study import Study
 
 CAPTION = (
@@ -19,7 +20,6 @@ CAPTION = (
     "fitting the reward model's errors shows as a rise for a judge that shares them. The procedure selects by the "
     "reward model. Bars are 95 % bootstrap intervals over prompts, paired."
 )
-MATCHED_KL = 0.5  # nats, at which policies are compared
 
 
 def trainings(block: JudgeStrength, config: Config) -> dict[str, ModelTraining]:

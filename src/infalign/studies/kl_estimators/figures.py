@@ -1,4 +1,4 @@
-"""The figure of three estimates of the KL divergence: whether they agree, and how much each varies."""
+"""Three estimates of the KL divergence: whether they agree, and how much each varies."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from matplotlib.figure import Figure
 
 from infalign.presentation.style import BLACK, BLUE, VERMILION, print_style
 from infalign.records.run_tables import RunTables
+from infalign.studies.kl_estimators.tables import DIFFERENCE, RATIO
 
 ESTIMATOR_LOOKS = {"k1": (BLUE, "k1: log-ratio"), "k3": (VERMILION, "k3: (r − 1) − log r")}
 TASK_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def figure_kl_estimators(estimates: pl.DataFrame) -> Figure:
-    """Draw what k1 and k3 say less the full-vocabulary KL, and how many times its variance they have.
+    """Draw k1 and k3 less the full-vocabulary KL, and their variance over its variance.
 
     Parameters
     ----------
-    estimates : columns of `kl_estimators.ESTIMATOR_SCHEMA`; a marker for each policy, with its interval.
+    estimates : DataFrame
+        Columns ESTIMATOR_SCHEMA. A marker for each policy, with its interval.
 
     References
     ----------
@@ -34,11 +36,8 @@ def figure_kl_estimators(estimates: pl.DataFrame) -> Figure:
             marker = TASK_MARKERS[index % len(TASK_MARKERS)]
             for name, (color, label) in ESTIMATOR_LOOKS.items():
                 rows = estimates.filter(task=task, estimator=name).join(full, on=["task", "policy"])
-                said = f"{label}, {task}"
-                _draw_points(
-                    left, rows, ("difference", "difference_low", "difference_high"), color, marker, said
-                )
-                _draw_points(right, rows, ("variance_ratio", "ratio_low", "ratio_high"), color, marker, said)
+                for axis, columns in ((left, DIFFERENCE), (right, RATIO)):
+                    _draw_points(axis, rows, columns, color, marker, f"{label}, {task}")
         left.axhline(0.0, color=BLACK, linewidth=0.8)
         left.set_title("Mean less that of the full vocabulary")
         left.set_ylabel("Nats")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import astuple
 
 import numpy as np
 import polars as pl
@@ -17,26 +17,17 @@ from infalign.mathematics.statistics import (
     percentile_interval,
     resample_weights,
 )
-from infalign.records.config import Evaluation
+from infalign.presentation.curves import Resampling, interval_columns
 
-ESTIMATORS = ("full_vocabulary", "k1", "k3")
+KL = ("kl", "kl_low", "kl_high")
+DIFFERENCE = ("difference", "difference_low", "difference_high")
+RATIO = ("variance_ratio", "ratio_low", "ratio_high")
 ESTIMATOR_SCHEMA = {
-    "task": pl.String,
-    "policy": pl.String,
-    "estimator": pl.String,
-    "kl": pl.Float64,
-    "kl_low": pl.Float64,
-    "kl_high": pl.Float64,
-    "difference": pl.Float64,
-    "difference_low": pl.Float64,
-    "difference_high": pl.Float64,
-    "variance": pl.Float64,
-    "variance_ratio": pl.Float64,
-    "ratio_low": pl.Float64,
-    "ratio_high": pl.Float64,
-    "n_prompts": pl.Int64,
-    "n_samples": pl.Int64,
+    **dict.fromkeys(("task", "policy", "estimator"), pl.String),
+    **dict.fromkeys((*KL, *DIFFERENCE, "variance", *RATIO), pl.Float64),
+    **dict.fromkeys(("n_prompts", "n_samples"), pl.Int64),
 }
+SCORE_COLUMNS = ["prompt_id", "sample_id", "log_prob", "reference_log_prob", "kl"]
 
 
 def estimates_by_prompt(scores: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
@@ -44,12 +35,14 @@ def estimates_by_prompt(scores: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
 
     Parameters
     ----------
-    scores : columns prompt_id, sample_id, log_prob, reference_log_prob and kl (the full-vocabulary KL summed
-        over the response), in nats; m responses to each prompt.
+    scores : DataFrame
+        Columns SCORE_COLUMNS, in nats; m responses to each prompt. `kl` is the full-vocabulary KL summed over the
+        response.
 
     Returns
     -------
-    For each of ESTIMATORS an array (P, m), prompts in the order of their ids.
+    dict
+        full_vocabulary, k1 and k3: each an array (P, m), prompts in the order of their ids.
 
     Raises
     ------
@@ -65,45 +58,36 @@ def estimates_by_prompt(scores: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
             "sample the policy again"
         )
     log_prob, reference = (ordered[name].to_numpy() for name in ("log_prob", "reference_log_prob"))
-    found = {
+    estimates = {
         "full_vocabulary": ordered["kl"].to_numpy(),
         "k1": log_ratio_kl(log_prob, reference),
         "k3": k3_kl(log_prob, reference),
     }
-    return {name: found[name].reshape(len(counts), most) for name in ESTIMATORS}
+    return {name: values.reshape(len(counts), most) for name, values in estimates.items()}
 
 
-def estimator_rows(task: str, policy: str, scores: pl.DataFrame, evaluation: Evaluation) -> list[dict]:
-    """Compare the estimates of a policy's KL.
-
-    Parameters
-    ----------
-    task, policy : whose responses they are.
-    scores : as in `estimates_by_prompt`.
-    evaluation : level, resamples and seed of the intervals, over prompts.
+def estimator_rows(task: str, policy: str, scores: pl.DataFrame, resampling: Resampling) -> list[dict]:
+    """Compare the estimates of a policy's KL from the scores that `estimates_by_prompt` reads.
 
     Returns
     -------
-    Rows of a table with the columns ESTIMATOR_SCHEMA, one an estimator. `difference`: its mean less that of
-    the full vocabulary, paired by prompt. `variance`: of a single response's estimate within a prompt, mean
-    over prompts; `variance_ratio`: over that of the full vocabulary, null where that is 0.
+    list of dict
+        Rows of a table with the columns ESTIMATOR_SCHEMA, one an estimate. `difference` is its mean less that of
+        the full vocabulary, paired by prompt. `variance` is that of one response's estimate within a prompt, mean
+        over prompts. `variance_ratio` is the variance over that of the full vocabulary, null where that is 0.
     """
-    options = evaluation.level, evaluation.resamples, evaluation.seed
+    options = astuple(resampling)
     estimates = estimates_by_prompt(scores)
     full = estimates["full_vocabulary"]
     rows = []
     for name, values in estimates.items():
-        mean = bootstrap_mean(values.mean(axis=1), *options)
-        gap = paired_difference(values.mean(axis=1), full.mean(axis=1), *options)
-        variances = values.var(axis=1, ddof=1)
+        means, variances = values.mean(axis=1), values.var(axis=1, ddof=1)
         ratio = _ratio(variances, full.var(axis=1, ddof=1), *options)
-        numbers = [
-            *(mean.estimate, mean.low, mean.high),
-            *(gap.estimate, gap.low, gap.high),
-            *(float(variances.mean()), ratio.estimate, ratio.low, ratio.high),
-        ]
-        known = [None if np.isnan(number) else number for number in numbers]
-        rows.append(dict(zip(ESTIMATOR_SCHEMA, (task, policy, name, *known, *values.shape), strict=True)))
+        row = {"task": task, "policy": policy, "estimator": name, "variance": float(variances.mean())}
+        row |= {"n_prompts": values.shape[0], "n_samples": values.shape[1]}
+        row |= interval_columns(KL, bootstrap_mean(means, *options))
+        row |= interval_columns(DIFFERENCE, paired_difference(means, full.mean(axis=1), *options))
+        rows.append(row | interval_columns(RATIO, ratio))
     return rows
 
 
@@ -115,8 +99,3 @@ def _ratio(
     below = weights @ b
     ratios = np.divide(weights @ a, below, out=np.full_like(below, np.nan), where=below > 0)
     return percentile_interval(ratios, level)
-
-
-def estimator_table(rows: Sequence[dict]) -> pl.DataFrame:
-    """Put the rows of `estimator_rows` into a table."""
-    return pl.DataFrame(rows, schema=ESTIMATOR_SCHEMA)

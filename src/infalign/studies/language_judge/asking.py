@@ -1,4 +1,4 @@
-"""A language model behind an OpenAI-compatible server: asking it questions, keeping and reading its replies."""
+"""A language model behind an OpenAI-compatible server: asking it questions and keeping its replies."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import polars as pl
 from tqdm import tqdm
 
 from infalign.errors import InputError
 from infalign.records.tables import weights_sha256
 from infalign.studies.language_judge.block import LanguageJudge
-from infalign.studies.language_judge.judgements import JUDGEMENT_SCHEMA, LANGUAGE_MODEL, ORDERS
 from infalign.studies.language_judge.server import judge_server
 
 Choice = Literal["first", "second", "tie", "unparsed"]
@@ -41,8 +39,10 @@ class Reply:
 
     Attributes
     ----------
-    text : as it came; empty where there was none.
-    finish : why it ended, in the server's word; mostly stop, or length where it was cut off.
+    text : str
+        As it came; empty where there was none.
+    finish : str
+        Why it ended, in the server's word: mostly stop, or length where it was cut off.
     """
 
     text: str
@@ -63,14 +63,14 @@ def parse_reply(reply: Reply) -> Choice:
     'unparsed'
     """
     lines = reply.text.strip().splitlines()
-    found = LAST_LINE.fullmatch(lines[-1].strip()) if lines else None
-    return "unparsed" if found is None or reply.finish == "length" else CHOICES[found.group(1)]
+    verdict = LAST_LINE.fullmatch(lines[-1].strip()) if lines else None
+    return "unparsed" if verdict is None or reply.finish == "length" else CHOICES[verdict.group(1)]
 
 
 def question_hash(judge: LanguageJudge, question: str) -> str:
     """Hash a question with all else that decides its reply: server, model, longest reply and temperature.
 
-    Of a model in a local folder the weights count too, so one that was trained again is asked again.
+    The weights of a model in a local folder count too, so a model that was trained again is asked again.
 
     Examples
     --------
@@ -94,7 +94,8 @@ class ReplyCache:
 
     Parameters
     ----------
-    path : of the file; made with its folder if it is not there. Several jobs may add to one file.
+    path : str or Path
+        Of the file, which is made with its folder if it is not there. Several jobs may add to one file.
 
     Raises
     ------
@@ -127,7 +128,7 @@ class ReplyCache:
         with self._reporting():
             self._file.seek(0)
             lines = self._file.read().decode(errors="replace").splitlines()
-        read = [found for line in lines if (found := _read_line(line))]
+        read = [row for line in lines if (row := _read_line(line))]
         if len(read) < len(lines):
             logging.warning("%s: %d broken lines passed over", self.path, len(lines) - len(read))
         return dict(read)
@@ -164,13 +165,17 @@ def ask(judge: LanguageJudge, questions: Iterable[str], cache: ReplyCache) -> di
 
     Parameters
     ----------
-    judge : server, model and how to ask; the key is taken from the environment variable OPENAI_API_KEY.
-    questions : texts; equal ones are asked once.
-    cache : where replies are kept, each as it comes.
+    judge : LanguageJudge
+        Server, model and how to ask. The key is taken from the environment variable OPENAI_API_KEY.
+    questions : iterable of str
+        Equal ones are asked once.
+    cache : ReplyCache
+        Where replies are kept, each as it comes.
 
     Returns
     -------
-    Replies by `question_hash`.
+    dict
+        Replies by `question_hash`.
 
     Raises
     ------
@@ -179,9 +184,9 @@ def ask(judge: LanguageJudge, questions: Iterable[str], cache: ReplyCache) -> di
         the process gets SIGINT or SIGTERM. No further question is asked then; those under way are awaited and kept.
     """
     known = cache.replies()
-    wanted = {question_hash(judge, text): text for text in questions}
-    missing = {key: text for key, text in wanted.items() if key not in known}
-    logging.info("%d questions, %d of them answered before", len(wanted), len(wanted) - len(missing))
+    texts = {question_hash(judge, text): text for text in questions}
+    missing = {key: text for key, text in texts.items() if key not in known}
+    logging.info("%d questions, %d of them answered before", len(texts), len(texts) - len(missing))
     for name in ("httpx", "httpx2"):  # a line for every request
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -192,7 +197,7 @@ def ask(judge: LanguageJudge, questions: Iterable[str], cache: ReplyCache) -> di
     if missing:
         with judge_server(judge) as address:
             asyncio.run(_ask_all(judge, address, missing, keep))
-    return {key: known[key] for key in wanted}
+    return {key: known[key] for key in texts}
 
 
 async def _ask_all(
@@ -254,9 +259,9 @@ async def _ask_one(client: Any, judge: LanguageJudge, where: str, question: str)
             f"{where}: cannot be reached ({reason}); start the server or correct judge.server{GO_ON}"
         ) from None
     except APIStatusError as error:
-        said = _printable(error.response.text)
+        text = _printable(error.response.text)
         raise InputError(
-            f"{where}: HTTP {error.status_code}, {said}; {_advice(error.status_code)}{GO_ON}"
+            f"{where}: HTTP {error.status_code}, {text}; {_advice(error.status_code)}{GO_ON}"
         ) from None
     return _read_answer(answer.text, where)
 
@@ -304,65 +309,3 @@ def _without_key(text: str) -> str:
     """Take out the key, should a server send it back."""
     key = _key()
     return text.replace(key, "***") if key else text
-
-
-def question_table(
-    pairs: pl.DataFrame, case: Mapping[str, str], write: Callable[[str, str, str], str]
-) -> pl.DataFrame:
-    """Write the questions about pairs of responses, each pair in both orders.
-
-    Parameters
-    ----------
-    pairs : prompt_id, pair, sample_id, reference_sample_id, prompt, response, reference_response.
-    case : task, policy and procedure.
-    write : the question from prompt, first and second response.
-
-    Returns
-    -------
-    The case, the first four columns, `order` and `text`; two rows a pair.
-    """
-    rows = []
-    for row in pairs.iter_rows(named=True):
-        key = {name: row[name] for name in ("prompt_id", "pair", "sample_id", "reference_sample_id")}
-        both = row["response"], row["reference_response"]
-        for order, texts in zip(ORDERS, (both, both[::-1]), strict=True):
-            rows.append({**case, **key, "order": order, "text": write(row["prompt"], *texts)})
-    return pl.DataFrame(rows)
-
-
-def read_verdicts(
-    judge: LanguageJudge, questions: pl.DataFrame, replies: Mapping[str, Reply]
-) -> pl.DataFrame:
-    """Read the replies as verdicts on the policy's responses.
-
-    Parameters
-    ----------
-    judge : who was asked.
-    questions : from `question_table`.
-    replies : from `ask`.
-
-    Returns
-    -------
-    Columns JUDGEMENT_SCHEMA, in the order of the questions.
-    """
-    keys = [question_hash(judge, text) for text in questions["text"]]
-    found = [replies[key] for key in keys]
-    verdicts = [
-        _verdict(parse_reply(reply), order) for reply, order in zip(found, questions["order"], strict=True)
-    ]
-    columns = {
-        "question": keys,
-        "reply": [reply.text for reply in found],
-        "finish": [reply.finish for reply in found],
-        "verdict": verdicts,
-    }
-    added = [pl.Series(name, values, pl.String) for name, values in columns.items()]
-    whole = questions.with_columns(*added, scorer=pl.lit(LANGUAGE_MODEL))
-    return whole.select(pl.col(name).cast(kind) for name, kind in JUDGEMENT_SCHEMA.items())
-
-
-def _verdict(choice: Choice, order: str) -> str:
-    """What the choice of a place says of the policy's response."""
-    if choice in ("tie", "unparsed"):
-        return choice
-    return "win" if (choice == "first") == (order == ORDERS[0]) else "loss"

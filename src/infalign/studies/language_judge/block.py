@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from infalign.errors import InputError
 from infalign.mathematics.procedures import Procedure, parse_procedure
-from infalign.records.block import Block, Count
+from infalign.records.block import Block, Count, unknown_task
 from infalign.records.task import FromConfig, Training
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -163,10 +163,14 @@ class JudgePrompt:
 
     Attributes
     ----------
-    name : of its file, with its version.
-    sha256 : of the file's bytes.
-    question : text with {principle}, {prompt}, {first} and {second} in it.
-    principles : name to what responses are compared by.
+    name : str
+        Of its file, with its version.
+    sha256 : str
+        Of the file's bytes.
+    question : str
+        Text with {principle}, {prompt}, {first} and {second} in it.
+    principles : mapping of str to str
+        Name to what responses are compared by.
     """
 
     name: str
@@ -179,7 +183,7 @@ class JudgePrompt:
 
         Examples
         --------
-        >>> asked = read_prompt("pairwise-v1").ask("brevity.", " Why {first}?", "So. ", "As it is so.")
+        >>> asked = read_judge_prompt("pairwise-v1").ask("brevity.", " Why {first}?", "So. ", "As it is so.")
         >>> "Measure: brevity." in asked, "Why {first}?\\n\\n=== Answer A ===\\nSo.\\n" in asked
         (True, True)
         """
@@ -192,7 +196,7 @@ def prompt_names() -> list[str]:
     return sorted(path.stem for path in PROMPTS.glob("*.yaml"))
 
 
-def read_prompt(name: str) -> JudgePrompt:
+def read_judge_prompt(name: str) -> JudgePrompt:
     """Read one of the package's prompts by its name.
 
     Raises
@@ -206,26 +210,19 @@ def read_prompt(name: str) -> JudgePrompt:
             f"judge.prompt: unknown prompt {name!r}; the prompts are {', '.join(prompt_names())}"
         )
     content = path.read_bytes()
-    found = yaml.safe_load(content)
+    texts = yaml.safe_load(content)
     digest = hashlib.sha256(content).hexdigest()
-    return JudgePrompt(name, digest, found["question"], found["principles"])
+    return JudgePrompt(name, digest, texts["question"], texts["principles"])
 
 
 def principle(judge: LanguageJudge, task: str, corpus: Any) -> str | None:
-    """What a task's responses are compared by; None where neither the block nor the prompt says.
-
-    Parameters
-    ----------
-    judge : the block.
-    task : its name.
-    corpus : its block, with a source and mostly a name.
-    """
+    """What the responses of a task with this corpus are compared by; None where neither block nor prompt says."""
     name = PRINCIPLE_OF.get(getattr(corpus, "name", ""), PRINCIPLE_OF.get(corpus.source, ""))
-    return judge.principles.get(task) or read_prompt(judge.prompt).principles.get(name)
+    return judge.principles.get(task) or read_judge_prompt(judge.prompt).principles.get(name)
 
 
 def procedures_of(judge: LanguageJudge, goal: str) -> list[str]:
-    """Procedures of a task that the language model judges, the goal's being `goal`.
+    """List the procedures of a task that the language model judges, where `goal` is that of the task's goal.
 
     Examples
     --------
@@ -237,15 +234,9 @@ def procedures_of(judge: LanguageJudge, goal: str) -> list[str]:
 
 
 def judge_problems(judge: LanguageJudge, tasks: Mapping[str, Any], goals: Mapping[str, Any]) -> list[str]:
-    """Why a run's responses cannot be compared: tasks, principles, or too few of them.
-
-    Parameters
-    ----------
-    judge : the block.
-    tasks, goals : blocks of the configuration, by task.
-    """
+    """Why the responses of a run with these tasks and goals cannot be compared."""
     problems = [
-        f"judge.{key}: unknown task {name!r}; the tasks are {', '.join(tasks)}"
+        f"judge.{key}: {unknown_task(name, tasks)}"
         for key, names in (("tasks", judge.tasks or []), ("principles", judge.principles))
         for name in names
         if name not in tasks
@@ -281,11 +272,10 @@ def _task_problems(judge: LanguageJudge, name: str, task: Any, goal: str) -> lis
                 f"policy and reference each, task {name} has {available}; lower n_pairs or raise "
                 f"tasks.{name}.samples.n_samples"
             )
-    wanted = judge.n_prompts or 1
-    if wanted > task.corpus.n_evaluation_prompts:
+    if judge.n_prompts is not None and judge.n_prompts > task.corpus.n_evaluation_prompts:
         problems.append(
             f"judge.n_prompts must be at most {task.corpus.n_evaluation_prompts} "
-            f"(tasks.{name}.corpus.n_evaluation_prompts), got {wanted}"
+            f"(tasks.{name}.corpus.n_evaluation_prompts), got {judge.n_prompts}"
         )
     return problems
 

@@ -22,7 +22,7 @@ from infalign.presentation.measures.base import (
     select_policies,
 )
 from infalign.studies.language_judge.block import LanguageJudge
-from infalign.studies.language_judge.judgements import JUDGES, LANGUAGE_MODEL
+from infalign.studies.language_judge.pairs import JUDGES
 
 Judge = Literal["language_model", "judge", "gold"]
 OTHER_JUDGE = {  # why a claim is not run, by whether it is about a model that learnt to judge
@@ -38,7 +38,7 @@ def _learnt(tables: Tables) -> bool:
 class PromptedDifference(ClaimKind):
     """Win rate by the language model of series `a` less that of `b` at a common KL, paired by prompt.
 
-    Of the prompts those count on which every policy of both series has a pair with two replies that could be read.
+    A prompt counts if every policy of both series has a pair on it with two replies that could be read.
     """
 
     reads: ClassVar = ("language_judge_metrics", "prompt_language_judge_metrics")
@@ -53,27 +53,26 @@ class PromptedDifference(ClaimKind):
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Paired difference of two trained curves, both judged by the language model."""
-        key = {"task": self.task, "procedure": self.procedure, "scorer": LANGUAGE_MODEL}
+        key = {"task": self.task, "procedure": self.procedure}
         metrics, by_prompt = (tables[name].filter(**key) for name in self.reads)
         if metrics.is_empty():
-            return Measured((), f"no language model was asked about {self.procedure} on task {self.task}")
+            return Measured((), self.absent.format(**key))
         if self.learnt != _learnt(tables):
             return Measured((), OTHER_JUDGE[self.learnt])
-        found = {series: select_policies(metrics, series) for series in (self.a, self.b)}
-        absent = [str(series) for series, policies in found.items() if policies.is_empty()]
+        sides = {series: select_policies(metrics, series) for series in (self.a, self.b)}
+        absent = ", ".join(str(series) for series, policies in sides.items() if policies.is_empty())
         if absent:
-            return Measured(
-                (), f"the language model judged no policies {', '.join(absent)} on task {self.task}"
-            )
-        policies = pl.concat(list(found.values()))["policy"].unique()
+            return Measured((), f"the language model judged no policies {absent} on task {self.task}")
+        policies = pl.concat(sides.values())["policy"].unique()
         rows = by_prompt.filter(pl.col("policy").is_in(policies.implode()))
-        everywhere = pl.col("policy").n_unique().over("prompt_id") == policies.len()
-        common = rows.filter(everywhere)
-        note = f"{common['prompt_id'].n_unique()} of {rows['prompt_id'].n_unique()} prompts"
-        if common["prompt_id"].n_unique() < 2:
+        common = rows.filter(pl.col("policy").n_unique().over("prompt_id") == policies.len())
+        n_common, n_prompts = (frame["prompt_id"].n_unique() for frame in (common, rows))
+        note = f"{n_common} of {n_prompts} prompts"
+        if n_common < 2:
             return Measured((), f"too few prompts on which all policies could be judged: {note}")
         curves = [
-            (s, strength_curve(common, policies, f"{s} of task {self.task}")) for s, policies in found.items()
+            (series, strength_curve(common, side, f"{series} of task {self.task}"))
+            for series, side in sides.items()
         ]
         interval = gap_at_kl(curves[0][1], curves[1][1], self.kl, bootstrap)
         measured = judged((interval,), curves, self.kl)

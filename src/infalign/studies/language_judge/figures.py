@@ -1,4 +1,4 @@
-"""Figures of the language model as judge: the main comparison by its verdicts, and how far the judges agree."""
+"""The language model as judge: the main comparison by its verdicts, and how far the judges agree."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from infalign.presentation.panels import say_empty
 from infalign.presentation.style import BLACK, BLUE, GREEN, GREY, VERMILION, print_style, procedure_name
 from infalign.presentation.win_rates import figure_win_rates
 from infalign.records.run_tables import RunTables
-from infalign.studies.language_judge.judgements import LANGUAGE_MODEL
+from infalign.studies.language_judge.pairs import LANGUAGE_MODEL
 
 NAMES = {"language_model": "language model", "judge": "trained judge", "gold": "gold reward"}
 PAIR_LOOKS = {
@@ -27,24 +28,20 @@ PAIR_LOOKS = {
 def figure_language_model_judge(metrics: pl.DataFrame, ideal: pl.DataFrame, verdicts: pl.DataFrame) -> Figure:
     """Draw win rate against KL with the winner decided by the language model, a panel per task and procedure.
 
-    The title says how many of its replies could not be read. Policies without a win rate are left out; where there is
-    none, the figure says so.
+    The title says how many of its replies could not be read. Policies without a win rate are left out. Where no
+    policy has one, the figure says so.
 
-    Parameters
-    ----------
-    metrics : the run's metrics table; rows of each task's main condition.
-    ideal : columns transform, procedure, kl, win_rate.
-    verdicts : table of `judgements.verdict_table`.
+    The tables are the run's `language_judge_metrics`, `ideal` and `verdicts`.
 
     References
     ----------
     Balashankar et al., InfAlign (arXiv:2412.19792v1), appendix "Zero-shot prompt".
     """
-    judged = metrics.filter(pl.col("win_rate").is_not_null(), scorer=LANGUAGE_MODEL)
+    judged = metrics.drop_nulls("win_rate")
     panels = judged.select("task", "procedure").unique(maintain_order=True).rows()
     replies, unparsed = int(verdicts["n_replies"].sum()), int(verdicts["unparsed"].sum())
-    said = f"{unparsed:,} of its {replies:,} replies, {unparsed / replies:.1%}, not read"
-    title = f"Win rate by the language model ({said})"
+    unread = f"{unparsed:,} of its {replies:,} replies, {unparsed / replies:.1%}, not read"
+    title = f"Win rate by the language model ({unread})"
     if not panels:
         return _only_text("no reply of the language model could be read", title)
     nothing = metrics.clear()
@@ -54,10 +51,7 @@ def figure_language_model_judge(metrics: pl.DataFrame, ideal: pl.DataFrame, verd
 def figure_judge_agreement(agreement: pl.DataFrame) -> Figure:
     """Draw Cohen's kappa of every two judges, and each policy's win rate by the language model against the others'.
 
-    Parameters
-    ----------
-    agreement : table of `judgements.agreement_table`. A kappa that is undefined is said in its place; its interval is
-        not drawn where it has none.
+    `agreement` is that of `agreement_table`. An undefined kappa stands as text. An unknown interval is not drawn.
     """
     panels = agreement.select("task", "procedure").unique(maintain_order=True).rows()
     with print_style():
@@ -122,7 +116,7 @@ def _only_text(text: str, title: str) -> Figure:
         figure = Figure(figsize=(7.2, 2.4), layout="constrained")
         axis = figure.subplots()
         axis.axis("off")
-        axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color="#595959")
+        say_empty(axis, text)
         figure.suptitle(title, fontsize=10.5)
     return figure
 

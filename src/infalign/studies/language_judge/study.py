@@ -6,7 +6,7 @@ from infalign.presentation.figure import FigureEntry
 from infalign.records.config import Config
 from infalign.studies.language_judge.block import LanguageJudge, judge_problems
 from infalign.studies.language_judge.claims import JudgeKappa, PromptedDifference
-from infalign.studies.language_judge.judgements import judged_policies
+from infalign.studies.language_judge.pairs import judged_policies
 from infalign.study import Study
 
 DRAW = "infalign.studies.language_judge.figures"
@@ -18,8 +18,8 @@ JUDGE_CAPTION = (
     "**A language model as judge** (InfAlign, appendix on the zero-shot prompt). Win rate against KL with the winner "
     "decided by a language model that is asked {asked}. Policy and reference both go through the procedure, which "
     "selects by the reward model, on groups of samples of their own. Each pair is shown in both orders. A pair counts "
-    "if both replies could be read. The title says how many could not. Vertical bars are 95 % intervals over the "
-    "prompts that are left, and the KL is of the same prompts. Dotted black: the limit of an exact reward."
+    "if both replies could be read. The title says how many could not. Bars are 95 % intervals over the prompts that "
+    "are left, in both directions. Dotted black: the limit of an exact reward."
 )
 AGREEMENT_CAPTION = (
     "**Agreement of the judges.** A language model, the trained judge and, where there is one, the gold reward on the "

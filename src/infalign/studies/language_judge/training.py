@@ -10,10 +10,18 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infalign.errors import InputError
-from infalign.language.models import encode_prompts, encode_responses, evaluating
+from infalign.language.models import (
+    encode_prompts,
+    encode_responses,
+    evaluating,
+    new_language_model,
+    train_tokenizer,
+)
 from infalign.language.scoring import pad_right
+from infalign.language.supervised import train_language_model
+from infalign.studies.language_judge.block import TrainedJudge
 
-LETTERS = ("A", "B")  # as `prompted_judge.parse_reply` reads them
+LETTERS = ("A", "B")  # as `parse_reply` reads them
 # A question is all that the model reads, as in its training; a server applies this to what it is asked.
 CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
@@ -25,15 +33,20 @@ def verdict_examples(
 
     Parameters
     ----------
-    pairs : prompt, chosen, rejected and, where it may be another, rejected_prompt; pairs of two prompts are left
-        out, since a question has one.
-    ask : question from prompt, first and second response.
-    n_pairs : how many, drawn without replacement; default: all.
-    seed : of the draw and the orders.
+    pairs : DataFrame
+        prompt, chosen, rejected and, where it may be another, rejected_prompt. Pairs of two prompts are left out,
+        since a question has one.
+    ask : callable
+        Question from prompt, first and second response.
+    n_pairs : int, optional
+        How many, drawn without replacement. Default: all.
+    seed : int
+        Of the draw and the orders.
 
     Returns
     -------
-    Columns `prompt` (the question) and `response` (A or B).
+    DataFrame
+        Columns `prompt` (the question) and `response` (A or B).
 
     Raises
     ------
@@ -57,17 +70,23 @@ def verdict_examples(
     return pl.DataFrame(rows, schema=["prompt", "response"], orient="row")
 
 
+def trained_judge(
+    block: TrainedJudge, examples: pl.DataFrame
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Train tokenizer and model from scratch on the questions and answers of `verdict_examples`."""
+    texts = [question + answer for question, answer in examples.rows()]
+    tokenizer = train_tokenizer(texts, block.vocabulary_size)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    model = new_language_model(block.from_config, tokenizer, seed=block.seed)
+    if block.pretraining is not None:
+        train_language_model(model, tokenizer, examples, block.pretraining, seed=block.seed, loss_on="texts")
+    return train_language_model(model, tokenizer, examples, block.training, seed=block.seed), tokenizer
+
+
 def verdict_accuracy(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: pl.DataFrame, batch_size: int = 64
 ) -> float:
-    """Share of questions whose right answer is likelier than the wrong one, by the answer's first token.
-
-    Parameters
-    ----------
-    model, tokenizer : language model.
-    examples : from `verdict_examples`.
-    batch_size : changes speed only.
-    """
+    """Share of the questions of `verdict_examples` whose right answer is likelier, by the answer's first token."""
     letters = [tokens[0] for tokens in encode_responses(tokenizer, LETTERS)]
     questions = encode_prompts(tokenizer, examples["prompt"].to_list())
     answers = np.array([LETTERS.index(answer) for answer in examples["response"]])

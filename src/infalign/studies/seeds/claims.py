@@ -44,9 +44,10 @@ class EverySeed(Compared, ClaimKind):
         by_prompt = rows_of(tables.main("prompt_metrics"), self, self.procedure)
         intervals = []
         for seed in seeds:
-            names = [f"{series} of seed {seed}" for series in (self.a, self.b)]
-            own = [side.filter(pl.col("seed") == seed) for side in sides]
-            ours, theirs = (strength_curve(by_prompt, *pair) for pair in zip(own, names, strict=True))
+            ours, theirs = (
+                strength_curve(by_prompt, side.filter(pl.col("seed") == seed), f"{series} of seed {seed}")
+                for side, series in zip(sides, (self.a, self.b), strict=True)
+            )
             if not (reaches(ours, self.kl) and reaches(theirs, self.kl)):
                 return Measured((), f"KL {self.kl:g} not well within the trained range of seed {seed}")
             intervals.append(gap_at_kl(ours, theirs, self.kl, bootstrap))

@@ -9,6 +9,7 @@ from infalign.records.sweep import policies
 from infalign.studies.seeds.claims import EverySeed
 from infalign.study import Study
 
+MATCHED_KL = 0.5  # nats, at which series are compared
 CAPTION = (
     "**Seeds of training.** Win rate of each series less that of PPO on the raw reward at KL {kl:g}, paired by "
     "prompt. Grey: the policies of one seed by themselves, with the bootstrap interval over prompts. Blue: the "
@@ -16,7 +17,6 @@ CAPTION = (
     "Red: the t interval of the mean over the seeds, which takes the prompts as given. Reference, reward model, "
     "judge and samples are those of one seed throughout."
 )
-MATCHED_KL = 0.5  # nats, at which policies are compared
 
 
 def figures(block: None, config: Config) -> list[FigureEntry]:

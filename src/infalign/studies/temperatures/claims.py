@@ -32,7 +32,7 @@ PositiveTemperature = Annotated[float, Field(gt=0)]
 class AtTemperatures(Compared):
     """What is compared at several sampling temperatures, on each of the splits.
 
-    Of a series, the policies trained from the most seeds stand for it; they must be of one strength.
+    A series is measured by its policies that were trained from the most seeds. They must be of one strength.
     """
 
     procedure: ProcedureText = "none"
@@ -83,8 +83,8 @@ def _gaps(
         a, b = (_at(tables, item, side, split, temperature) for side, temperature in pair)
         if a is None or b is None:
             side, temperature = pair[a is not None]
-            said = f"no {side} of one strength at temperature {temperature:g} on {split} prompts"
-            return Measured((), f"{said} of task {item.task}")
+            where = f"at temperature {temperature:g} on {split} prompts of task {item.task}"
+            return Measured((), f"no {side} of one strength {where}")
         intervals.append(mean_interval(_paired(a, b), bootstrap))
     return Measured(tuple(intervals))
 

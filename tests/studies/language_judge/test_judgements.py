@@ -11,25 +11,27 @@ import yaml
 from infalign.catalogue import parse_config
 from infalign.errors import InputError
 from infalign.mathematics.winrate import expected_win_rate
-from infalign.records.config import Evaluation
+from infalign.presentation.curves import Resampling
 from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA
-from infalign.studies.language_judge.judgements import (
-    AGREEMENT_SCHEMA,
+from infalign.studies.language_judge.pairs import (
     JUDGEMENT_SCHEMA,
+    judged_cases,
+    judged_policies,
+    response_pairs,
+    scored_verdicts,
+)
+from infalign.studies.language_judge.tables import (
+    AGREEMENT_SCHEMA,
     VERDICT_SCHEMA,
     agreement_table,
-    judged_cases,
     judged_metrics,
-    judged_policies,
     pair_values,
-    response_pairs,
-    trained_verdicts,
     verdict_table,
 )
 
-SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"
+SMOKE = Path(__file__).parents[3] / "config" / "smoke.yaml"
 SERVER = {"server": "http://127.0.0.1:8000/v1", "model": "m"}
-FAST = Evaluation(resamples=200)
+FAST = Resampling(resamples=200)
 CASE = {"task": "helpful", "policy": "p", "procedure": "none"}
 
 
@@ -103,16 +105,15 @@ def test_a_corpus_without_a_principle_needs_one():
 
 def test_policies_and_procedures_that_are_judged():
     everything = config()
-    assert judged_policies(parse_config(yaml.safe_load(SMOKE.read_text()))) == []
-    cases = [(policy.task, policy.slug, text) for policy, text in judged_cases(everything)]
+    cases = [(policy.task, policy.slug, text) for policy, text in judged_cases(everything.judge, everything)]
     assert {(task, text) for task, _, text in cases} == {
         ("helpful", "none"), ("helpful", "bon(4)"), ("harmless", "none"), ("harmless", "won(4)"),
     }  # fmt: skip
     (name, *_) = {policy for task, policy, _ in cases if task == "helpful"}
     some = config(policies=[name], tasks=["helpful"], procedures=["bon(2)"])
-    assert [(policy.slug, text) for policy, text in judged_cases(some)] == [(name, "bon(2)")]
+    assert [(policy.slug, text) for policy, text in judged_cases(some.judge, some)] == [(name, "bon(2)")]
     with pytest.raises(InputError, match=f"judge.policies: mine not among the policies .*{name}"):
-        judged_policies(config(policies=["mine"]))
+        judged_policies(config(policies=["mine"]).judge, everything)
 
 
 def test_pairs_are_the_best_and_the_worst_of_disjoint_groups():
@@ -147,7 +148,7 @@ def test_pairs_have_the_expected_win_rate(procedure):
     ours, theirs = rng.normal(0.4, 1, (400, 12)), rng.normal(0, 1, (400, 12))
     judges = [values + rng.normal(size=values.shape) for values in (ours, theirs)]
     pairs = response_pairs(scores(ours, judges[0]), scores(theirs, judges[1]), procedure, 4)
-    found = pair_values(trained_verdicts(pairs, CASE)).filter(scorer="judge").group_by("prompt_id")
+    found = pair_values(scored_verdicts(pairs, CASE)).filter(scorer="judge").group_by("prompt_id")
     means = found.agg(pl.col("value").mean()).sort("prompt_id")["value"].to_numpy()
     order = np.argsort([f"q{i}" for i in range(400)])
     exact = [expected_win_rate(ours[i], judges[0][i], theirs[i], judges[1][i], procedure) for i in order]
@@ -155,12 +156,12 @@ def test_pairs_have_the_expected_win_rate(procedure):
     assert gap.mean() == pytest.approx(0.0, abs=3.5 * gap.std() / np.sqrt(400))
 
 
-def test_trained_verdicts_are_signs_and_there_is_no_gold_where_there_is_none():
+def test_scored_verdicts_are_signs_and_there_is_no_gold_where_there_is_none():
     pairs = response_pairs(scores([[1.0, 2.0, 3.0]]), scores([[2.0, 2.0, 2.0]]), "none", 3)
-    table = trained_verdicts(pairs, CASE)
+    table = scored_verdicts(pairs, CASE)
     assert dict(table.schema) == JUDGEMENT_SCHEMA
     assert table.filter(scorer="gold")["verdict"].to_list() == ["loss", "tie", "win"]
-    without = trained_verdicts(pairs.with_columns(gold=pl.lit(None, pl.Float64)), CASE)
+    without = scored_verdicts(pairs.with_columns(gold=pl.lit(None, pl.Float64)), CASE)
     assert set(without["scorer"]) == {"judge"}
 
 

@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from result_tables import win_rate_at
 
 from infalign.mathematics.statistics import t_interval
 from infalign.presentation.claims import evaluate_claims
 from infalign.presentation.curves import Resampling
 from infalign.presentation.measures.base import Bootstrap
-from infalign.studies.seeds.figures import compared_procedures, figure_seeds, seeds_table
+from infalign.studies.seeds.figures import figure_seeds
+from infalign.studies.seeds.study import MATCHED_KL
+from infalign.studies.seeds.tables import seeds_table
+from presentation.result_tables import win_rate_at
 from presentation.stored_tables import Tables, load_claims
 
 FAST = Resampling(resamples=300)
@@ -27,7 +29,7 @@ GAINS = {
 LEADS = [0.06, 0.04, 0.08]
 CLAIMS = [
     claim
-    for claim in load_claims(Path(__file__).parents[2] / "reports" / "claims.yaml")
+    for claim in load_claims(Path(__file__).parents[3] / "reports" / "claims.yaml")
     if claim.measure.kind == "every_seed"
 ]
 
@@ -50,12 +52,14 @@ def tables(gains=GAINS, strengths=(0.25, 1.0), n_prompts=20):
     return metrics, pl.DataFrame(rows, schema=[*key, "prompt_id", "win_rate", "kl"], orient="row")
 
 
-PROCEDURES = [("helpful", "none"), ("helpful", "bon(4)")]
+def measured(metrics, by_prompt):
+    procedures = [("helpful", "none"), ("helpful", "bon(4)")]
+    return seeds_table(metrics, by_prompt, procedures, kl=MATCHED_KL, resampling=FAST)
 
 
 @pytest.fixture(scope="module")
 def seeds():
-    return seeds_table(*tables(), PROCEDURES, resampling=FAST)
+    return measured(*tables())
 
 
 def test_each_seed_and_all_together(seeds):
@@ -78,16 +82,14 @@ def test_win_rates_themselves_are_there_too(seeds):
 
 
 def test_a_seed_that_only_one_series_has_is_left_out_of_their_difference():
-    found = seeds_table(
-        *tables({k: v for k, v in GAINS.items() if k != ("raw", 1)}), PROCEDURES, resampling=FAST
-    )
+    found = measured(*tables({k: v for k, v in GAINS.items() if k != ("raw", 1)}))
     rows = found.filter(procedure="none", less="PPO, uncalibrated")
     assert rows["seed"].to_list() == [0, 2, None]
     assert rows["estimate"].to_numpy() == pytest.approx([0.06, 0.08, 0.07])
 
 
 def test_what_is_not_reached_is_null():
-    found = seeds_table(*tables(strengths=(0.1, 0.25)), PROCEDURES, resampling=FAST)
+    found = measured(*tables(strengths=(0.1, 0.25)))
     assert found["estimate"].null_count() == found["seed_sd"].null_count() == found.height > 0
     figure_seeds(found).canvas.draw()
 
@@ -123,7 +125,3 @@ def test_the_figure_shows_seeds_and_both_intervals(seeds):
     assert [label.get_text() for label in axis.get_yticklabels()] == ["CTRL exp(10)"]
     assert len(axis.collections) == 3
     figure.canvas.draw()
-
-
-def test_procedures_are_none_and_the_goals():
-    assert compared_procedures(["a"], {"a": "none"}) == [("a", "none")]

@@ -5,25 +5,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infalign.catalogue import parse_config
+from infalign.catalogue import needed_disk, parse_config
 from infalign.errors import InputError
 from infalign.language.models import new_language_model, train_tokenizer
 from infalign.language.reward_models import reward_model_from
-from infalign.records.comparisons import several_seeds
-from infalign.records.config import task_folder
-from infalign.records.disk import BYTES_PER_SCORE, needed_bytes
-from infalign.records.sweep import conditions, policies
 from infalign.records.task import FromConfig
 from infalign.studies.judge_strength.sizes import (
+    compared_policies,
     judge_folder,
-    judged_policies,
+    judge_folders,
     n_parameters,
     resized,
     score_tables,
     sized_judges,
 )
 
-CONFIGS = Path(__file__).parents[2] / "config"
+CONFIGS = Path(__file__).parents[3] / "config"
 SHAPE = FromConfig(hidden_size=16, n_layers=2, n_heads=2, intermediate_size=40, context=64)
 
 
@@ -63,7 +60,7 @@ def test_what_no_width_reaches_is_said():
 
 
 def test_judges_differ_in_width_and_the_leaked_one_in_its_pairs(config):
-    judges = sized_judges(config, "helpful")
+    judges = sized_judges(config.judge_strength, config, "helpful")
     assert list(judges) == ["0.5x", "1x", "2x", "4x", "leaked"]
     assert {name: judge.split for name, judge in judges.items() if judge.split != "judge"} == {
         "leaked": "reward"
@@ -79,24 +76,24 @@ def test_judges_differ_in_width_and_the_leaked_one_in_its_pairs(config):
 
 
 def test_folders_are_named_by_settings_and_pairs(config):
-    judges = sized_judges(config, "helpful")
+    judges = sized_judges(config.judge_strength, config, "helpful")
     names = {name: judge_folder(name, judge) for name, judge in judges.items()}
     assert len(set(names.values())) == 5
     assert names["1x"].split("-")[1] != names["leaked"].split("-")[1]
 
 
 def test_the_main_comparison_is_judged(config):
-    assert [policy.slug for policy in judged_policies(config, "helpful")] == [
+    assert [policy.slug for policy in compared_policies(config, "helpful")] == [
         "ppo-raw-kl0.50-s0", "ppo-exp10-k16-kl0.50-s0",
     ]  # fmt: skip
     tables = score_tables(config, "helpful")
     assert list(tables) == ["reference", "ppo-raw-kl0.50-s0", "ppo-exp10-k16-kl0.50-s0"]
-    assert tables["reference"].endswith("/scores/evaluation-t1.00.parquet")
-    assert tables["ppo-raw-kl0.50-s0"].endswith("ppo-raw-kl0.50-s0/scores/evaluation-t1.00-n8.parquet")
+    assert tables["reference"].endswith("/scores/evaluation-t1.00")
+    assert tables["ppo-raw-kl0.50-s0"].endswith("ppo-raw-kl0.50-s0/scores/evaluation-t1.00-n8")
     with pytest.raises(
         InputError, match=r"task harmless has no ppo policies on exp\(-10\), which are compared"
     ):
-        judged_policies(config, "harmless")
+        compared_policies(config, "harmless")
 
 
 @pytest.mark.parametrize(
@@ -122,54 +119,14 @@ def test_models_without_a_size_are_refused(values):
         parse_config(values)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"exponents": {"n": [8]}}, "exponents.n: 8 is not one of evaluation.n"),
-        ({"exponents": {"n": [2], "t": [5, 5]}}, "exponents.t: 5.0 is listed twice"),
-        ({"exponents": {"n": [2], "t": [101]}}, "exponents.t.0: Input should be less than or equal to 100"),
-        (
-            {
-                "exponents": {"n": [2]},
-                "goals": {
-                    "helpful": {"procedure": "bop(2.5)", "transform": "exp(10)"},
-                    "harmless": {"procedure": "won(4)", "transform": "exp(-10)"},
-                },
-            },
-            "exponents: the goal of task helpful must be bon(n) or won(n), got bop(2.5)",
-        ),
-    ],
-)
-def test_exponents_that_cannot_be(values, changes, message):
-    with pytest.raises(InputError) as caught:
-        parse_config(values | changes)
-    assert message in str(caught.value)
-
-
-def test_disk_is_counted_until_the_tables_are_there(config, values, tmp_path):
+def test_disk_is_counted_until_the_judges_are_there(config, values, tmp_path):
     without = parse_config({key: value for key, value in values.items() if key != "judge_strength"})
-    more = needed_bytes(config, [], tmp_path) - needed_bytes(without, [], tmp_path)
-    assert more > BYTES_PER_SCORE * 7 * 8 * (16 + 2 * 8)
-    (tmp_path / "smoke").mkdir()
-    (tmp_path / "smoke" / "judge_strength.parquet").touch()
-    assert needed_bytes(config, [], tmp_path) == needed_bytes(without, [], tmp_path)
-
-
-def test_seeds_are_compared_where_both_series_have_several(values):
-    seeds = yaml.safe_load((CONFIGS / "seeds.yaml").read_text())
-    rows = policies(parse_config(seeds))
-    assert all(several_seeds(rows, task) for task in ("helpful", "harmless"))
-    assert len(rows) == 51 and not several_seeds(rows, "other")
-    assert not several_seeds([row for row in rows if row.reward != "raw"], "helpful")
-    assert not several_seeds([row for row in rows if row.seed == 0], "helpful")
-    assert not several_seeds(policies(parse_config(values)), "helpful")
-
-
-def test_seeds_and_ablations_share_the_default_tasks():
-    default = parse_config(yaml.safe_load((CONFIGS / "default.yaml").read_text()))
-    for name in ("seeds", "ablations"):
-        other = parse_config(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
-        for task in default.tasks:
-            assert task_folder(other, task) == task_folder(default, task)
-            assert conditions(other.tasks[task])[0] == conditions(default.tasks[task])[0]
-        assert other.methods["ppo"] == default.methods["ppo"]
+    folders = [tmp_path / path for path in judge_folders(config.judge_strength, config, "helpful").values()]
+    vocabulary = config.tasks["helpful"].vocabulary_size
+    judges = sized_judges(config.judge_strength, config, "helpful").values()
+    weights = sum(n_parameters(judge.settings.base.from_config, vocabulary) for judge in judges)
+    more = needed_disk(config, [], tmp_path) - needed_disk(without, [], tmp_path)
+    assert 4 * weights <= more < 8 * weights
+    for folder in folders:
+        folder.mkdir(parents=True)
+    assert needed_disk(config, [], tmp_path) == needed_disk(without, [], tmp_path)

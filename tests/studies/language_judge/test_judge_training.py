@@ -12,7 +12,7 @@ from infalign.language.models import encode_prompts, new_language_model, save_mo
 from infalign.language.supervised import train_language_model
 from infalign.records.task import FromConfig, Training
 from infalign.studies.language_judge.asking import ReplyCache, ask, parse_reply
-from infalign.studies.language_judge.block import LanguageJudge, read_prompt
+from infalign.studies.language_judge.block import LanguageJudge, read_judge_prompt
 from infalign.studies.language_judge.training import CHAT_TEMPLATE, verdict_accuracy, verdict_examples
 
 PLAIN = ["the cat sat", "a dog ran", "one bird sang"]
@@ -29,7 +29,7 @@ def pairs(n, seed):
 
 
 def question(*texts):
-    return read_prompt("pairwise-brief-v1").ask("helpfulness", *texts)
+    return read_judge_prompt("pairwise-brief-v1").ask("helpfulness", *texts)
 
 
 def test_each_pair_is_asked_once_and_half_of_them_in_either_order():

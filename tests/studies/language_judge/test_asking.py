@@ -14,25 +14,24 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-from judge_server import completion, serving
+from chat_server import completion, serving
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from infalign.errors import InputError
-from infalign.language import prompted_judge
+from infalign.studies.language_judge import asking
 from infalign.studies.language_judge.asking import (
     Reply,
     ReplyCache,
     ask,
     parse_reply,
     question_hash,
-    question_table,
-    read_verdicts,
 )
-from infalign.studies.language_judge.block import LanguageJudge, read_prompt
+from infalign.studies.language_judge.block import LanguageJudge, read_judge_prompt
+from infalign.studies.language_judge.questions import question_table, read_verdicts
 
 AT_ONCE = {"retry-after-ms": "1"}  # a server may say how long to wait: tests need not
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +89,7 @@ def test_a_local_model_with_other_weights_is_asked_anew(tmp_path):
     keys = {question_hash(block, "q")}
     for weights in (b"one", b"two"):
         (tmp_path / "model.safetensors").write_bytes(weights)
-        prompted_judge._local_weights.cache_clear()  # as in another process
+        asking._local_weights.cache_clear()  # as in another process
         keys.add(question_hash(block, "q"))
     assert len(keys) == 3
 
@@ -303,7 +302,7 @@ def test_replies_become_verdicts_on_the_policys_response(tmp_path):
         "prompt": [" Why? ", "How {first}?"], "response": ["A long answer.", "Same."],
         "reference_response": ["Short.", "Same."],
     })  # fmt: skip
-    prompt = read_prompt("pairwise-v1")
+    prompt = read_judge_prompt("pairwise-v1")
     case = {"task": "t", "policy": "p", "procedure": "none"}
     table = question_table(pairs, case, lambda *texts: prompt.ask(prompt.principles["helpful"], *texts))
     assert table["order"].to_list() == ["policy_first", "reference_first"] * 2
@@ -359,7 +358,9 @@ def test_transformers_serve_answers(tmp_path, monkeypatch):
         serve=f"'{program}' serve {{model}} --host 127.0.0.1 --port {{port}} --device cpu",
         max_tokens=4,
     )
-    questions = [read_prompt("pairwise-v1").ask("brevity.", "Why?", text, "So.") for text in ("No.", "Yes.")]
+    questions = [
+        read_judge_prompt("pairwise-v1").ask("brevity.", "Why?", text, "So.") for text in ("No.", "Yes.")
+    ]
     with ReplyCache(tmp_path / "kept.jsonl") as cache:
         assert list(ask(block, questions, cache).values()) == [Reply("A", "stop")] * 2
         (short,) = ask(block.model_copy(update={"max_tokens": 1}), questions[:1], cache).values()

@@ -3,14 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
-from result_tables import GAINS, TASKS, build_metrics
 
 from infalign.presentation.claims import evaluate_claims, judge_and_gold
 from infalign.presentation.measures.base import Bootstrap
 from infalign.studies.language_judge.figures import figure_judge_agreement, figure_language_model_judge
-from infalign.studies.language_judge.judgements import AGREEMENT_SCHEMA, VERDICT_SCHEMA
 from infalign.studies.language_judge.page import verdicts_html
-from presentation.stored_tables import Tables, load_claims, parse_claims
+from infalign.studies.language_judge.tables import AGREEMENT_SCHEMA, VERDICT_SCHEMA
+from presentation.result_tables import GAINS, TASKS, build_metrics
+from presentation.stored_tables import Tables, language_judge, load_claims, parse_claims
 
 FAST = Bootstrap(resamples=200)
 MEASURE = {"kind": "prompted_difference", "task": "helpful", "procedure": "bon(4)"}
@@ -26,8 +26,10 @@ def judged(prompt_metrics):
     return rows.with_columns(scorer=pl.lit("language_model"))
 
 
-def tables(judged, metrics=None):
-    return Tables(metrics=build_metrics(judged) if metrics is None else metrics, prompt_metrics=judged)
+def tables(judged, metrics=None, learnt=False, **more):
+    metrics = build_metrics(judged) if metrics is None else metrics
+    names = {"language_judge_metrics": metrics, "prompt_language_judge_metrics": judged}
+    return Tables(blocks=language_judge(learnt), **names, **more)
 
 
 def row_of(measure, tables, **expect):
@@ -58,10 +60,10 @@ def test_prompts_that_one_policy_lacks_are_left_out_for_all(judged):
     assert "38 of 40 prompts" in row["text"]
 
 
-def test_what_was_not_judged_is_not_run_with_its_reason(judged, prompt_metrics, metrics):
+def test_what_was_not_judged_is_not_run_with_its_reason(judged):
     found = row_of(MEASURE, Tables())
-    assert found["verdict"] == "not run" and "no metrics table" in found["text"]
-    found = row_of(MEASURE, Tables(metrics=metrics, prompt_metrics=prompt_metrics))
+    assert found["verdict"] == "not run" and "no language model was asked about bon(4)" in found["text"]
+    found = row_of(MEASURE, tables(judged.filter(pl.col("procedure") == "none")))
     assert found["verdict"] == "not run" and "no language model was asked about bon(4)" in found["text"]
     found = row_of({**MEASURE, "b": {"transform": "log"}}, tables(judged))
     assert found["verdict"] == "not run" and "judged no policies ppo log" in found["text"]
@@ -87,27 +89,29 @@ def agreements(*rows):
     return pl.DataFrame(list(rows), schema=AGREEMENT_SCHEMA)
 
 
+def kappas(table):
+    return Tables(agreement=table, blocks=language_judge(False))
+
+
 def test_kappa_is_the_tables_of_all_policies():
     table = agreements(agreement(policy="p", kappa=0.1), agreement(), agreement(scorer_b="gold", kappa=0.3))
     item = {**KAPPA, "judges": ["judge", "language_model"]}
-    row = row_of(item, Tables(agreement=table), reference=0.2)
+    row = row_of(item, kappas(table), reference=0.2)
     assert (row["ours"], row["ci_low"], row["ci_high"], row["verdict"]) == (0.6, 0.5, 0.7, "reproduced")
     assert "120 pairs, 40 prompts" in row["text"]
     undefined = agreements(agreement(kappa=None, kappa_low=None, kappa_high=None))
-    assert "kappa is undefined" in row_of(item, Tables(agreement=undefined))["text"]
+    assert "kappa is undefined" in row_of(item, kappas(undefined))["text"]
     assert (
         "judge and gold did not judge"
-        in row_of({**KAPPA, "judges": ["gold", "judge"]}, Tables(agreement=table))["text"]
+        in row_of({**KAPPA, "judges": ["gold", "judge"]}, kappas(table))["text"]
     )
 
 
 def test_the_projects_claims_are_judged(judged):
     claims = [item for item in load_claims("reports/claims.yaml") if item.claim.startswith("prompted-judge")]
     assert len(claims) == 4
-    world = tables(judged)
-    found = evaluate_claims(
-        claims, Tables(**{**vars(world), "agreement": agreements(agreement())}), bootstrap=FAST
-    )
+    world = tables(judged, agreement=agreements(agreement()))
+    found = evaluate_claims(claims, world, bootstrap=FAST)
     assert set(found["verdict"]) == {"reproduced"}
     assert set(evaluate_claims(claims, Tables(), bootstrap=FAST)["verdict"]) == {"not run"}
     assert judge_and_gold(claims, world, bootstrap=FAST).is_empty()  # none of them is said twice
@@ -116,9 +120,9 @@ def test_the_projects_claims_are_judged(judged):
 def test_a_judge_that_learnt_is_no_evidence_for_one_that_did_not(judged):
     names = ("prompted-judge", "learnt-judge")
     claims = [item for item in load_claims("reports/claims.yaml") if item.claim.startswith(names)]
-    world = vars(tables(judged)) | {"agreement": agreements(agreement())}
     for learnt in (False, True):
-        found = evaluate_claims(claims, Tables(**{**world, "judge_learnt": learnt}), bootstrap=FAST)
+        world = tables(judged, learnt=learnt, agreement=agreements(agreement()))
+        found = evaluate_claims(claims, world, bootstrap=FAST)
         about = found.with_columns(own=pl.col("claim").str.starts_with("learnt-judge") == learnt)
         assert about.filter("own")["verdict"].to_list() == ["reproduced"] * 4
         others = about.filter(~pl.col("own"))
@@ -130,9 +134,8 @@ def verdicts(unparsed=3):
     return pl.DataFrame([{**row, "n_replies": 100, "unparsed": unparsed}], schema=VERDICT_SCHEMA)
 
 
-def test_the_figure_shows_what_was_judged_and_what_was_not_read(judged, metrics, ideal):
-    rows = pl.concat([metrics, build_metrics(judged)])
-    figure = figure_language_model_judge(rows, ideal, verdicts())
+def test_the_figure_shows_what_was_judged_and_what_was_not_read(judged, ideal):
+    figure = figure_language_model_judge(build_metrics(judged), ideal, verdicts())
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
     assert [title.split("\n")[0] for title in titles] == [
         "helpful, standard", "helpful, best-of-4", "harmless, standard", "harmless, worst-of-4",

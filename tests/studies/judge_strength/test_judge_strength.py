@@ -10,9 +10,9 @@ import pytest
 from infalign.presentation.claims import evaluate_claims
 from infalign.presentation.curves import Resampling
 from infalign.presentation.measures.base import Bootstrap
-from infalign.studies.judge_strength.figures import (
-    PROMPT_SCHEMA,
-    figure_judge_strength,
+from infalign.studies.judge_strength.figures import figure_judge_strength
+from infalign.studies.judge_strength.tables import (
+    PROMPT_JUDGES_SCHEMA,
     policy_table,
     prompt_judgements,
     strength_table,
@@ -25,7 +25,7 @@ POLICIES = pl.DataFrame(
 )
 CLAIMS = [
     claim
-    for claim in load_claims(Path(__file__).parents[2] / "reports" / "claims.yaml")
+    for claim in load_claims(Path(__file__).parents[3] / "reports" / "claims.yaml")
     if claim.measure.kind in ("judged_difference", "judge_excess")
 ]
 
@@ -55,7 +55,7 @@ def test_the_reward_selects_and_each_judge_decides():
         "gold": judged(**{"reference": [None, None], "raw-s0": [None] * 3}),
     }
     found = prompt_judgements("helpful", POLICIES, tables, scores, ["none", "bon(2)"])
-    assert found.schema == PROMPT_SCHEMA and found["kl"].unique().to_list() == pytest.approx([0.4])
+    assert found.schema == PROMPT_JUDGES_SCHEMA and found["kl"].unique().to_list() == pytest.approx([0.4])
     assert found["kind"].unique(maintain_order=True).to_list() == [
         "independent",
         "leaked",
@@ -85,7 +85,7 @@ def world(tasks=("helpful", "harmless"), n_prompts=30, lead=LEAD):
             rates = 0.5 + (0.3 + lead * (name != "raw") + EXCESS[judge]) * np.sqrt(kl) + waves - waves.mean()
             facts = (task, judge, kind, text, f"ppo-{name}-kl{kl}", name, "kl", kl)
             rows += [(*facts, f"p{i:02d}", kl, rate) for i, rate in enumerate(rates)]
-    return pl.DataFrame(rows, schema=PROMPT_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=PROMPT_JUDGES_SCHEMA, orient="row")
 
 
 @pytest.fixture(scope="module")

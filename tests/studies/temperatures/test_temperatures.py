@@ -1,4 +1,4 @@
-"""Temperatures and splits: what is drawn, claimed and shown, on a world whose numbers are known."""
+"""Temperatures and splits: what is drawn and claimed, on a world whose numbers are known."""
 
 from itertools import product
 
@@ -9,17 +9,8 @@ from infalign.errors import InputError
 from infalign.presentation.claims import evaluate_claims
 from infalign.presentation.curves import Resampling, most_seeds
 from infalign.presentation.measures.base import Bootstrap
-from infalign.presentation.published import examples_markdown
-from infalign.presentation.report import examples_html
-from infalign.studies.temperatures.figures import (
-    EXAMPLES_SCHEMA,
-    common_kl,
-    examples,
-    figure_temperature_leads,
-    figure_temperatures,
-    temperature_curves,
-    temperature_leads,
-)
+from infalign.studies.temperatures.figures import figure_temperature_leads, figure_temperatures
+from infalign.studies.temperatures.tables import common_kl, temperature_curves, temperature_leads
 from presentation.stored_tables import Tables, parse_claims
 
 TEMPERATURES, SPLITS, SEEDS = (0.25, 1.0), ("evaluation", "evaluation_out"), (0, 1, 2)
@@ -176,42 +167,6 @@ def test_the_figure_has_a_line_for_each_split_and_one_legend_entry_for_each_seri
     assert len(texts) == len(set(texts)) == 7
     vbon = next(line for line in lines if list(line.get_ydata()) == pytest.approx([0.81, 0.71]))
     assert list(vbon.get_xdata()) == [0.25, 1.0] and vbon.get_linestyle() == "-"
-
-
-def responses(rewards, prompt=None):
-    """Scored responses to two prompts; the text says which it is."""
-    rows = [
-        {"prompt_id": name, "prompt": prompt, "sample_id": i, "response": f"{name} {i}", "reward": r, "judge": -r}
-        for name in ("b", "a") for i, r in enumerate(rewards)
-    ]  # fmt: skip
-    return pl.DataFrame(rows, schema_overrides={"prompt": pl.String})
-
-
-def test_examples_show_the_first_responses_and_the_best_of_the_first_n():
-    rows = examples(
-        "summaries", {"split": "evaluation", "temperature": 0.5}, responses([1.0, 3.0, 2.0, 9.0], "A post."),
-        [("vBoN", responses([5.0, 6.0]))], n=3, n_prompts=1,
-    )  # fmt: skip
-    table = pl.DataFrame(rows, schema=EXAMPLES_SCHEMA)
-    assert table.select("prompt_id", "source", "response", "reward", "judge").rows() == [
-        ("a", "reference", "a 0", 1.0, -1.0), ("a", "best-of-3", "a 1", 3.0, -3.0), ("a", "vBoN", "a 0", 5.0, -5.0),
-    ]  # fmt: skip
-    page = examples_html(table)
-    assert "Task summaries, evaluation, temperature 0.5" in page and "A post." in page and "3.00" in page
-    text = examples_markdown(table)
-    assert "## summaries, evaluation, temperature 0.5\n\n> A post.\n\n| source |" in text
-    assert "| best-of-3 | a 1 | 3.00 | -3.00 |" in text
-
-
-def test_examples_of_a_data_set_show_no_prompt_and_keep_their_characters():
-    condition = {"split": "evaluation", "temperature": 1.0}
-    rows = examples("summaries", condition, responses([1.0, 2.0]), [], n=None, n_prompts=2)
-    table = pl.DataFrame(rows, schema=EXAMPLES_SCHEMA).with_columns(response=pl.lit("a < b"))
-    assert table["prompt"].null_count() == table.height == 2
-    page = examples_html(table)
-    assert "prompt a" in page and "a &lt; b" in page
-    text = examples_markdown(table)
-    assert text.count("Prompt of a data set, not shown.") == 2 and "a < b" in text
 
 
 LEADS = {0.5: 0.02, 1.0: 0.05}  # of exp(10) over raw, by temperature
