@@ -2,10 +2,10 @@
 
 import polars as pl
 import pytest
-from presentation import result_tables
 
 from infalign.presentation.curves import Resampling
 from infalign.presentation.pareto import compare_methods
+from presentation import result_tables
 
 GOALS = {task: goal for task, (_, goal) in result_tables.TASKS.items()}
 
