@@ -44,7 +44,7 @@ def claims_html(claims: pl.DataFrame, gold: pl.DataFrame | None = None) -> str:
     A page that needs nothing from the network.
     """
     body = [_claims_table(claims), _gold_section(gold)]
-    return _page("Claims", "\n".join(filter(None, body)))
+    return html_page("Claims", "\n".join(filter(None, body)))
 
 
 def _claims_table(claims: pl.DataFrame) -> str:
@@ -101,7 +101,7 @@ def metrics_html(metrics: pl.DataFrame, goals: Sequence[tuple[str, str]]) -> str
     tables = [
         _glance_table(metrics.filter(pl.col("task") == task), task, procedure) for task, procedure in goals
     ]
-    return _page("Metrics", "\n".join(tables))
+    return html_page("Metrics", "\n".join(tables))
 
 
 def _glance_table(metrics: pl.DataFrame, task: str, procedure: str) -> str:
@@ -115,8 +115,8 @@ def _glance_table(metrics: pl.DataFrame, task: str, procedure: str) -> str:
     meant = rows.filter(pl.col("procedure") == procedure).select(
         "policy",
         _with_interval("win_rate", "ci_low", "ci_high").alias(f"{goal} win rate"),
-        _number("share_of_limit").alias("share of limit"),
-        _number("mean_length").alias("mean length"),
+        number_text("share_of_limit").alias("share of limit"),
+        number_text("mean_length").alias("mean length"),
     )
     shown = standard.join(meant, on="policy", maintain_order="left").sort("policy")
     return (
@@ -145,15 +145,15 @@ def examples_html(examples: pl.DataFrame) -> str:
             pl.coalesce("prompt", pl.format("prompt {}", "prompt_id")).str.strip_chars().alias("prompt"),
             "source",
             "response",
-            _number("reward", 2),
-            _number("judge", 2),
+            number_text("reward", 2),
+            number_text("judge", 2),
         )
         table = GT(shown, groupname_col="prompt", id=f"examples_{len(tables)}")
         header = f"Task {task}, {split}, temperature {temperature:g}"
         tables.append(
             table.tab_header(header, "The first response of each to the same prompts").as_raw_html()
         )
-    return _page("Examples", "\n".join(tables))
+    return html_page("Examples", "\n".join(tables))
 
 
 def examples_markdown(examples: pl.DataFrame) -> str:
@@ -167,7 +167,7 @@ def examples_markdown(examples: pl.DataFrame) -> str:
     keys = ("task", "split", "temperature", "prompt_id", "prompt")
     for (task, split, temperature, _, prompt), part in examples.group_by(keys, maintain_order=True):
         text = pl.col("response").str.replace_all("\n", " ", literal=True)
-        shown = part.select("source", text, _number("reward", 2), _number("judge", 2))
+        shown = part.select("source", text, number_text("reward", 2), number_text("judge", 2))
         said = "Prompt of a data set, not shown." if prompt is None else f"> {str(prompt).strip()}"
         parts += [f"## {task}, {split}, temperature {temperature:g}", said]
         parts.append(_markdown_table(shown))
@@ -193,7 +193,7 @@ def methods_html(methods: pl.DataFrame, panels: Sequence[tuple[str, str]]) -> st
         .as_raw_html()
         for index, (task, procedure, table) in enumerate(shown)
     ]
-    return _page("Methods", "\n".join(tables))
+    return html_page("Methods", "\n".join(tables))
 
 
 def methods_at_a_glance(methods: pl.DataFrame, task: str, procedure: str) -> pl.DataFrame:
@@ -210,7 +210,7 @@ def methods_at_a_glance(methods: pl.DataFrame, task: str, procedure: str) -> pl.
     reward), hypervolume.
     """
     rows = methods.filter(task=task, procedure=procedure, select="reward", scorer="judge")
-    spans = pl.format("not reached: KL {}–{}", _number("kl_lowest", 2), _number("kl_highest", 2))
+    spans = pl.format("not reached: KL {}–{}", number_text("kl_lowest", 2), number_text("kl_highest", 2))
     reached = pl.col("win_rate").is_not_null()
     rows = rows.with_columns(
         rate=pl.when(reached).then(_with_interval("win_rate", "ci_low", "ci_high")).otherwise(spans),
@@ -227,38 +227,11 @@ def methods_at_a_glance(methods: pl.DataFrame, task: str, procedure: str) -> pl.
         _with_interval("reward_front_share", "reward_front_low", "reward_front_high")
         .first()
         .alias("share of front by reward"),
-        _number("policy_share").first().alias("share of policies"),
-        _number("own_front_share").first().alias("own policies on own front"),
+        number_text("policy_share").first().alias("share of policies"),
+        number_text("own_front_share").first().alias("own policies on own front"),
         _with_interval("hypervolume", "hypervolume_low", "hypervolume_high").first().alias("hypervolume"),
     ]
     return rows.group_by("series", maintain_order=True).agg(columns)
-
-
-def costs_html(costs: pl.DataFrame) -> str:
-    """Write what calibration costs, a table per task, as one HTML page.
-
-    Parameters
-    ----------
-    costs : columns of `calibration_tables.COSTS_SCHEMA`.
-
-    Returns
-    -------
-    A page that needs nothing from the network.
-    """
-    tables = []
-    for (task,), part in costs.group_by("task", maintain_order=True):
-        shown = part.select(
-            pl.concat_str(
-                "part",
-                pl.format(", {} a prompt", "n_rollouts").fill_null(""),
-                pl.format(", median of {}", "n_policies").fill_null(""),
-            ).alias("what"),
-            _number("seconds", 1),
-            _number("training_share", 2).alias("of a training"),
-        )
-        table = GT(shown, id=f"costs_{task}")
-        tables.append(table.tab_header(f"Task {task}", "Seconds on this machine").as_raw_html())
-    return _page("What calibration costs", "\n".join(tables))
 
 
 def verdicts_html(verdicts: pl.DataFrame) -> str:
@@ -281,14 +254,14 @@ def verdicts_html(verdicts: pl.DataFrame) -> str:
             *("win", "tie", "loss", "unparsed"),
             _with_interval("unparsed_share", "unparsed_low", "unparsed_high").alias("share unparsed"),
             _with_interval("first_share", "first_low", "first_high").alias("share for the first"),
-            pl.format("{} to {}", _number("lowest_win_rate"), _number("highest_win_rate")).alias(
+            pl.format("{} to {}", number_text("lowest_win_rate"), number_text("highest_win_rate")).alias(
                 "win rate, unparsed lost to won"
             ),
         )
         table = GT(shown, id=f"verdicts_{len(tables)}")
         header = f"Task {task}, {procedure_name(procedure)}"
         tables.append(table.tab_header(header, "Replies of the language model that judges").as_raw_html())
-    return _page("Verdicts of the language model", "\n".join(tables))
+    return html_page("Verdicts of the language model", "\n".join(tables))
 
 
 def verdict_counts(claims: pl.DataFrame) -> str:
@@ -387,7 +360,8 @@ def _markdown_table(frame: pl.DataFrame) -> str:
     )
 
 
-def _number(name: str, digits: int = 3) -> pl.Expr:
+def number_text(name: str, digits: int = 3) -> pl.Expr:
+    """Write a column's numbers with so many digits after the point."""
     return (
         pl.col(name)
         .cast(pl.Float64)
@@ -397,9 +371,9 @@ def _number(name: str, digits: int = 3) -> pl.Expr:
 
 def _with_interval(name: str, low: str, high: str) -> pl.Expr:
     """Write estimate and interval; an interval that is not known or has no width is left out."""
-    interval = pl.format(" [{}, {}]", _number(low), _number(high))
+    interval = pl.format(" [{}, {}]", number_text(low), number_text(high))
     exact = pl.col(low).is_null() | (pl.col(low) == pl.col(high))
-    return _number(name) + pl.when(exact).then(pl.lit("")).otherwise(interval)
+    return number_text(name) + pl.when(exact).then(pl.lit("")).otherwise(interval)
 
 
 def _coloured(table: GT, verdicts: pl.Series, column: str) -> GT:
@@ -410,7 +384,8 @@ def _coloured(table: GT, verdicts: pl.Series, column: str) -> GT:
     return table
 
 
-def _page(title: str, body: str) -> str:
+def html_page(title: str, body: str) -> str:
+    """Write a page that needs nothing from the network around tables in HTML."""
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n'
         f'<body style="font-family: system-ui, sans-serif; margin: 1.5em;">\n{body}\n</body></html>\n'

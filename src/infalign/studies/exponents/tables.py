@@ -19,7 +19,7 @@ from infalign.studies.exponents.block import Exponents
 from infalign.studies.exponents.mathematics import best_exponent, exponential, meant_sign
 
 POINTS_A_SIDE = 40  # exponents of the ideal curve on each side of the middle
-Case = tuple[str, str, int]
+ExponentCase = tuple[str, str, int]
 """Task, procedure and its N."""
 INTERVAL = ("win_rate", "ci_low", "ci_high")
 EXPONENTS_SCHEMA = {
@@ -129,7 +129,7 @@ def exponent_of(transform: str) -> float | None:
 def trained_rows(
     metrics: pl.DataFrame,
     prompt_metrics: pl.DataFrame,
-    cases: Sequence[Case],
+    cases: Sequence[ExponentCase],
     kl: float,
     resampling: Resampling,
 ) -> Iterator[dict]:
@@ -142,7 +142,7 @@ def trained_rows(
     ----------
     metrics, prompt_metrics : DataFrame
         Tables of the run, main condition.
-    cases : sequence of Case
+    cases : sequence of ExponentCase
         Task, procedure and N.
     kl : float
         In nats.
