@@ -35,7 +35,7 @@ def run_calibration_costs(tables: RunTables) -> pl.DataFrame:
         path = tables.tasks / policy_folder(config, policy) / "training.parquet"
         log = read_table(path, may_be_empty=True)
         if policy.reward and not log.is_empty():
-            training[policy.task].append(log["seconds"].sum())
+            training[policy.task].append(float(log["seconds"].sum()))
     parts = []
     for task, seconds in training.items():
         folder = tables.tasks / task_folder(config, task)

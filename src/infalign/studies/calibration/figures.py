@@ -26,7 +26,9 @@ def draw_calibration_quality(tables: RunTables, *, varied: Varied, task: str) ->
     block, goal = tables.block("calibration", Calibration), tables.config.goals[task]
     shown = block.model_copy(update={"anchors" if varied == "rollouts" else "rollouts": []})
     return figure_calibration_quality(
-        *(tables[name] for name in ("calibration_error", "prompt_calibration_error", "calibration_frontier")),
+        tables["calibration_error"],
+        tables["prompt_calibration_error"],
+        tables["calibration_frontier"],
         tables.main("metrics"),
         task=task,
         goal=(goal.transform, goal.procedure),

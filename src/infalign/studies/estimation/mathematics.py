@@ -10,23 +10,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import least_squares
 from scipy.stats import binomtest, ks_2samp
 
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array
+from infalign.mathematics.exponential_curve import fit_exponential_curve
 
 
 @dataclass(frozen=True)
 class KSRow:
     """Two-sample Kolmogorov–Smirnov tests of M rollouts against many, over all prompts.
 
-    Parameters
+    Attributes
     ----------
     size : int
         M.
     n_prompts : int
-        All prompts; those with equal rewards are among them.
+        All prompts, those with equal rewards too.
     n_constant : int
         Prompts for which all the rewards that were drawn from are equal.
     n_rejected : int
@@ -35,11 +35,6 @@ class KSRow:
         n_rejected / n_prompts with its 95 % Wilson interval.
     mean_statistic, mean_p : float or None
         Over the rejected prompts; None where there is none.
-
-    Examples
-    --------
-    >>> KSRow(5, 10, 0, 0, 0.0, 0.0, 0.28, None, None).mean_p is None
-    True
     """
 
     size: int
@@ -73,8 +68,8 @@ def ks_table(
         Each M, >= 1.
     nested : bool
         True: the M are drawn without replacement from the `n_full` themselves, K >= n_full. The two samples
-        share rollouts, which the test does not know: it rejects less often than `level`, the less the
-        larger M. False: the M are drawn from the other columns, K >= n_full + max(sizes).
+        then share rollouts, which the test does not know. It rejects less often than `level`, and the more
+        so the larger M is. False: the M are drawn from the other columns, K >= n_full + max(sizes).
     n_full : int
         Rollouts of the larger sample, >= 1.
     level : float
@@ -95,8 +90,8 @@ def ks_table(
 
     References
     ----------
-    Amini et al. 2025, Variational best-of-N alignment, section 5.1, table 1. It does not say which of the
-    two it shows; its decline with M is that of nested samples.
+    Amini et al. 2025, Variational best-of-N alignment, section 5.1, table 1. The paper does not say whether its
+    samples are nested. The decline of its numbers with M is that of nested samples.
 
     Examples
     --------
@@ -135,8 +130,8 @@ def _check_sizes(sizes: Sequence[int], most: int | None) -> list[int]:
 
 
 def _ks_row(samples: NDArray[np.float64], full: NDArray[np.float64], level: float, n_constant: int) -> KSRow:
-    """One test a prompt, summed up."""
-    tests = [ks_2samp(sample, rest) for sample, rest in zip(samples, full, strict=True)]
+    """One test for each prompt, counted and averaged."""
+    tests = [ks_2samp(*pair) for pair in zip(samples, full, strict=True)]
     rejected = [test for test in tests if test.pvalue <= level]
     interval = binomtest(len(rejected), len(tests)).proportion_ci(method="wilson")
     return KSRow(
@@ -205,7 +200,7 @@ def log_distribution_estimates(
 class ExponentialFit:
     """The curve log F = −a·exp(−b·reward), a Gumbel law; made by `exponential_fit`.
 
-    Parameters
+    Attributes
     ----------
     log_a : float
         Kept as a logarithm: a itself overflows where rewards lie far from 0.
@@ -243,10 +238,6 @@ def exponential_fit(rewards: ArrayLike, log_f: ArrayLike, prompt_id: str) -> Exp
     prompt_id : str
         Names the prompt in messages.
 
-    Returns
-    -------
-    ExponentialFit
-
     Raises
     ------
     InputError
@@ -266,21 +257,9 @@ def exponential_fit(rewards: ArrayLike, log_f: ArrayLike, prompt_id: str) -> Exp
     rewards, log_f = _check_curve(rewards, log_f, prompt_id)
     x = rewards - rewards.min()
     start = _start(x, log_f, prompt_id)
-    with np.errstate(over="ignore"):  # a step too far; least squares steps back
-        fit = least_squares(
-            lambda logs: np.exp(logs[0] - np.exp(logs[1]) * x) + log_f,
-            start,
-            xtol=1e-14,
-            ftol=1e-14,
-            gtol=1e-14,
-        )
-    if not fit.success:
-        raise InputError(
-            f"log F of prompt_id {prompt_id!r} cannot be fitted by -a exp(-b x): {fit.message}; leave out the "
-            "smooth fit, or roll out more"
-        )
-    b = float(np.exp(fit.x[1]))
-    return ExponentialFit(float(fit.x[0] + b * rewards.min()), b)
+    log_a, log_b = fit_exponential_curve(x, log_f, start, prompt_id, xtol=1e-14, ftol=1e-14, gtol=1e-14)
+    b = float(np.exp(log_b))
+    return ExponentialFit(float(log_a + b * rewards.min()), b)
 
 
 def _start(x: NDArray[np.float64], log_f: NDArray[np.float64], prompt_id: str) -> NDArray[np.float64]:
@@ -305,7 +284,7 @@ def _start(x: NDArray[np.float64], log_f: NDArray[np.float64], prompt_id: str) -
 def _check_curve(
     rewards: ArrayLike, log_f: ArrayLike, prompt_id: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rewards and log F that a curve can be laid through."""
+    """Rewards and log F as arrays that a curve can be fitted to."""
     rewards = finite_array(rewards, f"rewards of prompt_id {prompt_id!r}", 1)
     log_f = finite_array(log_f, f"log F of prompt_id {prompt_id!r}", 1)
     if rewards.shape != log_f.shape or log_f.max() > 0:
