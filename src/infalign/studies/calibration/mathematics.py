@@ -57,7 +57,7 @@ def disjoint_draws(table: ArrayLike, n: int, most: int) -> NDArray[np.float64]:
     return table[:, : sets * n].reshape(len(table), sets, n).transpose(1, 0, 2)
 
 
-def calibrate(
+def calibrated_rewards(
     measured: ArrayLike,
     table: ArrayLike,
     calibrator: str | Calibrator,
@@ -95,7 +95,7 @@ def calibrate(
 
     Examples
     --------
-    >>> calibrate([[2.5]], [[1.0, 2.0, 3.0, 4.0]], "empirical", None)
+    >>> calibrated_rewards([[2.5]], [[1.0, 2.0, 3.0, 4.0]], "empirical", None)
     array([[0.5]])
     """
     measured, table = finite_array(measured, "measured", 2), finite_array(table, "table", 2)

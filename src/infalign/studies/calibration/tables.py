@@ -17,7 +17,7 @@ from infalign.records.config import Evaluation, Goal
 from infalign.records.metrics import scores_by_prompt
 from infalign.studies.calibration.block import Calibration
 from infalign.studies.calibration.mathematics import (
-    calibrate,
+    calibrated_rewards,
     disjoint_draws,
     rank_errors,
     tilt_values,
@@ -81,7 +81,9 @@ class MeasuredResponses:
         if calibrator is None or n is None:
             return rewards[None]
         tables = disjoint_draws(self.table, n, draws)
-        return np.stack([calibrate(rewards, table, calibrator, self.offset, ties) for table in tables])
+        return np.stack(
+            [calibrated_rewards(rewards, table, calibrator, self.offset, ties) for table in tables]
+        )
 
 
 def measured_responses(task: str, calibrating: pl.DataFrame, measured: pl.DataFrame) -> MeasuredResponses:
