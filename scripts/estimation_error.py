@@ -4,7 +4,7 @@ from pathlib import Path
 
 from infalign.records.block import parse_block
 from infalign.records.command import run_command
-from infalign.records.metrics import scores_by_prompt
+from infalign.records.scores import scores_by_prompt
 from infalign.records.tables import read_table, write_table
 from infalign.studies.estimation.block import Estimation
 from infalign.studies.estimation.tables import estimation_table, log_distribution_table
@@ -29,10 +29,10 @@ def estimation_error(
         Table of log F to write.
     """
     block = parse_block(Estimation, settings)
-    prompt_ids, arrays = scores_by_prompt(read_table(scores, ["prompt_id", "sample_id", "reward"], also=()))
+    arrays = scores_by_prompt(read_table(scores, ["prompt_id", "sample_id", "reward"], also=()))
     facts = {"seed": seed, "settings": block.model_dump()}
     write_table(estimation_table(arrays["reward"], block, seed), out, facts)
-    log_f = log_distribution_table(prompt_ids, arrays["reward"], block)
+    log_f = log_distribution_table(arrays.prompt_ids, arrays["reward"], block)
     write_table(log_f, log_distribution, facts)
 
 

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
-from infalign.records.metrics import scores_by_prompt
+from infalign.records.scores import scores_by_prompt
 
 FRAME = pl.DataFrame(
     {
@@ -18,14 +18,14 @@ FRAME = pl.DataFrame(
 
 
 def test_responses_are_taken_in_the_order_they_were_drawn():
-    prompt_ids, arrays = scores_by_prompt(FRAME)
-    assert prompt_ids == ["a", "b"]
-    assert {name: values.tolist() for name, values in arrays.items()} == {
+    arrays = scores_by_prompt(FRAME)
+    assert arrays.prompt_ids == ["a", "b"]
+    assert {name: values.tolist() for name, values in arrays.columns.items()} == {
         "reward": [[1.0, 2.0], [3.0, 4.0]],
         "judge": [[0.1, 0.2], [0.3, 0.4]],
     }
 
 
 def test_every_prompt_has_as_many_responses():
-    with pytest.raises(InputError, match="same number of responses, got from 1 to 2; sample them again"):
+    with pytest.raises(InputError, match="same number of responses, got from 1 to 2; keep as many"):
         scores_by_prompt(FRAME.head(3))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -44,7 +44,7 @@ def claims_html(claims: pl.DataFrame, gold: pl.DataFrame | None = None) -> str:
     A page that needs nothing from the network.
     """
     body = [_claims_table(claims), _gold_section(gold)]
-    return html_page("Claims", "\n".join(filter(None, body)))
+    return html_page("Claims", filter(None, body))
 
 
 def _claims_table(claims: pl.DataFrame) -> str:
@@ -101,7 +101,7 @@ def metrics_html(metrics: pl.DataFrame, goals: Sequence[tuple[str, str]]) -> str
     tables = [
         _glance_table(metrics.filter(pl.col("task") == task), task, procedure) for task, procedure in goals
     ]
-    return html_page("Metrics", "\n".join(tables))
+    return html_page("Metrics", tables)
 
 
 def _glance_table(metrics: pl.DataFrame, task: str, procedure: str) -> str:
@@ -153,7 +153,7 @@ def examples_html(examples: pl.DataFrame) -> str:
         tables.append(
             table.tab_header(header, "The first response of each to the same prompts").as_raw_html()
         )
-    return html_page("Examples", "\n".join(tables))
+    return html_page("Examples", tables)
 
 
 def examples_markdown(examples: pl.DataFrame) -> str:
@@ -193,7 +193,7 @@ def methods_html(methods: pl.DataFrame, panels: Sequence[tuple[str, str]]) -> st
         .as_raw_html()
         for index, (task, procedure, table) in enumerate(shown)
     ]
-    return html_page("Methods", "\n".join(tables))
+    return html_page("Methods", tables)
 
 
 def methods_at_a_glance(methods: pl.DataFrame, task: str, procedure: str) -> pl.DataFrame:
@@ -261,7 +261,7 @@ def verdicts_html(verdicts: pl.DataFrame) -> str:
         table = GT(shown, id=f"verdicts_{len(tables)}")
         header = f"Task {task}, {procedure_name(procedure)}"
         tables.append(table.tab_header(header, "Replies of the language model that judges").as_raw_html())
-    return html_page("Verdicts of the language model", "\n".join(tables))
+    return html_page("Verdicts of the language model", tables)
 
 
 def verdict_counts(claims: pl.DataFrame) -> str:
@@ -384,8 +384,9 @@ def _coloured(table: GT, verdicts: pl.Series, column: str) -> GT:
     return table
 
 
-def html_page(title: str, body: str) -> str:
-    """Write a page that needs nothing from the network around tables in HTML."""
+def html_page(title: str, parts: Iterable[str]) -> str:
+    """Write a page of tables."""
+    body = "\n".join(parts)
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n'
         f'<body style="font-family: system-ui, sans-serif; margin: 1.5em;">\n{body}\n</body></html>\n'

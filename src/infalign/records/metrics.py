@@ -111,34 +111,6 @@ def group_scores(frame: pl.DataFrame) -> list[PromptScores]:
     ]
 
 
-def scores_by_prompt(frame: pl.DataFrame) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Arrange a table of scores as arrays, with equally many responses to every prompt.
-
-    Returns
-    -------
-    list of str
-        The P prompt_ids, sorted.
-    dict
-        Column to its values, (P, K), in the order the responses were drawn; columns without values are left out.
-
-    Raises
-    ------
-    InputError
-        The prompts have different numbers of responses.
-    """
-    prompts = group_scores(frame)
-    counts = sorted({len(values) for prompt in prompts for values in prompt.columns.values()})
-    if len(counts) != 1:
-        raise InputError(
-            f"scores: every prompt needs the same number of responses, got from {counts[0]} to {counts[-1]}; "
-            "sample them again"
-        )
-    names = prompts[0].columns
-    return [prompt.prompt_id for prompt in prompts], {
-        name: np.stack([prompt[name] for prompt in prompts]) for name in names
-    }
-
-
 def main_condition(frame: pl.DataFrame, config: Config) -> pl.DataFrame:
     """Keep a table's rows of each task's main condition: the first split and temperature of its `samples`."""
     main = [(name, *astuple(conditions(task)[0])) for name, task in config.tasks.items()]

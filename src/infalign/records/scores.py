@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from infalign.errors import InputError
 from infalign.mathematics.calibration import (
@@ -18,6 +20,69 @@ from infalign.mathematics.calibration import (
 )
 from infalign.mathematics.procedures import Procedure, min_samples
 from infalign.records.tables import check_unique, read_table
+
+SCORES = ("reward", "judge", "gold", "kl", "n_tokens")
+
+
+@dataclass(frozen=True)
+class ScoreArrays:
+    """Scores arranged by prompt, K responses to each of P prompts.
+
+    Attributes
+    ----------
+    prompt_ids : list of str, length P
+        In rising order.
+    columns : dict of str to ndarray of float64, each of shape (P, K)
+        The responses to a prompt are in the order of their sample_id.
+    """
+
+    prompt_ids: list[str]
+    columns: dict[str, NDArray[np.float64]]
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        return self.columns[name]
+
+
+def scores_by_prompt(
+    frame: pl.DataFrame, columns: Sequence[str] | None = None, *, where: str | Path = "scores"
+) -> ScoreArrays:
+    """Arrange a table of scores by prompt.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Columns `prompt_id`, scores, and `sample_id`, without which the responses stay in the order of the table.
+    columns : sequence of str, optional
+        Which to arrange. Default: those of `SCORES` that are there with at least one value.
+    where : str or Path
+        Table to name in an error.
+
+    Raises
+    ------
+    InputError
+        If the prompts have different numbers of responses.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"prompt_id": ["b", "a"], "sample_id": [0, 0], "reward": [1.0, 2.0]})
+    >>> scores_by_prompt(frame)["reward"].tolist()
+    [[2.0], [1.0]]
+    """
+    if columns is None:
+        columns = [n for n in SCORES if n in frame.columns and frame[n].null_count() < frame.height]
+    keys = [name for name in ("prompt_id", "sample_id") if name in frame.columns]
+    ordered = frame.sort(keys, maintain_order=True)
+    sizes = ordered.group_by("prompt_id", maintain_order=True).len()
+    counts = sizes["len"].to_list()
+    fewest, most = min(counts, default=0), max(counts, default=0)
+    if fewest != most:
+        raise InputError(
+            f"{where}: every prompt needs the same number of responses, got from {fewest} to {most}; "
+            "keep as many of each"
+        )
+    shape = (len(counts), most)
+    arrays = {name: ordered[name].to_numpy().astype(float).reshape(shape) for name in columns}
+    return ScoreArrays(sizes["prompt_id"].to_list(), arrays)
 
 
 def read_scores(path: str | Path, columns: Sequence[str], *, samples: bool = False) -> pl.DataFrame:

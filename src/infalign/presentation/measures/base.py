@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -47,6 +47,11 @@ class Measured:
 
     intervals: tuple[Interval, ...]
     note: str = ""
+
+    @classmethod
+    def exact(cls, values: Sequence[float], note: str) -> Measured:
+        """Values without an error, as intervals of no width."""
+        return cls(tuple(Interval(value, value, value) for value in values), note)
 
 
 class Strict(BaseModel):
@@ -161,11 +166,6 @@ def paired_difference(a: Curve, b: Curve, kl: float, bootstrap: Bootstrap) -> In
 
 def mean_interval(values: np.ndarray, bootstrap: Bootstrap) -> Interval:
     return bootstrap_mean(values, level=LEVEL, resamples=bootstrap.resamples, seed=bootstrap.seed)
-
-
-def exact(values: Iterable[float], note: str) -> Measured:
-    """Values without an error, as intervals of no width."""
-    return Measured(tuple(Interval(value, value, value) for value in values), note)
 
 
 def undefined(interval: Interval) -> bool:

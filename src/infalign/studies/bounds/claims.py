@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import polars as pl
 from pydantic import Field
 
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables, exact
+from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
 
 
 class BoundSlack(ClaimKind):
@@ -26,4 +26,4 @@ class BoundSlack(ClaimKind):
         if rows.is_empty():
             return Measured((), f"no bounds for N from {self.n_from:g} to below {self.n_below:g}")
         note = f"N from {rows['n'][0]:.3g} to {rows['n'][-1]:.3g}, {rows['n_worlds'][0]} listed distributions"
-        return exact(rows[self.column], note)
+        return Measured.exact(rows[self.column].to_list(), note)

@@ -108,4 +108,4 @@ def calibration_costs_html(costs: pl.DataFrame) -> str:
         )
         table = GT(shown, id=f"costs_{task}")
         tables.append(table.tab_header(f"Task {task}", "Seconds on this machine").as_raw_html())
-    return html_page("What calibration costs", "\n".join(tables))
+    return html_page("What calibration costs", tables)

@@ -14,7 +14,7 @@ from infalign.errors import InputError
 from infalign.mathematics.calibration import sigmoid_scores
 from infalign.mathematics.statistics import percentile_interval, resample_weights
 from infalign.records.config import Evaluation, Goal
-from infalign.records.metrics import scores_by_prompt
+from infalign.records.scores import scores_by_prompt
 from infalign.studies.calibration.block import Calibration
 from infalign.studies.calibration.mathematics import (
     calibrated_rewards,
@@ -94,13 +94,13 @@ def measured_responses(task: str, calibrating: pl.DataFrame, measured: pl.DataFr
     InputError
         The two tables have different prompts, or prompts different numbers of responses.
     """
-    (prompt_ids, table), (measured_ids, scores) = scores_by_prompt(calibrating), scores_by_prompt(measured)
-    if prompt_ids != measured_ids:
+    rollouts, responses = scores_by_prompt(calibrating), scores_by_prompt(measured)
+    if rollouts.prompt_ids != responses.prompt_ids:
         raise InputError(
             f"calibration of task {task}: the rollouts that calibrate and those that are measured have different "
             "prompts; sample both again"
         )
-    return MeasuredResponses(task, table["reward"], scores, prompt_ids)
+    return MeasuredResponses(task, rollouts["reward"], responses.columns, responses.prompt_ids)
 
 
 def calibrations(settings: Calibration, n_rollouts: int) -> list[CalibrationCase]:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables, exact
+from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
 
 
 class ExponentClaim(ClaimKind):
@@ -33,7 +33,7 @@ class ExponentClaim(ClaimKind):
             return Measured((), f"no exponents of task {self.task} for N = {missing[0]}")
         leads = [by_n[n]["win_rate"] - by_n[n][f"{self.over}_win_rate"] for n in self.n]
         best = ", ".join(f"{by_n[n]['t']:.3g} for N = {n}" for n in self.n)
-        return exact(self.values(leads), f"KL {rows['kl'][0]:g}; best t: {best}; exact")
+        return Measured.exact(self.values(leads), f"KL {rows['kl'][0]:g}; best t: {best}; exact")
 
 
 class ExponentLead(ExponentClaim):

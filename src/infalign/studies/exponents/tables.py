@@ -14,7 +14,7 @@ from infalign.mathematics.statistics import bootstrap_mean, value_at_kl
 from infalign.mathematics.transforms import parse_transform
 from infalign.presentation.curves import Resampling, interval_columns, reaches, strength_curve
 from infalign.records.config import Config
-from infalign.records.metrics import scores_by_prompt
+from infalign.records.scores import scores_by_prompt
 from infalign.studies.exponents.block import Exponents
 from infalign.studies.exponents.mathematics import best_exponent, exponential, meant_sign
 
@@ -101,7 +101,7 @@ def _offline_rows(
     best: Sequence[dict], block: Exponents, scores: pl.DataFrame, resampling: Resampling
 ) -> Iterator[dict]:
     """The offline frontier of one task at each exponent, at the best one of each N, and of the raw reward."""
-    _, arrays = scores_by_prompt(scores)
+    arrays = scores_by_prompt(scores)
     for row in best:
         exponents: list[float | None] = [*sorted({*map(float, block.t), row["t"]}), None]
         for t in exponents:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables, exact
+from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
 
 
 class MultitaskClaim(ClaimKind):
@@ -22,7 +22,9 @@ class MultitaskClaim(ClaimKind):
             tables["multitask"].filter(divergence=self.divergence, reward_sign=self.reward_sign).sort("beta")
         )
         betas = ", ".join(f"{beta:g}" for beta in rows["beta"])
-        return exact(rows[self.column], f"beta {betas}; {rows['n_tasks'][0]} log-linear tasks")
+        return Measured.exact(
+            rows[self.column].to_list(), f"beta {betas}; {rows['n_tasks'][0]} log-linear tasks"
+        )
 
 
 class MultitaskGap(MultitaskClaim):
@@ -52,4 +54,5 @@ class CarriedLead(ClaimKind):
         rows = tables["change_of_variables"]
         procedures = ", ".join(rows["procedure"].unique(maintain_order=True))
         budgets = ", ".join(f"{kl:g}" for kl in rows["kl"].unique().sort())
-        return exact(rows["win_rate"] - rows[self.over], f"{procedures} at KL {budgets}; exact")
+        leads = (rows["win_rate"] - rows[self.over]).to_list()
+        return Measured.exact(leads, f"{procedures} at KL {budgets}; exact")
