@@ -30,9 +30,9 @@ def calibration_quality(config: Path, scores: Path, measured: Path, /, *, task: 
     run, settings = read_config(config), read_study_block(config, "calibration", Calibration)
     calibrating, further = (read_table(path, COLUMNS, also=["gold"]) for path in (scores, measured))
     responses = measured_responses(task, calibrating, further)
-    facts = {"run": run.run, "task": task, "settings": settings.model_dump()}
+    recorded = {"run": run.run, "task": task, "settings": settings.model_dump()}
     for name, table in calibration_tables(responses, run.goals[task], settings, run.evaluation).items():
-        write_table(table, out / f"{name}.parquet", facts)
+        write_table(table, out / f"{name}.parquet", recorded)
 
 
 if __name__ == "__main__":

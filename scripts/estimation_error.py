@@ -30,10 +30,10 @@ def estimation_error(
     """
     block = parse_block(Estimation, settings)
     arrays = scores_by_prompt(read_table(scores, ["prompt_id", "sample_id", "reward"], also=()))
-    facts = {"seed": seed, "settings": block.model_dump()}
-    write_table(estimation_table(arrays["reward"], block, seed), out, facts)
+    recorded = {"seed": seed, "settings": block.model_dump()}
+    write_table(estimation_table(arrays["reward"], block, seed), out, recorded)
     log_f = log_distribution_table(arrays.prompt_ids, arrays["reward"], block)
-    write_table(log_f, log_distribution, facts)
+    write_table(log_f, log_distribution, recorded)
 
 
 if __name__ == "__main__":

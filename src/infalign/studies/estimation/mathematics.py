@@ -1,7 +1,7 @@
 """How well M rollouts estimate F, the reference's distribution function of the reward.
 
-Three questions about one prompt's rollouts: do M of them differ from many by a Kolmogorov–Smirnov test, how
-does the estimate of log F settle as M grows, and which exponential curve runs through it.
+Three questions about one prompt's rollouts. Does a Kolmogorov–Smirnov test tell M of them from many? How does the
+estimate of log F settle as M grows? Which exponential curve fits it best?
 """
 
 import math
@@ -75,7 +75,7 @@ def ks_table(
     level : float
         Of the test, in (0, 1).
     seed : int
-        Of the draws. The M of a larger size hold those of a smaller one.
+        Of the draws. A larger sample contains the smaller ones.
 
     Returns
     -------
@@ -263,10 +263,8 @@ def exponential_fit(rewards: ArrayLike, log_f: ArrayLike, prompt_id: str) -> Exp
 
 
 def _start(x: NDArray[np.float64], log_f: NDArray[np.float64], prompt_id: str) -> NDArray[np.float64]:
-    """Log a and log b to start from, x being the rewards less their lowest.
-
-    For a given b the best a is known: a grid of b finds the deepest minimum, or that there is none.
-    """
+    """Log a and log b to start from; x are the rewards less the lowest of them."""
+    # For a given b the best a is known. A grid of b finds the deepest minimum, or that there is none.
     gap = max(x[x > 0].min(), np.finfo(float).eps * x.max())
     slopes = np.geomspace(_FLATTEST / x.max(), _STEEPEST / gap, _STARTS)
     decays = np.exp(-slopes[:, None] * x)
