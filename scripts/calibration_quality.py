@@ -12,24 +12,27 @@ COLUMNS = ["prompt_id", "sample_id", "reward", "judge"]
 
 
 def calibration_quality(config: Path, scores: Path, measured: Path, /, *, task: str, out: Path) -> None:
-    """Write the tables of one task: errors and frontiers, each in all and by prompt.
+    """Write the tables of one task: errors and frontiers, over all prompts and by prompt.
 
     Parameters
     ----------
-    config : the run's recorded configuration, with the block `calibration`.
-    scores : scored reference rollouts of the task's main condition, which calibrate.
-    measured : scored further responses to the same prompts.
-    task : its name in the configuration.
-    out : folder of the tables to write.
+    config : Path
+        The run's recorded configuration, with the block `calibration`.
+    scores : Path
+        Scored reference rollouts of the task's main condition, which calibrate.
+    measured : Path
+        Scored further responses to the same prompts.
+    task : str
+        Its name in the configuration.
+    out : Path
+        Folder of the tables to write.
     """
-    run = read_config(config)
-    settings = read_study_block(config, "calibration", Calibration)
-    tables = (read_table(path, COLUMNS, also=["gold"]) for path in (scores, measured))
-    responses = measured_responses(task, *tables)
-    found = calibration_tables(responses, run.goals[task], settings, run.evaluation)
-    facts = {"run": run.run, "task": task, "settings": settings.model_dump()}
-    for name, table in found.items():
-        write_table(table, out / f"{name}.parquet", facts)
+    run, settings = read_config(config), read_study_block(config, "calibration", Calibration)
+    calibrating, further = (read_table(path, COLUMNS, also=["gold"]) for path in (scores, measured))
+    responses = measured_responses(task, calibrating, further)
+    recorded = {"run": run.run, "task": task, "settings": settings.model_dump()}
+    for name, table in calibration_tables(responses, run.goals[task], settings, run.evaluation).items():
+        write_table(table, out / f"{name}.parquet", recorded)
 
 
 if __name__ == "__main__":

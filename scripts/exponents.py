@@ -17,21 +17,19 @@ def exponents(run: Path, /, *, tasks: Path) -> None:
 
     Parameters
     ----------
-    run : folder of the run, with its configuration and metrics.
-    tasks : folder of the shared results.
+    run : Path
+        Folder of the run, with its configuration and metrics.
+    tasks : Path
+        Folder of the shared results.
     """
-    measured = RunTables(run, tasks)
-    block = measured.block("exponents", Exponents)
-    tables = exponent_tables(
-        block,
-        measured.config,
-        measured.main("metrics"),
-        measured.main("prompt_metrics"),
-        lambda task: read_table(
-            tasks.parent / f"{main_scores(measured.config, task)}.parquet", COLUMNS, also=()
-        ),
-    )
-    for name, table in tables.items():
+    stored = RunTables(run, tasks)
+    block = stored.block("exponents", Exponents)
+    paths = {
+        task: tasks.parent / f"{main_scores(stored.config, task)}.parquet" for task in stored.config.goals
+    }
+    scores = {task: read_table(path, COLUMNS, also=()) for task, path in paths.items()}
+    metrics, prompt_metrics = stored.main("metrics"), stored.main("prompt_metrics")
+    for name, table in exponent_tables(block, stored.config, metrics, prompt_metrics, scores).items():
         write_table(table, run / f"{name}.parquet", {"kl": block.kl})
 
 

@@ -3,7 +3,8 @@
 import polars as pl
 
 from infalign.presentation.examples import EXAMPLES_SCHEMA, example_rows
-from infalign.presentation.report import examples_html, examples_markdown
+from infalign.presentation.published import examples_markdown
+from infalign.presentation.report import examples_html
 from infalign.records.sweep import Condition
 
 

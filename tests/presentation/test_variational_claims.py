@@ -11,7 +11,6 @@ from infalign.errors import InputError
 from infalign.mathematics.procedures import BestOf
 from infalign.presentation.claims import evaluate_claims, judge_and_gold
 from infalign.presentation.curves import Bootstrap
-from infalign.studies.estimation.tables import ESTIMATION_SCHEMA
 from presentation.stored_tables import Tables, load_claims, one_claim
 
 CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"
@@ -134,26 +133,6 @@ def test_kl_excess_is_over_best_of_n_at_the_worst_n(tables):
     assert none["verdict"] == "not run"
 
 
-def test_rejection_rate_is_the_tables():
-    facts = {
-        "task": "sentiment",
-        "size": 250,
-        "n_full": 600,
-        "n_prompts": 500,
-        "n_constant": 3,
-        "level": 0.05,
-    }
-    numbers = {"n_rejected": 0, "rejection_rate": 0.0, "ci_low": 0.0, "ci_high": 0.0076}
-    table = pl.DataFrame([{**facts, **numbers, "sampling": "nested"}], schema=ESTIMATION_SCHEMA)
-    measure = {"kind": "rejection_rate", "task": "sentiment", "size": 250, "sampling": "nested"}
-    expect = {"direction": "less", "reference": 0.05, "paper_range": [0.0, 0.005]}
-    row = row_of(measure, Tables(estimation=table), expect, about="measurement")
-    assert (row["ours"], row["ci_high"], row["verdict"]) == (0.0, 0.0076, "reproduced")
-    assert "0 of 500 prompts, 3 of one reward" in row["text"]
-    other = row_of({**measure, "sampling": "independent"}, Tables(estimation=table), expect)
-    assert other["verdict"] == "not run"
-
-
 def test_seconds_are_those_of_the_series(tables):
     seconds = tables.metrics.select("task", "policy", "method").unique()
     seconds = seconds.with_columns(seconds=pl.when(pl.col("method") == "vbon").then(3.0).otherwise(2.0))
@@ -166,22 +145,6 @@ def test_seconds_are_those_of_the_series(tables):
     assert row_of({**measure, "a": {"method": "dpo"}}, timed, expect, about="cost")["verdict"] == "reproduced"
     with pytest.raises(InputError, match="measures of seconds, and only they, are about: cost"):
         row_of(measure, timed, expect, about="measurement")
-
-
-def test_bounds_are_judged_by_the_worst_n():
-    bounds = pl.DataFrame(
-        {"n": [1.2, 2.0, 11.0], "n_worlds": 500, "j_less_l": [0.2, 0.7, 2.4], "l_less_l1": [-0.2, 1.2, 98.0]}
-    )
-    expect = {"direction": "not_worse", "margin": 1e-9}
-    measure = {"kind": "bound_slack", "column": "l_less_l1"}
-    tables = Tables(bounds=bounds)
-    assert row_of(measure, tables, expect, "theory")["verdict"] == "not reproduced"
-    whole = row_of({**measure, "n_from": 2.0}, tables, expect, "theory")
-    assert (whole["ours"], whole["verdict"]) == (1.2, "reproduced")
-    assert "N from 2 to 11, 500 listed distributions" in whole["text"]
-    below = row_of({**measure, "n_below": 2.0}, tables, expect, "theory")
-    assert (below["ours"], below["verdict"]) == (-0.2, "not reproduced")
-    assert row_of({**measure, "n_from": 20.0}, tables, expect, "theory")["verdict"] == "not run"
 
 
 OF_VBON = [

@@ -159,26 +159,3 @@ def methods_html(methods: pl.DataFrame, panels: Sequence[tuple[str, str]]) -> st
         title = f"Task {task}, {procedure_name(procedure)}"
         tables.append(html_table(shown, f"methods_{task}_{index}", title, METHOD_UNITS))
     return html_page("Methods", tables)
-
-
-def costs_html(costs: pl.DataFrame) -> str:
-    """Write what calibration costs, a table for each task.
-
-    Parameters
-    ----------
-    costs : DataFrame
-        Columns COSTS_SCHEMA of the calibration study.
-    """
-    tables = []
-    for (task,), part in costs.group_by("task", maintain_order=True):
-        shown = part.select(
-            pl.concat_str(
-                "part",
-                pl.format(", {} a prompt", "n_rollouts").fill_null(""),
-                pl.format(", median of {}", "n_policies").fill_null(""),
-            ).alias("what"),
-            number_text("seconds", 1),
-            number_text("training_share", 2).alias("of a training"),
-        )
-        tables.append(html_table(shown, f"costs_{task}", f"Task {task}", "Seconds on this machine"))
-    return html_page("What calibration costs", tables)

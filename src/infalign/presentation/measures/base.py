@@ -39,6 +39,11 @@ class Measured:
     intervals: tuple[Interval, ...]
     note: str = ""
 
+    @classmethod
+    def exact(cls, values: Sequence[float], note: str) -> Measured:
+        """Values without an error, as intervals of no width."""
+        return cls(tuple(Interval(value, value, value) for value in values), note)
+
 
 class ClaimKind(Block, ABC):
     """A kind of claim: what a claims file says of it, the tables that it needs, and how it is measured.

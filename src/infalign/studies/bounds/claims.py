@@ -7,12 +7,11 @@ from typing import ClassVar, Literal
 import polars as pl
 from pydantic import Field
 
-from infalign.mathematics.statistics import Interval
 from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
 
 
 class BoundSlack(ClaimKind):
-    """What the table of bounds says at each N of a range: a slack, or the change under increasing maps."""
+    """At each N of a range: the slack of an inequality, or the change under increasing maps of the rewards."""
 
     reads: ClassVar = ("bounds",)
     absent: ClassVar = "no table of bounds"
@@ -27,4 +26,4 @@ class BoundSlack(ClaimKind):
         if rows.is_empty():
             return Measured((), f"no bounds for N from {self.n_from:g} to below {self.n_below:g}")
         note = f"N from {rows['n'][0]:.3g} to {rows['n'][-1]:.3g}, {rows['n_worlds'][0]} listed distributions"
-        return Measured(tuple(Interval(value, value, value) for value in rows[self.column]), note)
+        return Measured.exact(rows[self.column].to_list(), note)

@@ -3,10 +3,10 @@
 With F(y) the reference's probability of what ranks below y, best-of-N returns y with probability
 π_BoN(y) = (F + π_ref)^N − F^N. N may be any number from 1: the bounds with β in place of N need it.
 
-Equal rewards: the objective needs a total order (appendix C), here by π_ref and then by position, so that of
-two responses with equal rewards the likelier ranks higher. The bounds count lower rewards only, as printed;
-a total order makes F larger, so they bound the objective either way. They are −inf for every policy
-that can return a response of the lowest reward, where F is 0 (N above 1).
+Equal rewards: the objective needs a total order (appendix C). Here it is by π_ref and then by position: of two
+responses with equal rewards the likelier ranks higher. The bounds count lower rewards only, as printed. A total
+order makes F larger, so they bound the objective either way. They are −inf for every policy that can return a
+response of the lowest reward, where F is 0 (N above 1).
 """
 
 import numpy as np
@@ -26,6 +26,7 @@ def best_of_n_log_probs(reference: ArrayLike, rewards: ArrayLike, n: float) -> N
     reference : array-like, shape (R,)
         π_ref of every response there is, summing to 1.
     rewards : array-like, shape (R,)
+        Only their order counts.
     n : float
         >= 1, finite; a whole number of draws, or the same formula between them.
 
@@ -60,7 +61,7 @@ def best_of_n_log_probs(reference: ArrayLike, rewards: ArrayLike, n: float) -> N
     return log_probs
 
 
-def objective(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: float) -> float:
+def vbon_objective(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: float) -> float:
     """Return J = −KL(policy ‖ best-of-n of the reference).
 
     Parameters
@@ -88,14 +89,14 @@ def objective(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: fl
 
     Examples
     --------
-    >>> round(objective([0.5, 0.5], [0.5, 0.5], [0.0, 1.0], 2), 6)  # best-of-2: ¼ and ¾
+    >>> round(vbon_objective([0.5, 0.5], [0.5, 0.5], [0.0, 1.0], 2), 6)  # best-of-2: ¼ and ¾
     -0.143841
     """
     policy = _distribution(policy, "policy", np.shape(reference))
     return _expectation(policy, best_of_n_log_probs(reference, rewards, n)) + _entropy(policy)
 
 
-def lower_bound(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: float) -> float:
+def vbon_lower_bound(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: float) -> float:
     """Return L = (n − 1)·E[log F(reward)] − KL(policy ‖ reference), at most J − log n.
 
     L/(n − 1) is the KL-constrained objective with log F as its reward and β = 1/(n − 1).
@@ -103,17 +104,12 @@ def lower_bound(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: 
     Parameters
     ----------
     policy, reference, rewards, n
-        As in `objective`.
+        As in `vbon_objective`, whose errors it shares.
 
     Returns
     -------
     float
         In nats; −inf where the policy returns a response of the lowest reward and n > 1.
-
-    Raises
-    ------
-    InputError
-        As `best_of_n_log_probs`.
 
     References
     ----------
@@ -121,7 +117,7 @@ def lower_bound(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: 
 
     Examples
     --------
-    >>> round(lower_bound([0.0, 1.0], [0.5, 0.5], [0.0, 1.0], 2), 6)  # log ½ − log 2
+    >>> round(vbon_lower_bound([0.0, 1.0], [0.5, 0.5], [0.0, 1.0], 2), 6)  # log ½ − log 2
     -1.386294
     """
     policy, log_reference, log_below = _terms(policy, reference, rewards)
@@ -129,26 +125,21 @@ def lower_bound(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: 
     return gain + _expectation(policy, log_reference) + _entropy(policy)
 
 
-def loose_bound(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: float) -> float:
+def vbon_loose_bound(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: float) -> float:
     """Return L₁ = γ·E[log F(reward)] − α·H(policy) − β·KL(policy ‖ reference).
 
-    α = (n + 2)(n − 1)/2, β = n(n + 1)/2 and γ = n(n − 1)/2. J ≥ L₁ for every n from 1; L ≥ L₁ for n = 1 and
-    n ≥ 2, not for every policy between them, where γ < n − 1.
+    α = (n + 2)(n − 1)/2, β = n(n + 1)/2 and γ = n(n − 1)/2. J ≥ L₁ for every n from 1. L ≥ L₁ for n = 1 and for
+    n ≥ 2. Between them γ < n − 1, and L ≥ L₁ does not hold for every policy.
 
     Parameters
     ----------
     policy, reference, rewards, n
-        As in `objective`.
+        As in `vbon_objective`, whose errors it shares.
 
     Returns
     -------
     float
-        In nats; −inf as `lower_bound`.
-
-    Raises
-    ------
-    InputError
-        As `best_of_n_log_probs`.
+        In nats; −inf as `vbon_lower_bound`.
 
     References
     ----------
@@ -156,7 +147,7 @@ def loose_bound(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: 
 
     Examples
     --------
-    >>> round(loose_bound([0.0, 1.0], [0.5, 0.5], [0.0, 1.0], 2), 6)  # log ½ − 3·log 2
+    >>> round(vbon_loose_bound([0.0, 1.0], [0.5, 0.5], [0.0, 1.0], 2), 6)  # log ½ − 3·log 2
     -2.772589
     """
     policy, log_reference, log_below = _terms(policy, reference, rewards)

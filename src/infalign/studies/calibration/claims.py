@@ -67,9 +67,8 @@ class CalibrationDifference(CalibrationMeasure, ClaimKind):
         values, problem = _values(self, (self.a, *self.b), tables)
         if problem:
             return Measured((), problem)
-        return Measured(
-            tuple(mean_interval(values[0] - other, bootstrap) for other in values[1:]), _note(self)
-        )
+        first, *others = values
+        return Measured(tuple(mean_interval(first - other, bootstrap) for other in others), _note(self))
 
 
 class CalibrationSaturation(CalibrationMeasure, ClaimKind):
@@ -93,34 +92,35 @@ class CalibrationSaturation(CalibrationMeasure, ClaimKind):
         return Measured(tuple(mean_interval(gap, bootstrap) for gap in (first - second, first)), _note(self))
 
 
-def _note(item: CalibrationMeasure) -> str:
-    return "out of sample" if item.value == "error" else f"offline frontier at KL {item.kl:g}, out of sample"
+def _note(claim: CalibrationMeasure) -> str:
+    return (
+        "out of sample" if claim.value == "error" else f"offline frontier at KL {claim.kl:g}, out of sample"
+    )
 
 
 def _values(
-    item: CalibrationMeasure, wanted: Sequence[CalibratedReward], tables: Tables
+    claim: CalibrationMeasure, rewards: Sequence[CalibratedReward], tables: Tables
 ) -> tuple[list[np.ndarray], str]:
-    """Values by prompt of each calibration, or what there is not."""
-    rows = tables[f"prompt_calibration_{VALUE_TABLES[item.value]}"].filter(task=item.task)
-    if item.value == "win_rate":
-        rows = rows.filter(procedure=item.procedure, scorer=item.scorer, kl=item.kl)
-    found = [_of_calibration(rows, item, reward) for reward in wanted]
-    absent = [str(reward) for reward, part in zip(wanted, found, strict=True) if part.is_empty()]
+    """Values by prompt of each calibration, or which of them there are none of."""
+    rows = tables[f"prompt_calibration_{VALUE_TABLES[claim.value]}"].filter(task=claim.task)
+    if claim.value == "win_rate":
+        rows = rows.filter(procedure=claim.procedure, scorer=claim.scorer, kl=claim.kl)
+    parts = [_of_calibration(rows, claim, reward) for reward in rewards]
+    absent = [str(reward) for reward, part in zip(rewards, parts, strict=True) if part.is_empty()]
     if absent:
-        at = "" if item.value == "error" else f" with {item.procedure} at KL {item.kl:g}"
-        return [], f"no calibration {', '.join(absent)} of task {item.task}{at}"
-    for part in found[1:]:
-        if not part["prompt_id"].equals(found[0]["prompt_id"]):
-            raise InputError(
-                f"calibration of task {item.task}: what is compared has different prompts; make the tables again"
-            )
-    return [part[item.value].to_numpy() for part in found], ""
+        place = "" if claim.value == "error" else f" with {claim.procedure} at KL {claim.kl:g}"
+        return [], f"no calibration {', '.join(absent)} of task {claim.task}{place}"
+    if not all(part["prompt_id"].equals(parts[0]["prompt_id"]) for part in parts):
+        raise InputError(
+            f"calibration of task {claim.task}: what is compared has different prompts; make the tables again"
+        )
+    return [part[claim.value].to_numpy() for part in parts], ""
 
 
-def _of_calibration(rows: pl.DataFrame, item: CalibrationMeasure, reward: CalibratedReward) -> pl.DataFrame:
+def _of_calibration(rows: pl.DataFrame, claim: CalibrationMeasure, reward: CalibratedReward) -> pl.DataFrame:
     rows = rows.filter(pl.col("calibrator").eq_missing(pl.lit(reward.calibrator, pl.String)))
-    if item.value == "win_rate" and reward.calibrator is not None:
-        rows = rows.filter(transform=item.transform)
+    if claim.value == "win_rate" and reward.calibrator is not None:
+        rows = rows.filter(transform=claim.transform)
     if reward.calibrator is not None:
         most = rows["n_rollouts"].max() if reward.n_rollouts is None else reward.n_rollouts
         rows = rows.filter(pl.col("n_rollouts").eq_missing(pl.lit(most, pl.Int64)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -16,21 +16,35 @@ from matplotlib.ticker import PercentFormatter
 from infalign.presentation.style import BLACK, GREY, print_style, procedure_name
 from infalign.records.run_tables import RunTables
 from infalign.studies.calibration.block import Calibration
-from infalign.studies.calibration.tables import calibrations
+from infalign.studies.calibration.tables import CalibrationCase, calibrations
 
-Case = tuple[str | None, int | None]
-"""A calibrator and its number of rollouts; None and None: the uncalibrated reward."""
+Varied = Literal["rollouts", "anchors"]
 MARKERS = ("o", "s", "^", "v", "D", "P", "h", "<", ">")
 
 
-def case_label(case: Case, *, by_rollouts: bool) -> str:
+def draw_calibration_quality(tables: RunTables, *, varied: Varied, task: str) -> Figure:
+    block, goal = tables.block("calibration", Calibration), tables.config.goals[task]
+    shown = block.model_copy(update={"anchors" if varied == "rollouts" else "rollouts": []})
+    return figure_calibration_quality(
+        tables["calibration_error"],
+        tables["prompt_calibration_error"],
+        tables["calibration_frontier"],
+        tables.main("metrics"),
+        task=task,
+        goal=(goal.transform, goal.procedure),
+        cases=calibrations(shown, tables.config.tasks[task].rollouts.n_rollouts),
+        varied=varied,
+    )
+
+
+def case_label(case: CalibrationCase, varied: Varied) -> str:
     """Legend text of a calibration.
 
     Examples
     --------
-    >>> case_label(("anchors(1)", 7), by_rollouts=True), case_label(("anchors(2)", 100), by_rollouts=False)
+    >>> case_label(("anchors(1)", 7), "rollouts"), case_label(("anchors(2)", 100), "anchors")
     ('median of 7', 'anchors(2)')
-    >>> case_label((None, None), by_rollouts=True), case_label(("empirical", 100), by_rollouts=True)
+    >>> case_label((None, None), "rollouts"), case_label(("empirical", 100), "rollouts")
     ('uncalibrated', 'empirical, K = 100')
     """
     calibrator, n = case
@@ -38,7 +52,7 @@ def case_label(case: Case, *, by_rollouts: bool) -> str:
         return "uncalibrated"
     if calibrator == "empirical":
         return f"empirical, K = {n}"
-    return f"median of {n}" if by_rollouts else calibrator
+    return f"median of {n}" if varied == "rollouts" else calibrator
 
 
 def figure_calibration_quality(
@@ -49,83 +63,94 @@ def figure_calibration_quality(
     *,
     task: str,
     goal: tuple[str, str],
-    cases: Sequence[Case],
-    by_rollouts: bool,
+    cases: Sequence[CalibrationCase],
+    varied: Varied,
     scorer: str = "judge",
 ) -> Figure:
     """Draw the distribution of the calibration error, and win rate against KL, of several calibrations.
 
     Parameters
     ----------
-    errors, prompt_errors, frontier : tables calibration_error, prompt_calibration_error and
-        calibration_frontier.
-    metrics : the run's metrics, rows of the main condition; trained policies are drawn as markers.
-    task : its name.
-    goal : its transform and procedure.
-    cases : calibrations in the order of the legend.
-    by_rollouts : whether they differ in rollouts, else in anchors.
-    scorer : who decides the winner.
+    errors, prompt_errors, frontier : DataFrame
+        Tables calibration_error, prompt_calibration_error and calibration_frontier.
+    metrics : DataFrame
+        The run's metrics, main condition. Trained policies are drawn as markers.
+    task : str
+        Its name.
+    goal : tuple of str
+        Its transform and procedure.
+    cases : sequence of CalibrationCase
+        In the order of the legend.
+    varied : {"rollouts", "anchors"}
+        What the calibrations differ in.
+    scorer : str
+        Who decides the winner.
 
     References
     ----------
     Balashankar et al., InfAlign (arXiv:2412.19792v1), appendix on anchor points, figures of rollouts and anchors.
     """
-    looks = dict(zip(cases, _looks(cases), strict=True))
     transform, procedure = goal
+    errors, prompt_errors = errors.filter(task=task), prompt_errors.filter(task=task)
     frontier = frontier.filter(task=task, procedure=procedure, scorer=scorer)
     trained = metrics.filter(task=task, procedure=procedure, select="reward", scorer=scorer)
     with print_style():
         figure = Figure(figsize=(7.6, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         handles = []
-        for case, (color, line, marker) in looks.items():
-            wanted = "raw" if case[0] is None else transform
-            mean: Any = _of_case(prompt_errors.filter(task=task), case)["error"].mean()
-            label = f"{case_label(case, by_rollouts=by_rollouts)} (error {mean:.3f})"
-            rows = _of_case(errors.filter(task=task), case).sort("error")
-            left.plot(rows["error"], rows["share"], color=color, linestyle=line)
-            handles.append(
-                Line2D([], [], color=color, linestyle=line, marker=marker, markersize=5, label=label)
-            )
-            rows = _of_case(frontier.filter(transform=wanted), case).sort("kl")
-            kl, rates = np.r_[0.0, rows["kl"]], np.r_[0.5, rows["win_rate"]]
-            right.plot(kl, rates, color=color, linestyle=line, linewidth=1.2)
-            _draw_trained(right, _of_case(trained.filter(transform=wanted), case), color, marker)
+        for case, look in zip(cases, _looks(cases), strict=True):
+            meant = {"transform": "raw" if case[0] is None else transform}
+            mean: Any = _of_case(prompt_errors, case)["error"].mean()
+            label = f"{case_label(case, varied)} (error {mean:.3f})"
+            handles.append(Line2D([], [], **look, markersize=5, label=label))
+            _draw_errors(left, _of_case(errors, case), look)
+            _draw_frontier(right, _of_case(frontier.filter(**meant), case), look)
+            _draw_trained(right, _of_case(trained.filter(**meant), case), look)
         _finish(left, right, f"{task}, {procedure_name(procedure)}, scored by {scorer}")
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
-        said = "rollouts" if by_rollouts else "anchors"
-        figure.suptitle(f"Calibration by the number of {said}: {task}", fontsize=10.5)
+        figure.suptitle(f"Calibration by the number of {varied}: {task}", fontsize=10.5)
     return figure
 
 
-def _looks(cases: Sequence[Case]) -> list[tuple]:
+def _looks(cases: Sequence[CalibrationCase]) -> list[dict[str, Any]]:
     """Colour, line and marker: grey for the uncalibrated reward, black for the empirical, shades between."""
     shaded = [case for case in cases if case[0] not in (None, "empirical")]
-    shades = dict(zip(shaded, sns.color_palette("viridis", len(shaded)), strict=True))
-    looks: list[tuple] = []
-    for case in cases:
-        if case[0] is None:
-            looks.append((GREY, "-", "X"))
-        elif case[0] == "empirical":
-            looks.append((BLACK, (0, (4, 1.5)), "*"))
-        else:
-            looks.append((shades[case], "-", MARKERS[shaded.index(case) % len(MARKERS)]))
-    return looks
+    shades = sns.color_palette("viridis", len(shaded))
+    looks: dict[CalibrationCase, tuple] = {
+        case: (shade, "-", MARKERS[place % len(MARKERS)])
+        for place, (case, shade) in enumerate(zip(shaded, shades, strict=True))
+    }
+    fixed = {None: (GREY, "-", "X"), "empirical": (BLACK, (0, (4, 1.5)), "*")}
+    looks |= {case: fixed[case[0]] for case in cases if case[0] in fixed}
+    return [dict(zip(("color", "linestyle", "marker"), looks[case], strict=True)) for case in cases]
 
 
-def _of_case(frame: pl.DataFrame, case: Case) -> pl.DataFrame:
+def _of_case(frame: pl.DataFrame, case: CalibrationCase) -> pl.DataFrame:
     calibrator, n = case
     same = pl.col("calibrator").eq_missing(pl.lit(calibrator, pl.String))
     return frame.filter(same, pl.col("n_rollouts").eq_missing(pl.lit(n, pl.Int64)))
 
 
-def _draw_trained(axis: Axes, rows: pl.DataFrame, color: object, marker: str) -> None:
+def _draw_errors(axis: Axes, rows: pl.DataFrame, look: Mapping[str, Any]) -> None:
+    """The distribution of the error."""
+    rows = rows.sort("error")
+    axis.plot(rows["error"], rows["share"], color=look["color"], linestyle=look["linestyle"])
+
+
+def _draw_frontier(axis: Axes, rows: pl.DataFrame, look: Mapping[str, Any]) -> None:
+    """The offline frontier, from the reference on."""
+    rows = rows.sort("kl")
+    kl, rates = np.r_[0.0, rows["kl"]], np.r_[0.5, rows["win_rate"]]
+    axis.plot(kl, rates, color=look["color"], linestyle=look["linestyle"], linewidth=1.2)
+
+
+def _draw_trained(axis: Axes, rows: pl.DataFrame, look: Mapping[str, Any]) -> None:
     """Markers with their intervals, which are not drawn where they are undefined."""
-    low, high = (rows[name].fill_null(np.nan) for name in ("ci_low", "ci_high"))
-    axis.vlines(rows["kl"], low, high, color=color, linewidth=0.8)
-    low, high = (rows[name].fill_null(np.nan) for name in ("kl_low", "kl_high"))
-    axis.hlines(rows["win_rate"], low, high, color=color, linewidth=0.8)
-    axis.plot(rows["kl"], rows["win_rate"], color=color, marker=marker, markersize=5, linestyle="none")
+    color, kl, rate = look["color"], rows["kl"], rows["win_rate"]
+    ends = {name: rows[name].fill_null(np.nan) for name in ("ci_low", "ci_high", "kl_low", "kl_high")}
+    axis.vlines(kl, ends["ci_low"], ends["ci_high"], color=color, linewidth=0.8)
+    axis.hlines(rate, ends["kl_low"], ends["kl_high"], color=color, linewidth=0.8)
+    axis.plot(kl, rate, color=color, marker=look["marker"], markersize=5, linestyle="none")
 
 
 def _finish(left: Axes, right: Axes, title: str) -> None:
@@ -145,16 +170,3 @@ def _finish(left: Axes, right: Axes, title: str) -> None:
     )
     right.set_title(title)
     right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
-
-
-def draw_calibration_quality(tables: RunTables, *, varied: str, task: str) -> Figure:
-    block, goal = tables.block("calibration", Calibration), tables.config.goals[task]
-    kept = block.model_copy(update={"anchors" if varied == "rollouts" else "rollouts": []})
-    return figure_calibration_quality(
-        *(tables[name] for name in ("calibration_error", "prompt_calibration_error", "calibration_frontier")),
-        tables.main("metrics"),
-        task=task,
-        goal=(goal.transform, goal.procedure),
-        cases=calibrations(kept, tables.config.tasks[task].rollouts.n_rollouts),
-        by_rollouts=varied == "rollouts",
-    )

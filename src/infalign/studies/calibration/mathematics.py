@@ -57,7 +57,7 @@ def disjoint_draws(table: ArrayLike, n: int, most: int) -> NDArray[np.float64]:
     return table[:, : sets * n].reshape(len(table), sets, n).transpose(1, 0, 2)
 
 
-def calibrate(
+def calibrated_rewards(
     measured: ArrayLike,
     table: ArrayLike,
     calibrator: str | Calibrator,
@@ -95,7 +95,7 @@ def calibrate(
 
     Examples
     --------
-    >>> calibrate([[2.5]], [[1.0, 2.0, 3.0, 4.0]], "empirical", None)
+    >>> calibrated_rewards([[2.5]], [[1.0, 2.0, 3.0, 4.0]], "empirical", None)
     array([[0.5]])
     """
     measured, table = finite_array(measured, "measured", 2), finite_array(table, "table", 2)
@@ -108,8 +108,8 @@ def calibrate(
         return np.stack([empirical_calibration(*pair, ties) for pair in zip(measured, table, strict=True)])
     return np.stack(
         [
-            anchored_calibration(own, fit_anchors(reference, offset, calibrator.p), offset)
-            for own, reference in zip(measured, table, strict=True)
+            anchored_calibration(rewards, fit_anchors(reference, offset, calibrator.p), offset)
+            for rewards, reference in zip(measured, table, strict=True)
         ]
     )
 
@@ -120,14 +120,15 @@ def rank_errors(calibrated: ArrayLike, measured: ArrayLike) -> NDArray[np.float6
     Parameters
     ----------
     calibrated : array-like, shape (..., P, M)
+        In [0, 1].
     measured : array-like, shape (P, M)
         Rewards of the same responses.
 
     Returns
     -------
     ndarray, shape (..., P, M)
-        |calibrated − rank|, rank being the mid-rank among the prompt's M responses; a calibrated reward
-        that is exact leaves the error of the rank itself, on average about 0.3 / √M.
+        |calibrated − rank|. The rank is the mid-rank among the prompt's M responses. An exact calibrated
+        reward leaves the error of the rank itself, on average about 0.3 / √M.
 
     References
     ----------
@@ -164,6 +165,7 @@ def tilted_win_rates(
     Returns
     -------
     ndarray, shape (P,)
+        In [0, 1].
 
     Examples
     --------
@@ -174,7 +176,7 @@ def tilted_win_rates(
     values = finite_array(values, "values", 3)
     reward, judge = finite_array(reward, "reward", 2), finite_array(judge, "judge", 2)
     weights, procedure = tilt(values, beta), parse_procedure(procedure)
-    return np.mean([win_rates(own, reward, judge, procedure) for own in weights], axis=0)
+    return np.mean([win_rates(each, reward, judge, procedure) for each in weights], axis=0)
 
 
 def tilt_values(
@@ -191,7 +193,7 @@ def tilt_values(
     calibrated : array-like, shape (D, P, M)
         Calibrated rewards by each of D sets of rollouts; for raw the rewards themselves.
     transform : str or Transform
-        Any.
+        Of the calibrated reward.
     kl : float
         The mean over sets and prompts in nats, > 0.
     n_rollouts : int, optional

@@ -16,10 +16,10 @@ CAPTIONS = {
     "The reward is calibrated by the median of n rollouts of the prompt (anchors(1)), by its rank among all of them "
     "(dashed), or not at all (grey). Left: distribution of the absolute error between calibrated reward and rank, "
     "with its mean. Right: win rate against KL at the task's goal. Lines are the offline frontier, the exact tilt "
-    "by the calibrated reward. Markers are the trained policies with 95 % intervals over prompts. Errors and lines "
-    "are measured on other responses than those that calibrate. For small n both are averaged over disjoint sets of n "
-    "rollouts, while a policy is trained with the first n. The procedure selects by the reward model. The winner is "
-    "decided by the judge.",
+    "by the calibrated reward. Markers are the trained policies with 95 % intervals of both over prompts. Errors and "
+    "lines are measured on other responses than those that calibrate. For small n both are averaged over disjoint "
+    "sets of n rollouts, while a policy is trained with the first n. The procedure selects by the reward model. The "
+    "winner is decided by the judge.",
     "anchors": "**Calibration with few anchors, task {task}** (InfAlign, appendix on anchor points, figure (b)). "
     "The same as in the figure of few rollouts, for calibration curves through p anchors at the prompt's quantiles "
     "i/(p + 1), from all rollouts. One anchor is the median calibration. Dashed: the rank itself. Grey: the "

@@ -38,17 +38,17 @@ class Estimation(StudyBlock):
 
 def estimation_problems(estimation: Estimation, tasks: Mapping[str, Task]) -> list[str]:
     """Why the estimation error cannot be measured."""
-    name, wanted = estimation.task, estimation.n_prompts
+    name, n_prompts = estimation.task, estimation.n_prompts
     if name not in tasks:
         return [f"estimation.task: {unknown_task(name, tasks)}"]
     available = tasks[name].corpus.n_evaluation_prompts
-    if wanted is None or wanted <= available:
+    if n_prompts is None or n_prompts <= available:
         return []
     return [
-        f"estimation.n_prompts must be at most {available} (tasks.{name}.corpus.n_evaluation_prompts), got {wanted}"
+        f"estimation.n_prompts must be at most {available} (tasks.{name}.corpus.n_evaluation_prompts), got {n_prompts}"
     ]
 
 
 def estimation_sampling(task: Task, estimation: Estimation) -> Rollouts:
-    """How the reference is sampled for the estimation error: as for the rollouts, but oftener."""
+    """How the reference is sampled for the estimation error: as for the rollouts, with more responses a prompt."""
     return task.rollouts.model_copy(update={"n_rollouts": estimation.n_rollouts})

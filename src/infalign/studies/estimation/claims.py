@@ -22,9 +22,9 @@ class RejectionRate(ClaimKind):
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Rejection rate of the table with its Wilson interval."""
-        row = tables["estimation"].filter(task=self.task, size=self.size, sampling=self.sampling)
-        if row.is_empty():
+        rows = tables["estimation"].filter(task=self.task, size=self.size, sampling=self.sampling)
+        if rows.is_empty():
             return Measured((), f"no tests of {self.size} rollouts, {self.sampling}, on task {self.task}")
-        found = row.row(0, named=True)
-        note = f"{found['n_rejected']} of {found['n_prompts']} prompts, {found['n_constant']} of one reward"
-        return Measured((Interval(found["rejection_rate"], found["ci_low"], found["ci_high"]),), note)
+        row = rows.row(0, named=True)
+        note = f"{row['n_rejected']} of {row['n_prompts']} prompts, {row['n_constant']} of one reward"
+        return Measured((Interval(row["rejection_rate"], row["ci_low"], row["ci_high"]),), note)

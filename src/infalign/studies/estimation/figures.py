@@ -21,12 +21,21 @@ SAMPLING_NAMES = {
 }
 
 
+def draw_estimation(tables: RunTables) -> Figure:
+    return figure_estimation(tables["estimation"])
+
+
+def draw_log_distribution(tables: RunTables) -> Figure:
+    return figure_log_distribution(tables["log_distribution"])
+
+
 def figure_estimation(estimation: pl.DataFrame) -> Figure:
     """Draw the share of prompts for which M rollouts differ from many, against M.
 
     Parameters
     ----------
-    estimation : columns sampling, size, n_full, level, n_prompts, n_constant, rejection_rate, ci_low, ci_high.
+    estimation : DataFrame
+        Columns ESTIMATION_SCHEMA.
 
     References
     ----------
@@ -66,11 +75,12 @@ def figure_estimation(estimation: pl.DataFrame) -> Figure:
 
 
 def figure_log_distribution(curves: pl.DataFrame) -> Figure:
-    """Draw log F as M grows, a panel for each of three prompts, with the exponential curve fitted to the most.
+    """Draw log F for each M and the fitted exponential curve, in a panel for each of three prompts.
 
     Parameters
     ----------
-    curves : columns kind, mean_reward, size, reward, log_f, log_a, b.
+    curves : DataFrame
+        Columns LOG_DISTRIBUTION_SCHEMA.
 
     References
     ----------
@@ -106,11 +116,3 @@ def _draw_fit(axis: Axes, part: pl.DataFrame) -> None:
     rewards = np.linspace(seen.min(), seen.max(), 200)
     curve = -np.exp(log_a - b * rewards)
     axis.plot(rewards, curve, color=BLACK, linewidth=1.0, linestyle="--", label="exponential fit")
-
-
-def draw_estimation(tables: RunTables) -> Figure:
-    return figure_estimation(tables["estimation"])
-
-
-def draw_log_distribution(tables: RunTables) -> Figure:
-    return figure_log_distribution(tables["log_distribution"])

@@ -1,7 +1,7 @@
 """How well M rollouts estimate F, the reference's distribution function of the reward.
 
-Three questions about one prompt's rollouts: do M of them differ from many by a Kolmogorov–Smirnov test, how
-does the estimate of log F settle as M grows, and which exponential curve runs through it.
+Three questions about one prompt's rollouts. Does a Kolmogorov–Smirnov test tell M of them from many? How does the
+estimate of log F settle as M grows? Which exponential curve fits it best?
 """
 
 import math
@@ -21,12 +21,12 @@ from infalign.mathematics.exponential_curve import fit_exponential_curve
 class KSRow:
     """Two-sample Kolmogorov–Smirnov tests of M rollouts against many, over all prompts.
 
-    Parameters
+    Attributes
     ----------
     size : int
         M.
     n_prompts : int
-        All prompts; those with equal rewards are among them.
+        All prompts, those with equal rewards too.
     n_constant : int
         Prompts for which all the rewards that were drawn from are equal.
     n_rejected : int
@@ -35,11 +35,6 @@ class KSRow:
         n_rejected / n_prompts with its 95 % Wilson interval.
     mean_statistic, mean_p : float or None
         Over the rejected prompts; None where there is none.
-
-    Examples
-    --------
-    >>> KSRow(5, 10, 0, 0, 0.0, 0.0, 0.28, None, None).mean_p is None
-    True
     """
 
     size: int
@@ -73,14 +68,14 @@ def ks_table(
         Each M, >= 1.
     nested : bool
         True: the M are drawn without replacement from the `n_full` themselves, K >= n_full. The two samples
-        share rollouts, which the test does not know: it rejects less often than `level`, the less the
-        larger M. False: the M are drawn from the other columns, K >= n_full + max(sizes).
+        then share rollouts, which the test does not know. It rejects less often than `level`, and the more
+        so the larger M is. False: the M are drawn from the other columns, K >= n_full + max(sizes).
     n_full : int
         Rollouts of the larger sample, >= 1.
     level : float
         Of the test, in (0, 1).
     seed : int
-        Of the draws. The M of a larger size hold those of a smaller one.
+        Of the draws. A larger sample contains the smaller ones.
 
     Returns
     -------
@@ -95,8 +90,8 @@ def ks_table(
 
     References
     ----------
-    Amini et al. 2025, Variational best-of-N alignment, section 5.1, table 1. It does not say which of the
-    two it shows; its decline with M is that of nested samples.
+    Amini et al. 2025, Variational best-of-N alignment, section 5.1, table 1. The paper does not say whether its
+    samples are nested. The decline of its numbers with M is that of nested samples.
 
     Examples
     --------
@@ -135,8 +130,8 @@ def _check_sizes(sizes: Sequence[int], most: int | None) -> list[int]:
 
 
 def _ks_row(samples: NDArray[np.float64], full: NDArray[np.float64], level: float, n_constant: int) -> KSRow:
-    """One test a prompt, summed up."""
-    tests = [ks_2samp(sample, rest) for sample, rest in zip(samples, full, strict=True)]
+    """One test for each prompt, counted and averaged."""
+    tests = [ks_2samp(*pair) for pair in zip(samples, full, strict=True)]
     rejected = [test for test in tests if test.pvalue <= level]
     interval = binomtest(len(rejected), len(tests)).proportion_ci(method="wilson")
     return KSRow(
@@ -205,7 +200,7 @@ def log_distribution_estimates(
 class ExponentialFit:
     """The curve log F = −a·exp(−b·reward), a Gumbel law; made by `exponential_fit`.
 
-    Parameters
+    Attributes
     ----------
     log_a : float
         Kept as a logarithm: a itself overflows where rewards lie far from 0.
@@ -243,10 +238,6 @@ def exponential_fit(rewards: ArrayLike, log_f: ArrayLike, prompt_id: str) -> Exp
     prompt_id : str
         Names the prompt in messages.
 
-    Returns
-    -------
-    ExponentialFit
-
     Raises
     ------
     InputError
@@ -272,10 +263,8 @@ def exponential_fit(rewards: ArrayLike, log_f: ArrayLike, prompt_id: str) -> Exp
 
 
 def _start(x: NDArray[np.float64], log_f: NDArray[np.float64], prompt_id: str) -> NDArray[np.float64]:
-    """Log a and log b to start from, x being the rewards less their lowest.
-
-    For a given b the best a is known: a grid of b finds the deepest minimum, or that there is none.
-    """
+    """Log a and log b to start from; x are the rewards less the lowest of them."""
+    # For a given b the best a is known. A grid of b finds the deepest minimum, or that there is none.
     gap = max(x[x > 0].min(), np.finfo(float).eps * x.max())
     slopes = np.geomspace(_FLATTEST / x.max(), _STEEPEST / gap, _STARTS)
     decays = np.exp(-slopes[:, None] * x)
@@ -293,7 +282,7 @@ def _start(x: NDArray[np.float64], log_f: NDArray[np.float64], prompt_id: str) -
 def _check_curve(
     rewards: ArrayLike, log_f: ArrayLike, prompt_id: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rewards and log F that a curve can be laid through."""
+    """Rewards and log F as arrays that a curve can be fitted to."""
     rewards = finite_array(rewards, f"rewards of prompt_id {prompt_id!r}", 1)
     log_f = finite_array(log_f, f"log F of prompt_id {prompt_id!r}", 1)
     if rewards.shape != log_f.shape or log_f.max() > 0:

@@ -14,8 +14,8 @@ CAPTIONS = {
     "which a two-sample Kolmogorov–Smirnov test tells M rollouts from many more, with 95 % Wilson intervals. "
     "Nested: the M are among the many. The two samples then share rollouts, which the test does not know. It must "
     "reject less the larger M is, whatever the rewards are. Independent: the M are others, and the test rejects at "
-    "its level at most, at every M. The paper does not say which it did. Its decline is that of nested samples, "
-    "and says little on whether M rollouts suffice.",
+    "its level at most, at every M. Crosses: the paper's numbers. It does not say which samples it compared. Its "
+    "decline is that of nested samples, and says little on whether M rollouts suffice. Dotted: the level.",
     "log_distribution": "**Estimates of log F** (variational best-of-N, figure 3). For the prompts of the lowest "
     "(adversarial), the median (neutral) and the highest mean reward (positive): log of (1 + rollouts below a "
     "reward)/(1 + M), as vBoN counts it, from the first M rollouts. Dashed: the least-squares curve −a·exp(−b·reward) "

@@ -10,17 +10,23 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 
 from infalign.presentation.style import BLACK, BLUE, GREY, VERMILION, print_style, procedure_name
 from infalign.records.run_tables import RunTables
+from infalign.studies.exponents.mathematics import meant_sign
 
 PAPER_T = (5, 10)
 TICKS = (-100, -40, -10, -5, 0, 5, 10, 40, 100)
 
 
+def draw_exponents(tables: RunTables) -> Figure:
+    return figure_exponents(tables["exponents"], tables["best_exponents"])
+
+
 def figure_exponents(exponents: pl.DataFrame, best: pl.DataFrame) -> Figure:
-    """Draw win rate over t, a row for each task and a panel for each N.
+    """Draw win rate over t: a row of panels for each task, a panel for each N.
 
     Parameters
     ----------
-    exponents, best : the run's tables `exponents` and `best_exponents`.
+    exponents, best : DataFrame
+        The run's tables `exponents` and `best_exponents`.
 
     References
     ----------
@@ -63,25 +69,13 @@ def _draw_exponents(axis: Axes, rows: pl.DataFrame, chosen: dict) -> None:
     axis.vlines(trained["t"], low, high, color=VERMILION, linewidth=0.9)
     axis.plot(trained["t"], trained["win_rate"], color=VERMILION, marker="s", markersize=4, linestyle="none")
     axis.plot(chosen["t"], chosen["win_rate"], color=BLACK, marker="*", markersize=9, clip_on=False)
-    sign = -1 if procedure_is_worst(chosen["procedure"]) else 1
     for t in PAPER_T:
-        axis.axvline(sign * t, color=GREY, linewidth=0.7, linestyle=":")
+        axis.axvline(meant_sign(chosen["procedure"]) * t, color=GREY, linewidth=0.7, linestyle=":")
     axis.set_xscale("asinh", linear_width=5)
     shown = [t for t in TICKS if rows["t"].min() <= t <= rows["t"].max()]  # type: ignore[operator]
     axis.set_xticks(shown, [f"{t}" for t in shown])
     axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
-
-
-def procedure_is_worst(procedure: str) -> bool:
-    """Whether a procedure picks the worst response, for which negative exponents are meant.
-
-    Examples
-    --------
-    >>> procedure_is_worst("won(4)"), procedure_is_worst("bon(4)")
-    (True, False)
-    """
-    return procedure.startswith("won")
 
 
 def _label(axis: Axes) -> None:
@@ -92,7 +86,3 @@ def _label(axis: Axes) -> None:
     axis.plot([], [], color=GREY, linestyle="--", label="raw reward, offline")
     axis.plot([], [], color=VERMILION, marker="s", markersize=4, linestyle="none", label="trained")
     axis.plot([], [], color=GREY, linestyle=":", label="the paper's, 5 and 10")
-
-
-def draw_exponents(tables: RunTables) -> Figure:
-    return figure_exponents(tables["exponents"], tables["best_exponents"])

@@ -12,15 +12,15 @@ from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.transforms import Exponential, Identity, Transform
 
 GRID = 41  # exponents tried on each side before the best is refined
-FLAT = 1e-9  # win rates nearer than this are alike, and the exponent nearest to 0 is taken
-ENOUGH = 1e-3  # a tenth of a point, which no experiment here can see
+FLAT = 1e-9  # win rates that differ by less are taken as equal; the exponent nearest to 0 counts
+ENOUGH = 1e-3  # a tenth of a point; no experiment here can see less
 
 
 @dataclass(frozen=True)
 class BestExponent:
     """The exponential transform with the highest win rate at a KL.
 
-    Parameters
+    Attributes
     ----------
     t : float
         Of Φ_t(u) = sign(t) e^{tu}; 0 is the identity, to which it tends.
@@ -30,11 +30,6 @@ class BestExponent:
         Whether a larger exponent may be better still.
     enough : float
         The exponent nearest to 0 that is within 0.001 of that win rate.
-
-    Examples
-    --------
-    >>> BestExponent(10.0, 0.87, False, 8.0).at_bound
-    False
     """
 
     t: float
@@ -54,6 +49,17 @@ def exponential(t: float) -> Transform:
     return Exponential(float(t)) if t else Identity()
 
 
+def meant_sign(procedure: str) -> int:
+    """Return the sign of the exponents that are meant for a procedure: −1 for worst-of-n, 1 for the others.
+
+    Examples
+    --------
+    >>> meant_sign("won(4)"), meant_sign("bon(4)")
+    (-1, 1)
+    """
+    return -1 if procedure.startswith("won") else 1
+
+
 def best_exponent(procedure: str, kl: float, largest: float) -> BestExponent:
     """Return the t whose Φ_t has the highest ideal win rate through a procedure at a KL.
 
@@ -65,10 +71,6 @@ def best_exponent(procedure: str, kl: float, largest: float) -> BestExponent:
         In nats, > 0.
     largest : float
         Largest |t| searched, > 0. K rollouts tell quantiles apart to 1/K, so nothing is gained by t beyond K.
-
-    Returns
-    -------
-    BestExponent
 
     Raises
     ------
@@ -93,10 +95,9 @@ def best_exponent(procedure: str, kl: float, largest: float) -> BestExponent:
         return ideal(exponential(t), text, kl=kl).win_rate
 
     t, rate = _peak(win_rate, bound)
-    threshold = rate - ENOUGH
-    enough = (
-        0.0 if win_rate(0.0) >= threshold else brentq(lambda x: win_rate(x) - threshold, 0.0, t, xtol=1e-4)
-    )
+    threshold, enough = rate - ENOUGH, 0.0
+    if win_rate(enough) < threshold:
+        enough = brentq(lambda exponent: win_rate(exponent) - threshold, 0.0, t, xtol=1e-4)
     return BestExponent(t, rate, abs(t) == bound, float(enough))
 
 
@@ -110,5 +111,5 @@ def _peak(win_rate: Callable[[float], float], bound: float) -> tuple[float, floa
     if grid[nearest] == 0 or nearest in (0, len(grid) - 1):
         return float(grid[nearest]), float(rates[nearest])
     ends = grid[nearest - 1], grid[nearest + 1]
-    found = minimize_scalar(lambda t: -win_rate(t), bounds=ends, method="bounded", options={"xatol": 1e-3})
-    return float(found.x), float(-found.fun)
+    peak = minimize_scalar(lambda t: -win_rate(t), bounds=ends, method="bounded", options={"xatol": 1e-3})
+    return float(peak.x), float(-peak.fun)

@@ -4,44 +4,45 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from infalign.mathematics.statistics import Interval
 from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
-from infalign.records.block import Block
 
 
-class MultitaskCase(Block):
+class MultitaskClaim(ClaimKind):
     """A form of theorem 4, at each beta of the table: the regulariser, and the sign before the reward."""
 
+    reads: ClassVar = ("multitask",)
+    absent: ClassVar = "no table of the multi-task theorem"
+    column: ClassVar[str]
     divergence: Literal["sft_to_policy", "policy_to_sft"]
     reward_sign: Literal[1, -1]
 
+    def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
+        """Extremes over listed log-linear tasks, exact up to the tolerance of the minimisers."""
+        rows = (
+            tables["multitask"].filter(divergence=self.divergence, reward_sign=self.reward_sign).sort("beta")
+        )
+        betas = ", ".join(f"{beta:g}" for beta in rows["beta"])
+        return Measured.exact(
+            rows[self.column].to_list(), f"beta {betas}; {rows['n_tasks'][0]} log-linear tasks"
+        )
 
-class MultitaskGap(MultitaskCase, ClaimKind):
+
+class MultitaskGap(MultitaskClaim):
     """Largest total variation between the policies that minimise the two objectives."""
 
-    reads: ClassVar = ("multitask",)
-    absent: ClassVar = "no table of the multi-task theorem"
+    column: ClassVar = "total_variation_most"
     kind: Literal["multitask_gap"]
 
-    def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
-        """Exact up to the minimisers' tolerance, over listed log-linear tasks."""
-        return _multitask(self, tables, "total_variation_most")
 
+class MultitaskReward(MultitaskClaim):
+    """Smallest gain in expected reward over the SFT policy, of the regularised objective's minimiser."""
 
-class MultitaskReward(MultitaskCase, ClaimKind):
-    """Smallest gain in expected reward over the SFT policy."""
-
-    reads: ClassVar = ("multitask",)
-    absent: ClassVar = "no table of the multi-task theorem"
+    column: ClassVar = "reward_gain_least"
     kind: Literal["multitask_reward"]
-
-    def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
-        """Of the regularised objective's minimiser, the smallest over listed log-linear tasks."""
-        return _multitask(self, tables, "reward_gain_least")
 
 
 class CarriedLead(ClaimKind):
-    """Win rate of the policy regularised after the procedure, less another one of the table, in each row."""
+    """Win rate of the policy that is regularised after the procedure, less another win rate, in each row."""
 
     reads: ClassVar = ("change_of_variables",)
     absent: ClassVar = "no table of the change of variables"
@@ -53,14 +54,5 @@ class CarriedLead(ClaimKind):
         rows = tables["change_of_variables"]
         procedures = ", ".join(rows["procedure"].unique(maintain_order=True))
         budgets = ", ".join(f"{kl:g}" for kl in rows["kl"].unique().sort())
-        gaps = rows["win_rate"] - rows[self.over]
-        return Measured(
-            tuple(Interval(gap, gap, gap) for gap in gaps), f"{procedures} at KL {budgets}; exact"
-        )
-
-
-def _multitask(item: MultitaskCase, tables: Tables, column: str) -> Measured:
-    rows = tables["multitask"].filter(divergence=item.divergence, reward_sign=item.reward_sign).sort("beta")
-    betas = ", ".join(f"{beta:g}" for beta in rows["beta"])
-    note = f"beta {betas}; {rows['n_tasks'][0]} log-linear tasks"
-    return Measured(tuple(Interval(value, value, value) for value in rows[column]), note)
+        leads = (rows["win_rate"] - rows[self.over]).to_list()
+        return Measured.exact(leads, f"{procedures} at KL {budgets}; exact")

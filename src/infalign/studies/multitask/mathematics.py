@@ -1,9 +1,8 @@
-"""Two remarks of InfAlign on its regulariser, in numbers: multi-tasking, and a change of variables.
+"""The multi-task theorem in numbers, on log-linear policies over listed prompts and responses.
 
-Multi-tasking is shown on log-linear policies π_θ(y|x) = exp(θᵀg(x, y) − A(θ; x)) over listed prompts and
-responses. p = π_θ* is the one that fits the demonstrations best. Then KL(p ‖ π_θ) is the Bregman divergence
-of A from θ* to θ, which is the loss on the demonstrations up to a constant; KL(π_θ ‖ p) is that from θ to θ*,
-which is not.
+The policies are π_θ(y|x) = exp(θᵀg(x, y) − A(θ; x)); p = π_θ* is the one that fits the demonstrations best.
+KL(p ‖ π_θ) is the Bregman divergence of A from θ* to θ. It is the loss on the demonstrations up to a constant.
+KL(π_θ ‖ p) is the divergence from θ to θ*. It is not.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,15 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
-from scipy.special import exprel
 
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array, positive
-from infalign.mathematics.continuous import Density
-from infalign.mathematics.procedures import Procedure
-from infalign.mathematics.quadrature import Panels
-from infalign.mathematics.tilting import solve_log
-from infalign.mathematics.transforms import Transform
 
 Array = NDArray[np.float64]
 Divergence = Literal["sft_to_policy", "policy_to_sft"]  # KL(p ‖ π_θ) and KL(π_θ ‖ p)
@@ -44,6 +37,7 @@ class LogLinearTask:
     demonstrations : array-like, shape (X, Y)
         Probabilities of the demonstrated responses, > 0, each row summing to 1.
     rewards : array-like, shape (X, Y)
+        Of each response.
 
     Raises
     ------
@@ -102,16 +96,7 @@ class LogLinearTask:
 
 
 def sft_loss(task: LogLinearTask, theta: Array) -> tuple[float, Array]:
-    """Return the loss on the demonstrations, E[A(θ; x) − θᵀg(x, y)], and its gradient.
-
-    Parameters
-    ----------
-    task : LogLinearTask
-    theta : ndarray, shape (D,)
-
-    Returns
-    -------
-    float, ndarray of shape (D,)
+    """Return the loss on the demonstrations, E[A(θ; x) − θᵀg(x, y)], and its gradient, at θ of shape (D,).
 
     Examples
     --------
@@ -126,7 +111,7 @@ def sft_loss(task: LogLinearTask, theta: Array) -> tuple[float, Array]:
 
 
 def reward_term(task: LogLinearTask, theta: Array) -> tuple[float, Array]:
-    """Return the expected reward under π_θ and its gradient; see `sft_loss`.
+    """Return the expected reward under π_θ and its gradient, at θ of shape (D,).
 
     Examples
     --------
@@ -146,13 +131,11 @@ def sft_divergence(
     Parameters
     ----------
     task : LogLinearTask
+        Its features and prompts count.
     theta, sft : ndarray, shape (D,)
+        Parameters of π_θ and of p.
     divergence : {"sft_to_policy", "policy_to_sft"}
         KL(p ‖ π_θ), or KL(π_θ ‖ p).
-
-    Returns
-    -------
-    float, ndarray of shape (D,)
 
     Examples
     --------
@@ -160,12 +143,13 @@ def sft_divergence(
     >>> sft_divergence(task, np.zeros(1), np.zeros(1), "policy_to_sft")[0]
     0.0
     """
-    own, fixed = task.log_policy(theta), task.log_policy(sft)
-    if divergence == "sft_to_policy":
-        weights = np.exp(fixed)
-        gradient = task.expected_features(np.exp(own)) - task.expected_features(weights)
-        return task.expected(weights, fixed - own), gradient
-    return task.expected(np.exp(own), own - fixed), task.covariance(theta, own - fixed)
+    log_policy, log_sft = task.log_policy(theta), task.log_policy(sft)
+    policy, ratio = np.exp(log_policy), log_policy - log_sft
+    if divergence == "policy_to_sft":
+        return task.expected(policy, ratio), task.covariance(theta, ratio)
+    weights = np.exp(log_sft)
+    gradient = task.expected_features(policy) - task.expected_features(weights)
+    return task.expected(weights, log_sft - log_policy), gradient
 
 
 def minimiser(objective: Objective, starts: Sequence[Array]) -> Array:
@@ -176,10 +160,7 @@ def minimiser(objective: Objective, starts: Sequence[Array]) -> Array:
     objective : callable
         From parameters to a value and its gradient.
     starts : sequence of ndarray, each of shape (D,)
-
-    Returns
-    -------
-    ndarray, shape (D,)
+        Parameters to start from.
 
     Raises
     ------
@@ -191,21 +172,21 @@ def minimiser(objective: Objective, starts: Sequence[Array]) -> Array:
     >>> minimiser(lambda theta: (float(theta @ theta), 2 * theta), [np.ones(2)]).round(6).tolist()
     [0.0, 0.0]
     """
-    found = [minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-8}) for start in starts]
-    converged = [one for one in found if np.abs(one.jac).max() <= LARGEST_GRADIENT]
+    ends = [minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-8}) for start in starts]
+    converged = [end for end in ends if np.abs(end.jac).max() <= LARGEST_GRADIENT]
     if not converged:
-        steepest = min(float(np.abs(one.jac).max()) for one in found)
+        smallest = min(float(np.abs(end.jac).max()) for end in ends)
         raise InputError(
-            f"no minimum found: the smallest gradient reached is {steepest:.1e}; use a larger beta"
+            f"no minimum found: the smallest gradient reached is {smallest:.1e}; use a larger beta"
         )
-    return min(converged, key=lambda one: one.fun).x
+    return min(converged, key=lambda end: end.fun).x
 
 
 @dataclass(frozen=True)
-class Multitask:
-    """How regularised alignment and the multi-task of demonstrations and reward compare.
+class MultitaskComparison:
+    """Regularised alignment compared with learning from demonstrations and reward at once.
 
-    Parameters
+    Attributes
     ----------
     objective_range : float
         Largest less smallest difference of the two objectives over the parameters tried, in nats.
@@ -215,11 +196,6 @@ class Multitask:
         Between the two minimisers' policies, the mean over prompts, in [0, 1].
     reward_gain : float
         Expected reward at regularised alignment's minimiser, less that of the SFT policy.
-
-    Examples
-    --------
-    >>> Multitask(0.0, 0.0, 0.0, 0.5).reward_gain
-    0.5
     """
 
     objective_range: float
@@ -230,12 +206,13 @@ class Multitask:
 
 def compare_multitask(
     task: LogLinearTask, divergence: Divergence, reward_sign: Literal[1, -1], beta: float, seed: int = 0
-) -> Multitask:
+) -> MultitaskComparison:
     """Minimise regularised alignment and the multi-task objective, and compare them.
 
     Parameters
     ----------
     task : LogLinearTask
+        Demonstrations and rewards.
     divergence : {"sft_to_policy", "policy_to_sft"}
         Regulariser of the first objective: KL(p ‖ π_θ), or KL(π_θ ‖ p) as printed.
     reward_sign : {1, -1}
@@ -244,10 +221,6 @@ def compare_multitask(
         > 0.
     seed : int
         Of the parameters at which the objectives are compared, and of further starts.
-
-    Returns
-    -------
-    Multitask
 
     Raises
     ------
@@ -270,13 +243,13 @@ def compare_multitask(
     weight = reward_sign / positive(beta, "beta")
     start = np.zeros(task.features.shape[2])
     sft = minimiser(lambda theta: sft_loss(task, theta), [start])
-    regularised = _sum(task, weight, lambda theta: sft_divergence(task, theta, sft, divergence))
-    multitask = _sum(task, weight, lambda theta: sft_loss(task, theta))
+    regularised = _with_reward(task, weight, lambda theta: sft_divergence(task, theta, sft, divergence))
+    multitask = _with_reward(task, weight, lambda theta: sft_loss(task, theta))
     tried = sft + np.random.default_rng(seed).normal(size=(20, len(sft)))
     differences = np.array([regularised(theta)[0] - multitask(theta)[0] for theta in tried])
     ends = [minimiser(objective, [sft, *tried[:2]]) for objective in (regularised, multitask)]
     policies = [np.exp(task.log_policy(theta)) for theta in ends]
-    return Multitask(
+    return MultitaskComparison(
         objective_range=float(np.ptp(differences)),
         constant=float(differences.mean() + sft_loss(task, sft)[0]),
         total_variation=float(task.prompts @ np.abs(policies[0] - policies[1]).sum(axis=1) / 2),
@@ -284,154 +257,11 @@ def compare_multitask(
     )
 
 
-def _sum(task: LogLinearTask, weight: float, loss: Objective) -> Objective:
-    """A loss with a multiple of the expected reward."""
+def _with_reward(task: LogLinearTask, weight: float, loss: Objective) -> Objective:
+    """A loss plus a multiple of the expected reward."""
 
     def total(theta: Array) -> tuple[float, Array]:
         (value, gradient), (reward, slope) = loss(theta), reward_term(task, theta)
         return value + weight * reward, gradient + weight * slope
 
     return total
-
-
-def carried_tilt(procedure: Procedure, rate: float) -> Density:
-    """Return the policy π for which T(π) is the exact tilt, by e^{rate v}, of T(π_ref) in its own quantile v.
-
-    It solves alignment with KL(T(π) ‖ T(π_ref)) as regulariser: in v = G(u) the reference under T is uniform and
-    the win rate is the standard one, whose optimum is the tilt.
-
-    Parameters
-    ----------
-    procedure : Procedure
-        none, bon or won.
-    rate : float
-        1/β, > 0.
-
-    Returns
-    -------
-    Density
-        With best-of-n log f = rate uⁿ − (n−1)/n log[(e^{rate uⁿ} − 1)/(rate uⁿ)] up to a constant;
-        with worst-of-n the same in 1 − u, with the rate's sign changed.
-
-    Raises
-    ------
-    InputError
-        If the procedure is another one, or the rate not above 0.
-
-    References
-    ----------
-    Balashankar et al. 2025, InfAlign, remark after Theorem 4 ("a simple change of variables").
-
-    Examples
-    --------
-    >>> from infalign.mathematics.procedures import NoProcedure
-    >>> policy = carried_tilt(NoProcedure(), 2.0)
-    >>> bool(np.isclose(policy.kl, 2 * (1 / (1 - np.exp(-2)) - 1 / 2) - np.log((np.e**2 - 1) / 2)))
-    True
-    """
-    n, panels = _whole_draws(procedure), Panels.graded(56, 56, per_octave=2)
-    if procedure.name == "won":
-        exponent = -positive(rate, "rate") * panels.complement**n
-    else:
-        exponent = positive(rate, "rate") * panels.u**n
-    return Density(panels, exponent - (n - 1) / n * np.log(exprel(exponent)))
-
-
-def _whole_draws(procedure: Procedure) -> int:
-    if procedure.name not in ("none", "bon", "won"):
-        raise InputError(f"{procedure.text}: only none, bon(n) and won(n) are inverted here")
-    return int(procedure.parameters[0]) if procedure.parameters else 1
-
-
-def transformed_kl(density: Density, procedure: Procedure) -> float:
-    """Return KL(T(π) ‖ T(π_ref)) in nats of a continuous policy under a procedure.
-
-    Parameters
-    ----------
-    density : Density
-    procedure : Procedure
-        none, bon or won.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    InputError
-        If the procedure is another one.
-
-    Examples
-    --------
-    >>> from infalign.mathematics.procedures import NoProcedure
-    >>> density = carried_tilt(NoProcedure(), 2.0)
-    >>> bool(np.isclose(transformed_kl(density, NoProcedure()), density.kl))
-    True
-    """
-    n, panels = _whole_draws(procedure), density.panels
-    if procedure.name == "won":
-        level, base = density.above, panels.complement
-    else:
-        level, base = density.below, panels.u
-    picked = n * level ** (n - 1) * density.f
-    ratio = density.log_f + (n - 1) * (np.log(np.where(level > 0, level, 1.0)) - np.log(base))
-    return panels.integrate(np.where(picked > 0, picked * ratio, 0.0))
-
-
-def rate_at_transformed_kl(procedure: Procedure, kl: float) -> float:
-    """Return the rate at which `carried_tilt` has a given KL(T(π) ‖ T(π_ref)).
-
-    Parameters
-    ----------
-    procedure : Procedure
-        none, bon or won.
-    kl : float
-        In nats, > 0.
-
-    Returns
-    -------
-    float
-        > 0.
-
-    Examples
-    --------
-    >>> from infalign.mathematics.procedures import BestOf, NoProcedure
-    >>> rates = [rate_at_transformed_kl(each, 0.5) for each in (NoProcedure(), BestOf(4))]
-    >>> bool(np.isclose(*rates))
-    True
-    """
-    kl = positive(kl, "kl")
-    inverse = solve_log(lambda beta: transformed_kl(carried_tilt(procedure, 1 / beta), procedure), kl, 1.0)
-    return 1 / inverse
-
-
-def tilt_at_transformed_kl(transform: Transform, procedure: Procedure, kl: float) -> Density:
-    """Return the policy ∝ exp(Φ(u)/β) with a given KL(T(π) ‖ T(π_ref)).
-
-    Parameters
-    ----------
-    transform : Transform
-        identity, log or exp(t).
-    procedure : Procedure
-        none, bon or won.
-    kl : float
-        In nats, > 0.
-
-    Returns
-    -------
-    Density
-
-    Examples
-    --------
-    >>> from infalign.mathematics.procedures import NoProcedure
-    >>> from infalign.mathematics.transforms import Identity
-    >>> density = tilt_at_transformed_kl(Identity(), NoProcedure(), 0.5)
-    >>> bool(np.isclose(density.kl, 0.5))
-    True
-    """
-    panels = Panels.graded(56, 120, per_octave=2)
-    excess = transform.below_top(panels.u, panels.complement)
-    beta = solve_log(
-        lambda b: transformed_kl(Density(panels, excess / b), procedure), positive(kl, "kl"), 1.0
-    )
-    return Density(panels, excess / beta)

@@ -8,7 +8,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from infalign.errors import InputError
-from infalign.studies.bounds.mathematics import best_of_n_log_probs, loose_bound, lower_bound, objective
+from infalign.studies.bounds.mathematics import (
+    best_of_n_log_probs,
+    vbon_loose_bound,
+    vbon_lower_bound,
+    vbon_objective,
+)
 
 ROUNDING = 1e-9
 REFERENCE = np.array([0.4, 0.1, 0.3, 0.2])
@@ -63,7 +68,7 @@ def test_tiny_probabilities_keep_their_digits():
 def test_responses_that_the_reference_never_returns():
     assert best_of_n_log_probs([0.0, 1.0], [0.0, 1.0], 4).tolist() == [-np.inf, 0.0]
     assert best_of_n_log_probs([1.0, 0.0], [0.0, 1.0], 4).tolist() == [0.0, -np.inf]
-    assert objective([0.5, 0.5], [1.0, 0.0], [0.0, 1.0], 4) == -np.inf
+    assert vbon_objective([0.5, 0.5], [1.0, 0.0], [0.0, 1.0], 4) == -np.inf
 
 
 @settings(deadline=None)
@@ -71,17 +76,17 @@ def test_responses_that_the_reference_never_returns():
 def test_objective_is_minus_the_divergence(world, n):
     policy, reference, rewards = world
     best = np.exp(best_of_n_log_probs(reference, rewards, n))
-    assert objective(policy, reference, rewards, n) <= ROUNDING
-    assert objective(best / best.sum(), reference, rewards, n) == pytest.approx(0, abs=1e-9)
+    assert vbon_objective(policy, reference, rewards, n) <= ROUNDING
+    assert vbon_objective(best / best.sum(), reference, rewards, n) == pytest.approx(0, abs=1e-9)
     if np.all(best[policy > 0] > 0):
         value = -divergence(policy, best)
-        assert objective(policy, reference, rewards, n) == pytest.approx(value, rel=1e-9, abs=1e-9)
+        assert vbon_objective(policy, reference, rewards, n) == pytest.approx(value, rel=1e-9, abs=1e-9)
 
 
 @settings(deadline=None, max_examples=300)
 @given(worlds(), st.one_of(st.integers(1, 1000), st.floats(1, 20)))
 def test_both_bounds_are_below_the_objective(world, n):
-    exact, tight, loose = (f(*world, n) for f in (objective, lower_bound, loose_bound))
+    exact, tight, loose = (f(*world, n) for f in (vbon_objective, vbon_lower_bound, vbon_loose_bound))
     assert exact - np.log(n) >= tight - ROUNDING * (1 + abs(tight)) or tight == -np.inf
     assert exact >= loose - ROUNDING * (1 + abs(loose)) or loose == -np.inf
 
@@ -89,7 +94,7 @@ def test_both_bounds_are_below_the_objective(world, n):
 @settings(deadline=None, max_examples=300)
 @given(worlds(), st.one_of(st.just(1), st.integers(2, 1000), st.floats(2, 20)))
 def test_the_printed_order_of_the_bounds(world, n):
-    tight, loose = lower_bound(*world, n), loose_bound(*world, n)
+    tight, loose = vbon_lower_bound(*world, n), vbon_loose_bound(*world, n)
     assert tight >= loose - ROUNDING * (1 + abs(loose)) or loose == -np.inf
 
 
@@ -100,24 +105,24 @@ def test_the_loose_bound_is_that_of_its_proof(n, beta, gamma):
     log_policy = 0.5 * np.log(0.5) + 0.2 * np.log(0.2) + 0.3 * np.log(0.3)
     log_reference = 0.5 * np.log(0.4) + 0.2 * np.log(0.3) + 0.3 * np.log(0.2)
     expected = beta * log_reference + gamma * log_f - log_policy  # equation 17g
-    assert loose_bound(policy, REFERENCE, REWARDS, n) == pytest.approx(expected)
+    assert vbon_loose_bound(policy, REFERENCE, REWARDS, n) == pytest.approx(expected)
 
 
 def test_between_one_and_two_draws_the_loose_bound_can_be_the_tighter():
     world = np.array([0.0, 1.0]), np.array([0.01, 0.99]), np.array([0.0, 1.0])
     n = 1 / 5 + 1  # β = 5, of the paper's list
-    tight, loose = lower_bound(*world, n), loose_bound(*world, n)
+    tight, loose = vbon_lower_bound(*world, n), vbon_loose_bound(*world, n)
     assert tight == pytest.approx(0.2 * np.log(0.01) + np.log(0.99))
     assert loose == pytest.approx(0.12 * np.log(0.01) + 1.32 * np.log(0.99))
     assert tight < loose - 0.3
-    assert loose < objective(*world, n)
+    assert loose < vbon_objective(*world, n)
 
 
 def test_the_bounds_are_minus_infinity_where_the_worst_is_possible():
     even = np.full(4, 0.25)
-    assert lower_bound(even, REFERENCE, REWARDS, 2) == -np.inf
-    assert loose_bound(even, REFERENCE, REWARDS, 2) == -np.inf
-    assert objective(even, REFERENCE, REWARDS, 2) > -2
+    assert vbon_lower_bound(even, REFERENCE, REWARDS, 2) == -np.inf
+    assert vbon_loose_bound(even, REFERENCE, REWARDS, 2) == -np.inf
+    assert vbon_objective(even, REFERENCE, REWARDS, 2) > -2
 
 
 @settings(deadline=None)
@@ -125,15 +130,15 @@ def test_the_bounds_are_minus_infinity_where_the_worst_is_possible():
 def test_one_draw_is_the_reference(world):
     policy, reference, rewards = world
     expected = -divergence(policy, reference)
-    for function in (objective, lower_bound, loose_bound):
+    for function in (vbon_objective, vbon_lower_bound, vbon_loose_bound):
         assert function(policy, reference, rewards, 1) == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    assert objective(policy, reference, rewards, 1 + 1e-9) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert vbon_objective(policy, reference, rewards, 1 + 1e-9) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_with_many_draws_only_the_best_response_is_left():
     other = np.array([0.1, 0.0, 0.6, 0.3])
     exact = [
-        (objective(TOP, REFERENCE, REWARDS, n), objective(other, REFERENCE, REWARDS, n))
+        (vbon_objective(TOP, REFERENCE, REWARDS, n), vbon_objective(other, REFERENCE, REWARDS, n))
         for n in (10, 100, 1000)
     ]
     assert exact[-1][0] == pytest.approx(0, abs=1e-12)
@@ -146,7 +151,7 @@ def test_the_bound_of_the_best_response_falls_without_end():
     last = np.array([0.0, 0.0, 0.0, 1.0])
     for n in (10, 1000):
         expected = (n - 1) * np.log(0.8) + np.log(0.2)
-        assert lower_bound(last, REFERENCE, distinct, n) == pytest.approx(expected)
+        assert vbon_lower_bound(last, REFERENCE, distinct, n) == pytest.approx(expected)
 
 
 def best_of_bound(reference, rewards, n):
@@ -163,8 +168,8 @@ def test_the_bound_is_highest_at_its_tilted_reference(world, n):
     if np.ptp(rewards) == 0:
         rewards = rewards + np.arange(len(rewards))
     best, value = best_of_bound(reference, rewards, n)
-    assert lower_bound(best, reference, rewards, n) == pytest.approx(value, rel=1e-6, abs=1e-6)
-    assert lower_bound(policy, reference, rewards, n) <= value + ROUNDING * (1 + abs(value))
+    assert vbon_lower_bound(best, reference, rewards, n) == pytest.approx(value, rel=1e-6, abs=1e-6)
+    assert vbon_lower_bound(policy, reference, rewards, n) <= value + ROUNDING * (1 + abs(value))
 
 
 def test_equal_best_rewards_part_the_limits():
@@ -186,7 +191,7 @@ def test_the_bound_is_the_constrained_objective_of_log_f(world, beta):
     constrained = policy[kept] @ np.log(below[kept]) - beta * divergence(policy, reference)
     n = 1 / beta + 1
     expected = (n - 1) * constrained
-    assert lower_bound(policy, reference, rewards, n) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert vbon_lower_bound(policy, reference, rewards, n) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_a_hundred_draws_are_not_a_strength_of_a_twentieth():
@@ -202,7 +207,7 @@ def test_a_hundred_draws_are_not_a_strength_of_a_twentieth():
 @given(worlds(), st.integers(1, 100), st.sampled_from([np.exp, np.arctan, lambda r: r**3 - 7]))
 def test_only_the_order_of_rewards_counts(world, n, increasing):
     policy, reference, rewards = world
-    for function in (objective, lower_bound, loose_bound):
+    for function in (vbon_objective, vbon_lower_bound, vbon_loose_bound):
         assert function(policy, reference, increasing(rewards), n) == function(policy, reference, rewards, n)
 
 
@@ -218,7 +223,7 @@ def test_only_the_order_of_rewards_counts(world, n, increasing):
         ([0.5, 0.5], [0.5, 0.5], [0.0, np.nan], 2, "rewards must be finite, got nan"),
     ],
 )
-@pytest.mark.parametrize("function", [objective, lower_bound, loose_bound])
+@pytest.mark.parametrize("function", [vbon_objective, vbon_lower_bound, vbon_loose_bound])
 def test_worlds_that_cannot_be_used(function, policy, reference, rewards, n, message):
     with pytest.raises(InputError, match=message):
         function(policy, reference, rewards, n)

@@ -10,9 +10,7 @@ from infalign.records.config import Evaluation, Goal
 from infalign.studies.calibration.block import Calibration
 from infalign.studies.calibration.tables import (
     CALIBRATION_SCHEMAS,
-    COSTS_SCHEMA,
     calibration_tables,
-    costs_table,
     measured_responses,
 )
 
@@ -120,14 +118,5 @@ def test_prompts_must_be_the_same_and_one_prompt_has_no_interval():
         measured_responses("t", scored(8, 1, 3), scored(8, 2, 4))
     one = measured_responses("t", scored(8, 1, 1), scored(8, 2, 1))
     settings = Calibration(rollouts=[1], anchors=[1], kl=[0.2])
-    found = calibration_tables(one, GOAL, settings, FAST)["calibration_frontier"]
-    assert found["ci_low"].null_count() == found.height and found["win_rate"].null_count() == 0
-
-
-def test_costs_are_shares_of_the_median_training():
-    table = costs_table("t", 100, 20.0, 40.0, [100.0, 300.0, 110.0])
-    assert dict(table.schema) == COSTS_SCHEMA
-    assert table["seconds"].to_list() == [20.0, 40.0, 60.0, 110.0]
-    assert table["training_share"].to_list() == pytest.approx([20 / 110, 40 / 110, 60 / 110, 1.0])
-    none = costs_table("t", 100, 20.0, 40.0, [])
-    assert none["training_share"].null_count() == 4 and none["seconds"].null_count() == 1
+    points = calibration_tables(one, GOAL, settings, FAST)["calibration_frontier"]
+    assert points["ci_low"].null_count() == points.height and points["win_rate"].null_count() == 0

@@ -10,7 +10,7 @@ from presentation.stored_tables import Tables, load_claims
 
 CLAIMS = [
     claim
-    for claim in load_claims(Path(__file__).parents[2] / "reports" / "claims.yaml")
+    for claim in load_claims(Path(__file__).parents[3] / "reports" / "claims.yaml")
     if claim.measure.kind in ("multitask_gap", "multitask_reward", "carried_lead")
 ]
 

@@ -1,7 +1,6 @@
 """Tables of the estimation error: what stands in them, and prompts of one reward."""
 
 import numpy as np
-import polars as pl
 import pytest
 
 from infalign.errors import InputError
@@ -12,7 +11,6 @@ from infalign.studies.estimation.tables import (
     LOG_DISTRIBUTION_SCHEMA,
     estimation_table,
     log_distribution_table,
-    rewards_by_prompt,
     shown_prompts,
 )
 
@@ -29,16 +27,6 @@ def rewards():
     """Five prompts, one of them with one reward; means rise from the second."""
     rows = [np.zeros(250)] + [shift + gumbel(250, 2.0, seed) for seed, shift in enumerate((-4, 0, 3, 8))]
     return np.array(rows)
-
-
-def test_rewards_are_taken_in_the_order_they_were_drawn():
-    frame = pl.DataFrame(
-        {"prompt_id": ["b", "a", "b", "a"], "sample_id": [1, 1, 0, 0], "reward": [4.0, 2.0, 3.0, 1.0]}
-    )
-    ids, rewards = rewards_by_prompt(frame)
-    assert ids == ["a", "b"] and rewards.tolist() == [[1.0, 2.0], [3.0, 4.0]]
-    with pytest.raises(InputError, match="same number of responses, got from 1 to 2"):
-        rewards_by_prompt(frame.head(3))
 
 
 def test_the_table_holds_both_samplings_and_counts_equal_rewards(rewards):
@@ -65,8 +53,7 @@ def test_log_f_and_the_fit_are_those_of_the_law(rewards):
     assert sorted(curves["size"].unique()) == [10, 50, 200]
     part = curves.filter(kind="neutral", size=200)
     assert part["prompt_id"].unique().to_list() == ["d"]
-    own = np.sort(rewards[3, :200])
-    np.testing.assert_array_equal(part["reward"], own)
+    np.testing.assert_array_equal(part["reward"], np.sort(rewards[3, :200]))
     np.testing.assert_allclose(part["log_f"], np.log((1 + np.arange(200)) / 201))
     # reward = 3 + gumbel: log F = -exp(6) exp(-2 reward)
     assert part["b"][0] == pytest.approx(2.0, rel=0.15)

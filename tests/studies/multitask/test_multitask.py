@@ -9,17 +9,19 @@ from infalign.mathematics.continuous import Density
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.quadrature import Panels
 from infalign.mathematics.transforms import parse_transform
+from infalign.studies.multitask.change_of_variables import (
+    carried_tilt,
+    rate_at_transformed_kl,
+    tilt_at_transformed_kl,
+    transformed_kl,
+)
 from infalign.studies.multitask.mathematics import (
     LogLinearTask,
-    carried_tilt,
     compare_multitask,
     minimiser,
-    rate_at_transformed_kl,
     reward_term,
     sft_divergence,
     sft_loss,
-    tilt_at_transformed_kl,
-    transformed_kl,
 )
 
 
@@ -46,9 +48,9 @@ def sft_of(task):
 def test_divergences_are_those_of_the_listed_probabilities(divergence):
     task, rng = random_task(), np.random.default_rng(1)
     theta, sft = rng.normal(size=3), rng.normal(size=3)
-    own, fixed = (np.exp(task.features @ t) for t in (theta, sft))
-    own, fixed = own / own.sum(axis=1, keepdims=True), fixed / fixed.sum(axis=1, keepdims=True)
-    first, second = (fixed, own) if divergence == "sft_to_policy" else (own, fixed)
+    exponentials = [np.exp(task.features @ parameters) for parameters in (theta, sft)]
+    policy, fitted = (values / values.sum(axis=1, keepdims=True) for values in exponentials)
+    first, second = (fitted, policy) if divergence == "sft_to_policy" else (policy, fitted)
     expected = task.prompts @ (first * np.log(first / second)).sum(axis=1)
     assert sft_divergence(task, theta, sft, divergence)[0] == pytest.approx(expected, rel=1e-12)
 

@@ -9,7 +9,7 @@ from infalign.mathematics.frontier import offline
 from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.tilting import tilt_kl
 from infalign.studies.calibration.mathematics import (
-    calibrate,
+    calibrated_rewards,
     disjoint_draws,
     rank_errors,
     tilt_values,
@@ -39,14 +39,14 @@ def test_a_power_law_is_calibrated_exactly_by_its_median():
     quantiles = (np.arange(101) + 0.5) / 101
     table = logit(quantiles[None] ** (1 / gammas[:, None]))
     measured = logit(np.array([[0.1, 0.6, 0.9]]) ** (1 / gammas[:, None]))
-    assert np.allclose(calibrate(measured, table, "anchors(1)", 0.0), [[0.1, 0.6, 0.9]], atol=1e-9)
+    assert np.allclose(calibrated_rewards(measured, table, "anchors(1)", 0.0), [[0.1, 0.6, 0.9]], atol=1e-9)
 
 
 def test_one_rollout_is_calibrated_to_one_half_by_itself():
     table = RNG.normal(size=(4, 1))
-    assert np.allclose(calibrate(table, table, "anchors(1)", 0.0), 0.5)
+    assert np.allclose(calibrated_rewards(table, table, "anchors(1)", 0.0), 0.5)
     with pytest.raises(InputError, match="at least 2 reference rollouts"):
-        calibrate(table, table, "empirical", 0.0)
+        calibrated_rewards(table, table, "empirical", 0.0)
 
 
 def test_error_of_the_rank_itself_is_that_of_the_binomial():
@@ -56,7 +56,7 @@ def test_error_of_the_rank_itself_is_that_of_the_binomial():
     wanted = np.sqrt(2 / np.pi) * (np.pi / 8) / np.sqrt(100)
     assert abs(means.mean() - wanted) < 0.02 * wanted + 4 * means.std() / np.sqrt(400)
     table = RNG.uniform(size=(400, 100))
-    means = rank_errors(calibrate(exact, table, "empirical", None), exact).mean(axis=1)
+    means = rank_errors(calibrated_rewards(exact, table, "empirical", None), exact).mean(axis=1)
     assert abs(means.mean() - np.sqrt(2) * wanted) < 0.03 * wanted + 4 * means.std() / np.sqrt(400)
 
 
@@ -86,4 +86,4 @@ def test_one_beta_gives_all_sets_the_budget_and_their_win_rates_are_averaged():
 
 def test_prompts_must_be_the_same():
     with pytest.raises(InputError, match="measured has 2 prompts, table has 3"):
-        calibrate(np.zeros((2, 4)), np.zeros((3, 4)), "anchors(1)", 0.0)
+        calibrated_rewards(np.zeros((2, 4)), np.zeros((3, 4)), "anchors(1)", 0.0)

@@ -1,3 +1,0 @@
-"""The world of known numbers that the tests of presentation have too."""
-
-from presentation.conftest import *  # noqa: F403
