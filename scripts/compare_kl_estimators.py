@@ -4,7 +4,6 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.presentation.curves import Resampling
 from infalign.records.command import run_command
 from infalign.records.config import read_config
 from infalign.records.responses import policy_scores
@@ -24,11 +23,11 @@ def compare_kl_estimators(config: Path, /, *, tasks: Path, out: Path) -> None:
     """
     run = read_config(config)
     evaluation = run.evaluation
-    resampling = Resampling(evaluation.level, evaluation.resamples, evaluation.seed)
+    bootstrap = evaluation.bootstrap
     rows = []
     for policy in policies(run):
         scores = read_table(tasks.parent / f"{policy_scores(run, policy)}.parquet", SCORE_COLUMNS, also=())
-        rows += estimator_rows(policy.task, policy.slug, scores, resampling)
+        rows += estimator_rows(policy.task, policy.slug, scores, bootstrap)
     write_table(pl.DataFrame(rows, schema=ESTIMATOR_SCHEMA), out, {"run": run.run})
 
 

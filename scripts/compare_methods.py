@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from infalign.presentation.core_figures import comparison_panels
-from infalign.presentation.curves import Bootstrap
 from infalign.presentation.pareto import BUDGET, compare_methods
 from infalign.presentation.report import methods_html
 from infalign.records.command import run_command
@@ -32,7 +31,7 @@ def write_comparison(run: Path, /, *, budget: float = BUDGET) -> None:
         prompt_metrics,
         {task: goal.transform for task, goal in config.trained_goals.items()},
         budget=budget,
-        bootstrap=Bootstrap(evaluation.level, evaluation.resamples, evaluation.seed),
+        bootstrap=evaluation.bootstrap,
     )
     write_table(methods, run / "methods.parquet", {"budget": budget, "level": evaluation.level})
     write_text(methods_html(methods, comparison_panels(config)), run / "methods.html")

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from infalign.presentation.curves import Resampling
 from infalign.records.command import run_command
 from infalign.records.comparisons import compared_procedures, several_seeds
 from infalign.records.config import read_config
@@ -26,9 +25,9 @@ def compare_seeds(run: Path, /) -> None:
     metrics, by_prompt = (
         main_condition(read_table(run / f"{name}.parquet"), config) for name in ("metrics", "prompt_metrics")
     )
-    resampling = Resampling(evaluation.level, evaluation.resamples, evaluation.seed)
+    bootstrap = evaluation.bootstrap
     procedures = compared_procedures(config.goals, tasks)
-    table = seeds_table(metrics, by_prompt, procedures, kl=MATCHED_KL, resampling=resampling)
+    table = seeds_table(metrics, by_prompt, procedures, kl=MATCHED_KL, bootstrap=bootstrap)
     write_table(table, run / "seeds.parquet", {"level": evaluation.level})
 
 

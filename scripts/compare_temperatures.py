@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from infalign.presentation.curves import Resampling
 from infalign.records.command import run_command
 from infalign.records.comparisons import compared_procedures, several_temperatures
 from infalign.records.config import read_config
@@ -22,9 +21,9 @@ def compare_temperatures(run: Path, /) -> None:
     evaluation = config.evaluation
     tasks = [task for task in config.tasks if several_temperatures(config, policies(config), task)]
     metrics, by_prompt = (read_table(run / f"{name}.parquet") for name in ("metrics", "prompt_metrics"))
-    resampling = Resampling(evaluation.level, evaluation.resamples, evaluation.seed)
+    bootstrap = evaluation.bootstrap
     procedures = compared_procedures(config.goals, tasks)
-    table = temperature_leads(metrics, by_prompt, procedures, resampling=resampling)
+    table = temperature_leads(metrics, by_prompt, procedures, bootstrap=bootstrap)
     write_table(table, run / "temperature_leads.parquet", {"level": evaluation.level})
 
 

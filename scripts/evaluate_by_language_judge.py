@@ -4,7 +4,6 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.presentation.curves import Resampling
 from infalign.records.command import run_command
 from infalign.records.config import read_config, read_study_block
 from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA, main_condition
@@ -33,7 +32,7 @@ def evaluate_by_language_judge(
     """
     run = read_config(config)
     evaluation, results = run.evaluation, tasks.parent
-    resampling = Resampling(evaluation.level, evaluation.resamples, evaluation.seed)
+    bootstrap = evaluation.bootstrap
     measured, judged = main_condition(read_table(metrics), run), read_table(judgements, READ)
     rows, prompt_rows = [], []
     for policy in judged_policies(read_study_block(config, "judge", LanguageJudge), run):
@@ -43,7 +42,7 @@ def evaluate_by_language_judge(
             measured.filter(**key).row(0, named=True),
             read_table(results / f"{policy_scores(run, policy)}.parquet", [*COLUMNS, "kl"], also=()),
             read_table(results / f"{main_scores(run, policy.task)}.parquet", COLUMNS, also=()),
-            resampling,
+            bootstrap,
         )
         rows += more
         prompt_rows += more_prompts

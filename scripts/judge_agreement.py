@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from infalign.presentation.curves import Resampling
 from infalign.records.block import parse_block
 from infalign.records.command import run_command
 from infalign.records.config import Evaluation
@@ -25,12 +24,12 @@ def judge_agreement(judgements: Path, /, *, evaluation: str, verdicts: Path, htm
     out : table of agreement to write.
     """
     settings = parse_block(Evaluation, evaluation)
-    resampling = Resampling(settings.level, settings.resamples, settings.seed)
+    bootstrap = settings.bootstrap
     table = read_table(judgements, READ)
-    counts = verdict_table(table, resampling)
-    write_table(counts, verdicts, asdict(resampling))
+    counts = verdict_table(table, bootstrap)
+    write_table(counts, verdicts, asdict(bootstrap))
     write_text(verdicts_html(counts), html)
-    write_table(agreement_table(table, resampling), out, asdict(resampling))
+    write_table(agreement_table(table, bootstrap), out, asdict(bootstrap))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import polars as pl
 
 from infalign.catalogue import CLAIM_KINDS, claim_tables, read_run_config
 from infalign.presentation.claims import evaluate_claims, judge_and_gold, load_claims
-from infalign.presentation.measures.base import Bootstrap
 from infalign.presentation.report import claims_html, metrics_html
 from infalign.records.command import run_command
 from infalign.records.run_tables import RunTables
@@ -26,7 +25,7 @@ def judge_claims(claims: Path, /, *, run: Path, tasks: Path) -> None:
     """
     config = read_run_config(run / "config.json")
     tables = RunTables(run, tasks, claim_tables(config))
-    bootstrap = Bootstrap(config.evaluation.level, config.evaluation.resamples, config.evaluation.seed)
+    bootstrap = config.evaluation.bootstrap
     entries = load_claims(claims, CLAIM_KINDS)
     judged = evaluate_claims(entries, tables, bootstrap=bootstrap)
     timed = pl.col("claim").is_in([entry.claim for entry in entries if entry.about == "cost"])

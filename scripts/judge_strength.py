@@ -4,7 +4,6 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.presentation.curves import Resampling
 from infalign.records.command import run_command
 from infalign.records.config import read_config, read_study_block
 from infalign.records.tables import read_manifest, read_table, write_table
@@ -39,12 +38,12 @@ def judge_strength(run: Path, /, *, tasks: Path) -> None:
             sizes[task, judge] = read_manifest(path)["n_parameters"]
         parts.append(task_judgements(config, task, tables, judged))
     by_prompt, evaluation = pl.concat(parts), config.evaluation
-    resampling = Resampling(evaluation.level, evaluation.resamples, evaluation.seed)
+    bootstrap = evaluation.bootstrap
     transforms = {task: goal.transform for task, goal in config.goals.items()}
-    strengths = strength_table(by_prompt, outcomes, sizes, transforms, resampling=resampling)
+    strengths = strength_table(by_prompt, outcomes, sizes, transforms, bootstrap=bootstrap)
     write_table(by_prompt, run / "prompt_judges.parquet", {"run": config.run})
     write_table(strengths, run / "judge_strength.parquet", {"level": evaluation.level})
-    by_policy = policy_table(by_prompt, resampling=resampling)
+    by_policy = policy_table(by_prompt, bootstrap=bootstrap)
     write_table(by_policy, run / "judge_policies.parquet", {"level": evaluation.level})
 
 

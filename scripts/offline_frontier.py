@@ -44,7 +44,7 @@ def offline_frontier(scores: Path, /, *, theory: str, evaluation: str, task: str
     points = tqdm(cases(grid, measured, "gold" in arrays), task, disable=None)
     for transform, procedure, (select, scorer), kl in points:
         point = offline(arrays["reward"], arrays[scorer], transform, procedure.text, select, kl=kl)
-        interval = bootstrap_mean(point.win_rate_by_prompt, measured.level, measured.resamples, measured.seed)
+        interval = bootstrap_mean(point.win_rate_by_prompt, *measured.bootstrap)
         numbers = (kl, point.beta, point.win_rate, interval.low, interval.high)
         rows.append((task, transform, procedure.text, select, scorer, *numbers))
     write_table(pl.DataFrame(rows, schema=SCHEMA, orient="row"), out, {"theory": grid.model_dump()})

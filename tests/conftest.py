@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from infalign.presentation.curves import Bootstrap
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.pareto import compare_methods
 from presentation import result_tables
 

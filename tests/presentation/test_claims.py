@@ -9,6 +9,7 @@ from result_tables import GAINS, build_metrics, build_prompt_metrics
 
 from infalign.catalogue import CLAIM_KINDS
 from infalign.errors import InputError
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.claims import (
     COLUMNS,
     evaluate_claims,
@@ -16,7 +17,6 @@ from infalign.presentation.claims import (
     judge_and_gold,
     kind_names,
 )
-from infalign.presentation.curves import Bootstrap
 from presentation.stored_tables import Tables, load_claims, one_claim, parse_claims
 
 CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"

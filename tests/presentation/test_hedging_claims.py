@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.claims import evaluate_claims
-from infalign.presentation.measures.base import Bootstrap
 from infalign.records.config import Evaluation
 from infalign.studies.hedging.block import HedgedPool
 from infalign.studies.hedging.tables import extrema_table, hedge_tables, poisson_tilt_table

@@ -7,8 +7,8 @@ from result_tables import GAINS, METHODS, build_methods, build_metrics, build_pr
 
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, hypervolume, on_front
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.claims import evaluate_claims
-from infalign.presentation.curves import Bootstrap
 from infalign.presentation.pareto import (
     METHODS_SCHEMA,
     compare_methods,

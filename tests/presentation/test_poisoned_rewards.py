@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.claims import evaluate_claims
-from infalign.presentation.measures.base import Bootstrap
 from infalign.studies.poisoning.figures import figure_poisoning
 from infalign.studies.poisoning.tables import POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
 from presentation.stored_tables import Tables, parse_claims

@@ -9,8 +9,8 @@ from result_tables import METHODS, REWARD_SLOPE, build_metrics, build_prompt_met
 
 from infalign.errors import InputError
 from infalign.mathematics.procedures import BestOf
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.claims import evaluate_claims, judge_and_gold
-from infalign.presentation.curves import Bootstrap
 from presentation.stored_tables import Tables, load_claims, one_claim
 
 CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"

@@ -31,7 +31,7 @@ class Bootstrap:
     resamples : int
         >= 1.
     seed : int
-        Of the resampling.
+        Of the bootstrap.
 
     Raises
     ------

@@ -12,7 +12,8 @@ import yaml
 from pydantic import Field, ValidationError
 
 from infalign.errors import InputError
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
+from infalign.mathematics.statistics import Bootstrap
+from infalign.presentation.measures.base import ClaimKind, Measured, Tables
 from infalign.presentation.verdicts import LEVEL, Expectation, least_favourable, verdict
 from infalign.records.block import Block
 

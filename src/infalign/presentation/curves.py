@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from scipy.interpolate import PchipInterpolator
 
 from infalign.errors import InputError
-from infalign.mathematics.statistics import Curve, Interval, difference_at_kl, value_at_kl
+from infalign.mathematics.statistics import Bootstrap, Curve, Interval, difference_at_kl, value_at_kl
 
 # Policies that are alike in these differ in seed only.
 ALIKE = ("task", "method", "transform", "calibrator", "n_rollouts", "strength_kind", "strength")
 Value = Literal["win_rate", "reward"]
 # Both as a number that is one half for the reference: the mean reward as its gain over the reference's.
 VALUES: dict[Value, pl.Expr] = {"win_rate": pl.col("win_rate"), "reward": 0.5 + pl.col("reward_gain")}
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """Bootstrap over prompts; `*bootstrap` hands its options to the functions of `mathematics.statistics`.
-
-    Parameters
-    ----------
-    level : float
-        Of the percentile intervals, in (0, 1).
-    resamples : int
-        >= 1.
-    seed : int
-    """
-
-    level: float = 0.95
-    resamples: int = 2000
-    seed: int = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.level, self.resamples, self.seed))
-
-
-Resampling = Bootstrap
 
 
 def most_seeds(policies: pl.DataFrame) -> pl.DataFrame:
@@ -210,17 +185,3 @@ def measured_at_kl(
     return (
         difference_at_kl(first, others[0], kl, *bootstrap) if others else value_at_kl(first, kl, *bootstrap)
     )
-
-
-def interval_columns(names: Sequence[str], interval: Interval | None) -> dict[str, float | None]:
-    """Estimate and ends of an interval as columns; None where they are not defined, no column without an interval.
-
-    Examples
-    --------
-    >>> interval_columns(("a", "low", "high"), Interval(0.5, 0.4, float("nan")))
-    {'a': 0.5, 'low': 0.4, 'high': None}
-    """
-    if interval is None:
-        return {}
-    values = (interval.estimate, interval.low, interval.high)
-    return {name: value if np.isfinite(value) else None for name, value in zip(names, values, strict=True)}

@@ -10,21 +10,15 @@ import polars as pl
 from infalign.errors import InputError
 from infalign.mathematics.pareto_front import front_shares, hypervolume, on_front
 from infalign.mathematics.statistics import (
+    Bootstrap,
     Curve,
     difference_at_kl,
+    interval_columns,
     percentile_interval,
     resample_weights,
     value_at_kl,
 )
-from infalign.presentation.curves import (
-    Bootstrap,
-    interval_columns,
-    kl_range,
-    policy_points,
-    reaches,
-    strength_curve,
-    without_reference,
-)
+from infalign.presentation.curves import kl_range, policy_points, reaches, strength_curve, without_reference
 from infalign.presentation.style import SERIES_KEY, Series, series_order
 
 GROUP = ("task", "procedure", "select", "scorer")

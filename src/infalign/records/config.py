@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from infalign.errors import InputError
 from infalign.mathematics.calibration import parse_calibrator
 from infalign.mathematics.procedures import parse_procedure
+from infalign.mathematics.statistics import Bootstrap
 from infalign.mathematics.transforms import parse_transform
 from infalign.records.block import B, Block, Count, Positive, parse_block, short_hash
 from infalign.records.corpus import HH_SUBSETS, EmbeddedCorpus, PreferenceCorpus
@@ -87,6 +88,11 @@ class Evaluation(Block):
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
     resamples: Count = 2000
     seed: int = 0
+
+    @property
+    def bootstrap(self) -> Bootstrap:
+        """How its intervals are made."""
+        return Bootstrap(self.level, self.resamples, self.seed)
 
     @field_validator("procedures")
     @classmethod

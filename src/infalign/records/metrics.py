@@ -315,7 +315,7 @@ def _bigrams(tokens: pl.Series) -> np.ndarray:
 
 
 def _interval(values: np.ndarray, evaluation: Evaluation) -> Interval:
-    return bootstrap_mean(values, evaluation.level, evaluation.resamples, evaluation.seed)
+    return bootstrap_mean(values, *evaluation.bootstrap)
 
 
 def _divergence(kl: np.ndarray, evaluation: Evaluation) -> dict[str, float]:

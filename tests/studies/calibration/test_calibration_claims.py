@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.claims import evaluate_claims, judge_and_gold
-from infalign.presentation.measures.base import Bootstrap
 from presentation.stored_tables import Tables, parse_claims
 from studies.calibration.known_calibrations import known_tables
 

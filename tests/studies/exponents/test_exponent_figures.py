@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from infalign.presentation.curves import Resampling
+from infalign.mathematics.statistics import Bootstrap
 from infalign.studies.exponents.figures import figure_exponents
 from infalign.studies.exponents.tables import EXPONENTS_SCHEMA, trained_rows
 from presentation.result_tables import GAINS
@@ -15,7 +15,7 @@ CASES = [("helpful", f"bon({n})", n) for n in (2, 4)] + [("harmless", f"won({n})
 
 @pytest.fixture(scope="module")
 def trained(metrics, prompt_metrics):
-    rows = trained_rows(metrics, prompt_metrics, CASES, 0.5, Resampling(resamples=100))
+    rows = trained_rows(metrics, prompt_metrics, CASES, 0.5, Bootstrap(resamples=100))
     return pl.DataFrame(list(rows), schema=EXPONENTS_SCHEMA)
 
 
@@ -30,7 +30,7 @@ def test_trained_series_are_those_with_an_exponent_and_the_raw_reward(trained):
 
 
 def test_a_kl_beyond_the_policies_has_no_row(metrics, prompt_metrics):
-    assert list(trained_rows(metrics, prompt_metrics, CASES, 5.0, Resampling(resamples=100))) == []
+    assert list(trained_rows(metrics, prompt_metrics, CASES, 5.0, Bootstrap(resamples=100))) == []
 
 
 def test_the_figure_has_a_panel_a_task_and_n(trained):

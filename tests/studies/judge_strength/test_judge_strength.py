@@ -7,9 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.claims import evaluate_claims
-from infalign.presentation.curves import Resampling
-from infalign.presentation.measures.base import Bootstrap
 from infalign.studies.judge_strength.figures import figure_judge_strength
 from infalign.studies.judge_strength.tables import (
     PROMPT_JUDGES_SCHEMA,
@@ -19,7 +18,7 @@ from infalign.studies.judge_strength.tables import (
 )
 from presentation.stored_tables import Tables, load_claims
 
-FAST = Resampling(resamples=300)
+FAST = Bootstrap(resamples=300)
 POLICIES = pl.DataFrame(
     {"policy": ["raw-s0"], "transform": ["raw"], "strength_kind": ["kl"], "strength": [0.5]}
 )
@@ -102,8 +101,8 @@ def tables():
     keys = list(product(("helpful", "harmless"), judges))
     sizes = {key: 1000 * (1 + judges.index(key[1])) for key in keys}
     goals = {"helpful": "exp(10)", "harmless": "exp(-10)"}
-    strengths = strength_table(by_prompt, dict.fromkeys(keys, outcomes), sizes, goals, resampling=FAST)
-    return by_prompt, strengths, policy_table(by_prompt, resampling=FAST)
+    strengths = strength_table(by_prompt, dict.fromkeys(keys, outcomes), sizes, goals, bootstrap=FAST)
+    return by_prompt, strengths, policy_table(by_prompt, bootstrap=FAST)
 
 
 def test_the_main_comparison_under_each_judge(tables):
@@ -137,7 +136,7 @@ def test_each_policy_under_each_judge(tables):
 
 def test_a_kl_that_is_not_reached_has_no_difference():
     low = world().filter(pl.col("strength") < 1)
-    found = strength_table(low, {}, {}, {"helpful": "exp(10)", "harmless": "exp(-10)"}, resampling=FAST)
+    found = strength_table(low, {}, {}, {"helpful": "exp(10)", "harmless": "exp(-10)"}, bootstrap=FAST)
     assert found["difference"].null_count() == found["accuracy"].null_count() == found.height > 0
 
 
@@ -177,6 +176,6 @@ def test_without_gold_the_leaked_judge_stands_against_its_equal(tables):
     by_prompt = tables[0].filter(pl.col("judge") != "gold")
     strengths = tables[1].filter(pl.col("judge") != "gold")
     figure = figure_judge_strength(
-        strengths, policy_table(by_prompt, resampling=FAST), {"helpful": "bon(4)", "harmless": "won(4)"}
+        strengths, policy_table(by_prompt, bootstrap=FAST), {"helpful": "bon(4)", "harmless": "won(4)"}
     )
     assert "independent judge of its size" in figure.axes[1].get_ylabel()

@@ -5,13 +5,13 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
-from infalign.presentation.curves import Resampling
+from infalign.mathematics.statistics import Bootstrap
 from infalign.studies.kl_estimators.tables import (
     ESTIMATOR_SCHEMA,
     estimator_rows,
 )
 
-FAST = Resampling(resamples=200)
+FAST = Bootstrap(resamples=200)
 P, Q = (
     np.array([0.5, 0.3, 0.2]),
     np.array([0.2, 0.2, 0.6]),

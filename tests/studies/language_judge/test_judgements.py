@@ -10,8 +10,8 @@ import yaml
 
 from infalign.catalogue import parse_config
 from infalign.errors import InputError
+from infalign.mathematics.statistics import Bootstrap
 from infalign.mathematics.winrate import expected_win_rate
-from infalign.presentation.curves import Resampling
 from infalign.records.metrics import METRICS_SCHEMA, PROMPT_SCHEMA
 from infalign.studies.language_judge.pairs import (
     JUDGEMENT_SCHEMA,
@@ -31,7 +31,7 @@ from infalign.studies.language_judge.tables import (
 
 SMOKE = Path(__file__).parents[3] / "config" / "smoke.yaml"
 SERVER = {"server": "http://127.0.0.1:8000/v1", "model": "m"}
-FAST = Resampling(resamples=200)
+FAST = Bootstrap(resamples=200)
 CASE = {"task": "helpful", "policy": "p", "procedure": "none"}
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.claims import evaluate_claims, judge_and_gold
-from infalign.presentation.measures.base import Bootstrap
 from infalign.studies.language_judge.figures import figure_judge_agreement, figure_language_model_judge
 from infalign.studies.language_judge.page import verdicts_html
 from infalign.studies.language_judge.tables import AGREEMENT_SCHEMA, VERDICT_SCHEMA

@@ -7,17 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from infalign.mathematics.statistics import t_interval
+from infalign.mathematics.statistics import Bootstrap, t_interval
 from infalign.presentation.claims import evaluate_claims
-from infalign.presentation.curves import Resampling
-from infalign.presentation.measures.base import Bootstrap
 from infalign.studies.seeds.figures import figure_seeds
 from infalign.studies.seeds.study import MATCHED_KL
 from infalign.studies.seeds.tables import seeds_table
 from presentation.result_tables import win_rate_at
 from presentation.stored_tables import Tables, load_claims
 
-FAST = Resampling(resamples=300)
+FAST = Bootstrap(resamples=300)
 GAINS = {
     ("raw", 0): 0.1,
     ("raw", 1): 0.11,
@@ -54,7 +52,7 @@ def tables(gains=GAINS, strengths=(0.25, 1.0), n_prompts=20):
 
 def measured(metrics, by_prompt):
     procedures = [("helpful", "none"), ("helpful", "bon(4)")]
-    return seeds_table(metrics, by_prompt, procedures, kl=MATCHED_KL, resampling=FAST)
+    return seeds_table(metrics, by_prompt, procedures, kl=MATCHED_KL, bootstrap=FAST)
 
 
 @pytest.fixture(scope="module")

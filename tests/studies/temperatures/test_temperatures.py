@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from infalign.errors import InputError
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.claims import evaluate_claims
-from infalign.presentation.curves import Resampling, most_seeds
-from infalign.presentation.measures.base import Bootstrap
+from infalign.presentation.curves import most_seeds
 from infalign.studies.temperatures.figures import figure_temperature_leads, figure_temperatures
 from infalign.studies.temperatures.tables import common_kl, temperature_curves, temperature_leads
 from presentation.stored_tables import Tables, parse_claims
@@ -202,7 +202,7 @@ def leads():
         "kl": 3.0,
     }  # at one temperature alone
     tables = pl.DataFrame([*rows, once]), pl.DataFrame(by_prompt)
-    return temperature_leads(*tables, [("helpful", "bon(4)")], resampling=Resampling(resamples=200))
+    return temperature_leads(*tables, [("helpful", "bon(4)")], bootstrap=Bootstrap(resamples=200))
 
 
 def test_leads_are_at_a_kl_that_all_series_reach_at_every_temperature(leads):

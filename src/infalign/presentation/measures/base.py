@@ -14,9 +14,9 @@ from pydantic import AfterValidator, Field, model_validator
 from infalign.errors import InputError
 from infalign.mathematics.calibration import parse_calibrator
 from infalign.mathematics.procedures import parse_procedure
-from infalign.mathematics.statistics import Curve, Interval, bootstrap_mean, difference_at_kl
+from infalign.mathematics.statistics import Bootstrap, Curve, Interval, bootstrap_mean, difference_at_kl
 from infalign.mathematics.transforms import parse_transform
-from infalign.presentation.curves import Bootstrap, Value, kl_range, reaches, strength_curve
+from infalign.presentation.curves import Value, kl_range, reaches, strength_curve
 from infalign.records.block import Block
 from infalign.records.run_tables import RunTables as Tables
 

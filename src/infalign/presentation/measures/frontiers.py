@@ -9,11 +9,10 @@ import polars as pl
 from pydantic import Field
 from scipy.stats import norm
 
-from infalign.mathematics.statistics import Curve, Interval, percentile_interval
+from infalign.mathematics.statistics import Bootstrap, Curve, Interval, percentile_interval
 from infalign.presentation.calibration_errors import MAPS, errors_by_map
 from infalign.presentation.curves import Value, frontier_curve
 from infalign.presentation.measures.base import (
-    Bootstrap,
     ClaimKind,
     Compared,
     Measured,

@@ -10,10 +10,9 @@ from pydantic import Field, model_validator
 
 from infalign.mathematics.pareto_front import front_shares
 from infalign.mathematics.procedures import BestOf
-from infalign.mathematics.statistics import Curve, percentile_interval, resample_weights
+from infalign.mathematics.statistics import Bootstrap, Curve, percentile_interval, resample_weights
 from infalign.presentation.curves import Value, policy_points, without_reference
 from infalign.presentation.measures.base import (
-    Bootstrap,
     ClaimKind,
     Compared,
     Measured,

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 import polars as pl
 from pydantic import Field
 
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
+from infalign.mathematics.statistics import Bootstrap
+from infalign.presentation.measures.base import ClaimKind, Measured, Tables
 
 
 class BoundSlack(ClaimKind):

@@ -10,8 +10,8 @@ import polars as pl
 from pydantic import Field
 
 from infalign.errors import InputError
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.measures.base import (
-    Bootstrap,
     CalibratorText,
     ClaimKind,
     Measured,

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from infalign.mathematics.statistics import Interval
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
+from infalign.mathematics.statistics import Bootstrap, Interval
+from infalign.presentation.measures.base import ClaimKind, Measured, Tables
 
 
 class RejectionRate(ClaimKind):

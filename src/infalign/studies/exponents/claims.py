@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
+from infalign.mathematics.statistics import Bootstrap
+from infalign.presentation.measures.base import ClaimKind, Measured, Tables
 
 
 class ExponentClaim(ClaimKind):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple
 
 import numpy as np
 import polars as pl
 
 from infalign.mathematics.frontier import ideal, offline, optimal
 from infalign.mathematics.procedures import parse_procedure
-from infalign.mathematics.statistics import bootstrap_mean, value_at_kl
+from infalign.mathematics.statistics import Bootstrap, bootstrap_mean, interval_columns, value_at_kl
 from infalign.mathematics.transforms import parse_transform
-from infalign.presentation.curves import Resampling, interval_columns, reaches, strength_curve
+from infalign.presentation.curves import reaches, strength_curve
 from infalign.records.config import Config
 from infalign.records.scores import scores_by_prompt
 from infalign.studies.exponents.block import Exponents
@@ -64,14 +63,14 @@ def exponent_tables(
     """
     families = {task: parse_procedure(goal.procedure).name for task, goal in config.goals.items()}
     cases = [(task, f"{family}({n})", n) for task, family in families.items() for n in block.n]
-    resampling = Resampling(config.evaluation.level, config.evaluation.resamples, config.evaluation.seed)
+    bootstrap = config.evaluation.bootstrap
     procedures = dict.fromkeys(case[1:] for case in cases)
     rows = [row for procedure, n in procedures for row in _ideal_rows(procedure, n, block)]
     best = [_best_row(*case, block, config.tasks[case[0]].rollouts.n_rollouts) for case in cases]
     for task in families:
         chosen = [row for row in best if row["task"] == task]
-        rows += _offline_rows(chosen, block, scores[task], resampling)
-    rows += trained_rows(metrics, prompt_metrics, cases, block.kl, resampling)
+        rows += _offline_rows(chosen, block, scores[task], bootstrap)
+    rows += trained_rows(metrics, prompt_metrics, cases, block.kl, bootstrap)
     return {
         "exponents": pl.DataFrame(rows, schema=EXPONENTS_SCHEMA),
         "best_exponents": pl.DataFrame(best, schema=BEST_SCHEMA),
@@ -98,7 +97,7 @@ def _best_row(task: str, procedure: str, n: int, block: Exponents, n_rollouts: i
 
 
 def _offline_rows(
-    best: Sequence[dict], block: Exponents, scores: pl.DataFrame, resampling: Resampling
+    best: Sequence[dict], block: Exponents, scores: pl.DataFrame, bootstrap: Bootstrap
 ) -> Iterator[dict]:
     """The offline frontier of one task at each exponent, at the best one of each N, and of the raw reward."""
     arrays = scores_by_prompt(scores)
@@ -109,7 +108,7 @@ def _offline_rows(
             point = offline(
                 arrays["reward"], arrays["judge"], transform, row["procedure"], "reward", kl=block.kl
             )
-            mean = bootstrap_mean(point.win_rate_by_prompt, *astuple(resampling))
+            mean = bootstrap_mean(point.win_rate_by_prompt, *bootstrap)
             key = {"kind": "offline", **{name: row[name] for name in ("task", "procedure", "n")}}
             yield {**key, "transform": transform, "t": t, "kl": block.kl, **interval_columns(INTERVAL, mean)}
 
@@ -131,7 +130,7 @@ def trained_rows(
     prompt_metrics: pl.DataFrame,
     cases: Sequence[ExponentCase],
     kl: float,
-    resampling: Resampling,
+    bootstrap: Bootstrap,
 ) -> Iterator[dict]:
     """Win rates of the trained series at a KL, interpolated between policies on both sides of it.
 
@@ -146,7 +145,7 @@ def trained_rows(
         Task, procedure and N.
     kl : float
         In nats.
-    resampling : Resampling
+    bootstrap : Bootstrap
         Of prompts.
 
     Yields
@@ -167,6 +166,6 @@ def trained_rows(
             curve = strength_curve(by_prompt, policies, f"on {transform} of task {task}")
             if (t is None and transform != "raw") or not reaches(curve, kl):
                 continue
-            interval = interval_columns(INTERVAL, value_at_kl(curve, kl, *astuple(resampling)))
+            interval = interval_columns(INTERVAL, value_at_kl(curve, kl, *bootstrap))
             row = {"kind": "trained", "task": task, "procedure": procedure, "n": n, "transform": transform}
             yield {**row, "t": t, "kl": kl, **interval}

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 import polars as pl
 from pydantic import Field
 
-from infalign.mathematics.statistics import Interval
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables, mean_interval
+from infalign.mathematics.statistics import Bootstrap, Interval
+from infalign.presentation.measures.base import ClaimKind, Measured, Tables, mean_interval
 from infalign.studies.hedging.block import HedgedMethod
 
 EXTREMA = {

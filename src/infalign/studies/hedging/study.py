@@ -23,7 +23,7 @@ CAPTIONS = {
     "true reward (thick) and proxy (thin) of each procedure against its KL, less the reference's mean and in units of "
     "its mean spread within a prompt, on one half of the prompts. Each proxy that selects has a panel. Markers: the "
     "hedge, the parameter at which the expected true reward is best on the other half of the prompts. Everything is "
-    "computed from many scored responses of the reference, without resampling. Near the right end best-of-n of as "
+    "computed from many scored responses of the reference, without bootstrap. Near the right end best-of-n of as "
     "many as there are repeats draws.",
     "tradeoff": "**Reward and distortion, task {task}** (Khalaf et al., inference-time reward hacking). Expected true "
     "reward of each procedure over the reference's, in its own units, against its KL, with bootstrap intervals over "

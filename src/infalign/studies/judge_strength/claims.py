@@ -6,10 +6,9 @@ from typing import ClassVar, Literal
 
 import polars as pl
 
-from infalign.mathematics.statistics import difference_at_kl, paired_difference
+from infalign.mathematics.statistics import Bootstrap, difference_at_kl, paired_difference
 from infalign.presentation.curves import reaches
 from infalign.presentation.measures.base import (
-    Bootstrap,
     ClaimKind,
     Measured,
     PositiveKL,

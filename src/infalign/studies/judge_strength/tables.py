@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from itertools import product
 from typing import Any
 
 import polars as pl
 
 from infalign.mathematics.statistics import (
+    Bootstrap,
     Curve,
     bootstrap_mean,
     bootstrap_ratio,
     difference_at_kl,
+    interval_columns,
     paired_difference,
 )
 from infalign.mathematics.winrate import win_rate_by_prompt
-from infalign.presentation.curves import Resampling, interval_columns, reaches, strength_curve
+from infalign.presentation.curves import reaches, strength_curve
 from infalign.records.config import Config
 from infalign.studies.judge_strength.sizes import GOLD, LEAKED, REFERENCE, REWARD_MODEL, compared_policies
 
@@ -139,7 +140,7 @@ def strength_table(
     sizes: Mapping[tuple[str, str], int],
     transforms: Mapping[str, str],
     *,
-    resampling: Resampling,
+    bootstrap: Bootstrap,
 ) -> pl.DataFrame:
     """Accuracy of every judge, and the main comparison as it decides it.
 
@@ -167,13 +168,13 @@ def strength_table(
     ):
         row = {"task": task, "judge": judge, "kind": judge_kind(judge), "procedure": procedure}
         row |= {"n_parameters": sizes.get((task, judge)), "a": transforms[task], "b": "raw", "kl": MATCHED_KL}
-        row |= _accuracies(outcomes.get((task, judge)), resampling)
+        row |= _accuracies(outcomes.get((task, judge)), bootstrap)
         gold = by_prompt.filter(pl.lit(judge != GOLD), task=task, judge=GOLD, procedure=procedure)
-        rows.append(row | _differences(part, gold, transforms[task], resampling))
+        rows.append(row | _differences(part, gold, transforms[task], bootstrap))
     return pl.DataFrame(rows, schema=JUDGE_STRENGTH_SCHEMA)
 
 
-def _accuracies(outcomes: pl.DataFrame | None, resampling: Resampling) -> dict[str, float | None]:
+def _accuracies(outcomes: pl.DataFrame | None, bootstrap: Bootstrap) -> dict[str, float | None]:
     """Share of pairs ordered right: held out for all, and those that the reward model learnt from."""
     columns: dict[str, float | None] = {}
     if outcomes is None:
@@ -181,17 +182,17 @@ def _accuracies(outcomes: pl.DataFrame | None, resampling: Resampling) -> dict[s
     for names, split in ((ACCURACY, "judge_test"), (REWARD_PAIRS, "reward_train")):
         totals = outcomes.filter(split=split).group_by("prompt", maintain_order=True)
         sums = totals.agg(pl.col("right").sum(), size=pl.len())
-        columns |= interval_columns(names, bootstrap_ratio(sums["right"], sums["size"], *astuple(resampling)))
+        columns |= interval_columns(names, bootstrap_ratio(sums["right"], sums["size"], *bootstrap))
     return columns
 
 
 def _differences(
-    rows: pl.DataFrame, gold: pl.DataFrame, transform: str, resampling: Resampling
+    rows: pl.DataFrame, gold: pl.DataFrame, transform: str, bootstrap: Bootstrap
 ) -> dict[str, float | None]:
     meant, raw = (judged_curve(rows, name) for name in (transform, "raw"))
     if not (reaches(meant, MATCHED_KL) and reaches(raw, MATCHED_KL)):
         return {}
-    options = (MATCHED_KL, *astuple(resampling))
+    options = (MATCHED_KL, *bootstrap)
     columns = interval_columns(DIFFERENCE, difference_at_kl(meant, raw, *options))
     if gold.is_empty():
         return columns
@@ -211,7 +212,7 @@ def _less(curve: Curve, other: Curve) -> Curve:
     return Curve(kl=curve.kl, win_rate=0.5 + curve.win_rate - other.win_rate)
 
 
-def policy_table(by_prompt: pl.DataFrame, *, resampling: Resampling) -> pl.DataFrame:
+def policy_table(by_prompt: pl.DataFrame, *, bootstrap: Bootstrap) -> pl.DataFrame:
     """Win rate of every policy under every judge, and by how much it is above others' verdicts.
 
     `by_prompt` is that of `prompt_judgements`, of all tasks.
@@ -229,11 +230,11 @@ def policy_table(by_prompt: pl.DataFrame, *, resampling: Resampling) -> pl.DataF
     rows = []
     for key, part in by_prompt.group_by(POLICY_KEYS, maintain_order=True):
         row: dict[str, Any] = {**dict(zip(POLICY_KEYS, key, strict=True)), "kl": part["kl"].mean()}
-        row |= interval_columns(RATE, bootstrap_mean(part["win_rate"], *astuple(resampling)))
+        row |= interval_columns(RATE, bootstrap_mean(part["win_rate"], *bootstrap))
         for names, parts in others.items():
             other = parts.get((row["task"], row["procedure"], row["policy"]))
             if other is not None and other["judge"][0] != row["judge"]:
-                gap = paired_difference(part["win_rate"], other["win_rate"], *astuple(resampling))
+                gap = paired_difference(part["win_rate"], other["win_rate"], *bootstrap)
                 row |= interval_columns(names, gap)
         rows.append(row)
     return pl.DataFrame(rows, schema=JUDGE_POLICIES_SCHEMA)

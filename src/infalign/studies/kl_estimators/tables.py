@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -11,13 +9,14 @@ from numpy.typing import NDArray
 from infalign.errors import InputError
 from infalign.mathematics.divergence import k3_kl, log_ratio_kl
 from infalign.mathematics.statistics import (
+    Bootstrap,
     Interval,
     bootstrap_mean,
+    interval_columns,
     paired_difference,
     percentile_interval,
     resample_weights,
 )
-from infalign.presentation.curves import Resampling, interval_columns
 
 KL = ("kl", "kl_low", "kl_high")
 DIFFERENCE = ("difference", "difference_low", "difference_high")
@@ -66,7 +65,7 @@ def estimates_by_prompt(scores: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
     return {name: values.reshape(len(counts), most) for name, values in estimates.items()}
 
 
-def estimator_rows(task: str, policy: str, scores: pl.DataFrame, resampling: Resampling) -> list[dict]:
+def estimator_rows(task: str, policy: str, scores: pl.DataFrame, bootstrap: Bootstrap) -> list[dict]:
     """Compare the estimates of a policy's KL from the scores that `estimates_by_prompt` reads.
 
     Returns
@@ -76,7 +75,7 @@ def estimator_rows(task: str, policy: str, scores: pl.DataFrame, resampling: Res
         the full vocabulary, paired by prompt. `variance` is that of one response's estimate within a prompt, mean
         over prompts. `variance_ratio` is the variance over that of the full vocabulary, null where that is 0.
     """
-    options = astuple(resampling)
+    options = tuple(bootstrap)
     estimates = estimates_by_prompt(scores)
     full = estimates["full_vocabulary"]
     rows = []

@@ -7,10 +7,9 @@ from typing import ClassVar, Literal
 import polars as pl
 from pydantic import Field
 
-from infalign.mathematics.statistics import Interval
+from infalign.mathematics.statistics import Bootstrap, Interval
 from infalign.presentation.curves import strength_curve
 from infalign.presentation.measures.base import (
-    Bootstrap,
     ClaimKind,
     Measured,
     PolicySeries,

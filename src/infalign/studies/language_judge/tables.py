@@ -6,7 +6,6 @@ Judgements are tables with the columns JUDGEMENT_SCHEMA.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple
 from itertools import combinations, product
 from typing import Any
 
@@ -16,12 +15,13 @@ import polars as pl
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.statistics import (
     UNDEFINED,
+    Bootstrap,
     Interval,
     bootstrap_mean,
     bootstrap_ratio,
+    interval_columns,
     paired_difference,
 )
-from infalign.presentation.curves import Resampling, interval_columns
 from infalign.studies.language_judge.mathematics import bootstrap_kappa
 from infalign.studies.language_judge.pairs import CASE, JUDGES, LANGUAGE_MODEL, ORDERS, PAIR
 
@@ -68,7 +68,7 @@ def judged_metrics(
     metrics: Mapping[str, Any],
     scores: pl.DataFrame,
     reference: pl.DataFrame,
-    resampling: Resampling,
+    bootstrap: Bootstrap,
 ) -> tuple[list[dict], list[dict]]:
     """Win rates of one policy under the language model, as rows of the metrics and of those by prompt.
 
@@ -101,7 +101,7 @@ def judged_metrics(
         row |= {name: prompts[name].mean() for name in MEANS}
         for columns in (("win_rate", "ci_low", "ci_high"), ("kl", "kl_low", "kl_high")):
             values = prompts[columns[0]].to_numpy()
-            interval = bootstrap_mean(values, *astuple(resampling)) if len(values) else NOTHING
+            interval = bootstrap_mean(values, *bootstrap) if len(values) else NOTHING
             row |= interval_columns(columns, interval)
         rows.append(row)
         key |= {name: metrics[name] for name in ("task", "policy", "temperature", "split")}
@@ -126,7 +126,7 @@ def _by_prompt(pairs: pl.DataFrame, scores: pl.DataFrame, reference: pl.DataFram
     return by_prompt.join(kl, on="prompt_id").sort("prompt_id")
 
 
-def verdict_table(judgements: pl.DataFrame, resampling: Resampling) -> pl.DataFrame:
+def verdict_table(judgements: pl.DataFrame, bootstrap: Bootstrap) -> pl.DataFrame:
     """Count the language model's verdicts on each policy under each procedure.
 
     Returns
@@ -147,23 +147,23 @@ def verdict_table(judgements: pl.DataFrame, resampling: Resampling) -> pl.DataFr
         certain = counts["win"] + 0.5 * counts["tie"]
         row: dict[str, Any] = {**dict(zip(CASE, case, strict=True)), **counts}
         row |= {"n_prompts": part["prompt_id"].n_unique(), "n_replies": part.height}
-        row |= interval_columns(UNPARSED, _share("unparsed", marked, resampling))
-        row |= interval_columns(FIRST, _share("first", decided, resampling))
+        row |= interval_columns(UNPARSED, _share("unparsed", marked, bootstrap))
+        row |= interval_columns(FIRST, _share("first", decided, bootstrap))
         row |= {"lowest_win_rate": certain / part.height}
         row |= {"highest_win_rate": (certain + counts["unparsed"]) / part.height}
         rows.append(row)
     return pl.DataFrame(rows, schema=VERDICT_SCHEMA)
 
 
-def _share(name: str, replies: pl.DataFrame, resampling: Resampling) -> Interval:
+def _share(name: str, replies: pl.DataFrame, bootstrap: Bootstrap) -> Interval:
     """Share of replies for which a column is true; prompts are resampled with all their replies."""
     if replies.is_empty():
         return NOTHING
     prompts = replies.group_by("prompt_id").agg(pl.col(name).sum(), pl.len()).sort("prompt_id")
-    return bootstrap_ratio(prompts[name].to_numpy(), prompts["len"].to_numpy(), *astuple(resampling))
+    return bootstrap_ratio(prompts[name].to_numpy(), prompts["len"].to_numpy(), *bootstrap)
 
 
-def agreement_table(judgements: pl.DataFrame, resampling: Resampling) -> pl.DataFrame:
+def agreement_table(judgements: pl.DataFrame, bootstrap: Bootstrap) -> pl.DataFrame:
     """Compare the judges with one another, two at a time, on the pairs that all of them judged.
 
     Returns
@@ -183,16 +183,16 @@ def agreement_table(judgements: pl.DataFrame, resampling: Resampling) -> pl.Data
         for policy, (a, b) in product([None, *names], combinations(present, 2)):
             pairs = whole if policy is None else whole.filter(policy=policy)
             key = {"task": task, "procedure": procedure, "policy": policy, "scorer_a": a, "scorer_b": b}
-            rows.append({**key, **_agreement(pairs, (a, b), resampling)})
+            rows.append({**key, **_agreement(pairs, (a, b), bootstrap)})
     return pl.DataFrame(rows, schema=AGREEMENT_SCHEMA)
 
 
-def _agreement(pairs: pl.DataFrame, scorers: tuple[str, str], resampling: Resampling) -> dict[str, Any]:
+def _agreement(pairs: pl.DataFrame, scorers: tuple[str, str], bootstrap: Bootstrap) -> dict[str, Any]:
     """Kappa and difference in win rate of two judges on the same pairs."""
     row: dict[str, Any] = {"n_prompts": pairs["prompt_id"].n_unique(), "n_pairs": pairs.height}
     if pairs.is_empty():
         return row
-    options = astuple(resampling)
+    options = tuple(bootstrap)
     tables = _verdict_tables(pairs, scorers)
     total = tables.sum(axis=0)
     means = pairs.group_by("prompt_id").agg(pl.col(scorers).mean()).sort("prompt_id")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables
+from infalign.mathematics.statistics import Bootstrap
+from infalign.presentation.measures.base import ClaimKind, Measured, Tables
 
 
 class MultitaskClaim(ClaimKind):

@@ -10,8 +10,8 @@ import polars as pl
 from pydantic import Field
 
 from infalign.errors import InputError
-from infalign.mathematics.statistics import Interval, bootstrap_ratio
-from infalign.presentation.measures.base import Bootstrap, ClaimKind, Measured, Tables, undefined
+from infalign.mathematics.statistics import Bootstrap, Interval, bootstrap_ratio
+from infalign.presentation.measures.base import ClaimKind, Measured, Tables, undefined
 from infalign.presentation.verdicts import LEVEL
 from infalign.records.block import Block
 

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 import polars as pl
 
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.curves import reaches, strength_curve
 from infalign.presentation.measures.base import (
-    Bootstrap,
     ClaimKind,
     Compared,
     Measured,

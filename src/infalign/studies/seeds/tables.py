@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from infalign.mathematics.statistics import t_interval
-from infalign.presentation.curves import Resampling, interval_columns, measured_at_kl
+from infalign.mathematics.statistics import Bootstrap, interval_columns, t_interval
+from infalign.presentation.curves import measured_at_kl
 from infalign.presentation.pareto import series_of
 from infalign.presentation.style import SERIES_KEY
 
@@ -28,7 +28,7 @@ def seeds_table(
     procedures: Sequence[tuple[str, str]],
     *,
     kl: float,
-    resampling: Resampling,
+    bootstrap: Bootstrap,
 ) -> pl.DataFrame:
     """Measure each PPO series, and its lead over the raw reward, at one KL: for each seed and for all together.
 
@@ -65,7 +65,7 @@ def seeds_table(
             policies = [series[name], *([series[other]] if other else [])]
             case = {"task": task, "procedure": procedure, "series": series_of(name, name[3]).label, "kl": kl}
             case |= {"less": series_of(other, None).label if other else None}
-            rows += [case | row for row in _rows(policies, by_prompt, kl, resampling)]
+            rows += [case | row for row in _rows(policies, by_prompt, kl, bootstrap)]
     return pl.DataFrame(rows, schema=SEEDS_SCHEMA)
 
 
@@ -76,21 +76,21 @@ def _seeded_series(policies: pl.DataFrame) -> Mapping[SeriesKey, pl.DataFrame]:
 
 
 def _rows(
-    sides: Sequence[pl.DataFrame], by_prompt: pl.DataFrame, kl: float, resampling: Resampling
+    sides: Sequence[pl.DataFrame], by_prompt: pl.DataFrame, kl: float, bootstrap: Bootstrap
 ) -> Iterator[dict]:
     """A row for each seed that all sides have, then one for all seeds."""
     seeds = sorted(set.intersection(*({*side["seed"]} for side in sides)))
     estimates = []
     for seed in seeds:
         of_seed = [side.filter(seed=seed) for side in sides]
-        interval = measured_at_kl(of_seed, by_prompt, kl, resampling)
+        interval = measured_at_kl(of_seed, by_prompt, kl, bootstrap)
         estimates += [] if interval is None else [interval.estimate]
         yield {"seed": seed, "n_seeds": 1, **interval_columns(ESTIMATE, interval)}
     of_all = [side.filter(pl.col("seed").is_in(seeds)) for side in sides]
-    together = measured_at_kl(of_all, by_prompt, kl, resampling)
+    together = measured_at_kl(of_all, by_prompt, kl, bootstrap)
     spread: dict[str, float | None] = {}
     if len(estimates) == len(seeds) and len(seeds) > 1:
-        mean = t_interval(estimates, resampling.level)
+        mean = t_interval(estimates, bootstrap.level)
         deviation = float(np.std(estimates, ddof=1))
         spread = {"seed_sd": deviation, "seed_low": mean.low, "seed_high": mean.high}
     yield {"n_seeds": len(seeds), **interval_columns(ESTIMATE, together), **spread}

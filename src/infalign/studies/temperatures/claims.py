@@ -11,9 +11,9 @@ import polars as pl
 from pydantic import Field
 
 from infalign.errors import InputError
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.curves import most_seeds, trained_n
 from infalign.presentation.measures.base import (
-    Bootstrap,
     ClaimKind,
     Compared,
     Measured,

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from infalign.presentation.curves import Resampling, interval_columns, measured_at_kl, most_seeds, trained_n
+from infalign.mathematics.statistics import Bootstrap, interval_columns
+from infalign.presentation.curves import measured_at_kl, most_seeds, trained_n
 from infalign.presentation.examples import policy_label
 from infalign.presentation.pareto import series_of
 from infalign.presentation.style import SERIES_KEY, Series, series_order
@@ -53,7 +54,7 @@ def temperature_leads(
     prompt_metrics: pl.DataFrame,
     procedures: Sequence[tuple[str, str]],
     *,
-    resampling: Resampling,
+    bootstrap: Bootstrap,
 ) -> pl.DataFrame:
     """Measure the lead of PPO series over the raw reward, at one KL, under each condition.
 
@@ -81,7 +82,7 @@ def temperature_leads(
             condition = {"split": split, "temperature": temperature}
             by_prompt = prompt_metrics.filter(**key, **condition)
             case = {"task": task, "procedure": procedure, **condition, "kl": kl}
-            rows += [case | row for row in _leads(part, by_prompt, kl, resampling)]
+            rows += [case | row for row in _leads(part, by_prompt, kl, bootstrap)]
     return pl.DataFrame(rows, schema=LEADS_SCHEMA).sort("task", "procedure", "split", "temperature")
 
 
@@ -107,7 +108,7 @@ def common_kl(policies: pl.DataFrame) -> float | None:
 
 
 def _leads(
-    policies: pl.DataFrame, by_prompt: pl.DataFrame, kl: float | None, resampling: Resampling
+    policies: pl.DataFrame, by_prompt: pl.DataFrame, kl: float | None, bootstrap: Bootstrap
 ) -> Iterator[dict]:
     """A row for each series but the raw one, where that is there."""
     series = policies.sort("policy").partition_by(SERIES_KEY, as_dict=True, maintain_order=True)
@@ -116,7 +117,7 @@ def _leads(
         if raw is None or key == raw:
             continue
         sides = [series[key], series[raw]]
-        interval = None if kl is None else measured_at_kl(sides, by_prompt, kl, resampling)
+        interval = None if kl is None else measured_at_kl(sides, by_prompt, kl, bootstrap)
         names = {"series": series_of(key, key[3]).label, "less": series_of(raw, None).label}
         names |= dict(zip(SERIES_KEY[:3], key[:3], strict=True))
         yield names | interval_columns(LEAD, interval)
