@@ -1,6 +1,7 @@
 """A new study, made of the files of docs/adding-a-study.md, runs. It edits one shared file, the catalogue."""
 
 import re
+import shutil
 
 import polars as pl
 import pytest
@@ -41,3 +42,14 @@ def test_a_new_study_runs_its_own_jobs_alone(project):
     table = pl.read_parquet(project.folder / "results" / "smoke" / "lengths.parquet")
     assert table["mean_length"].min() > 0 and table.height == 4
     assert (project.folder / "results/smoke/figures/lengths.svg").stat().st_size > 1000
+
+
+def test_a_study_is_taken_out_with_its_folder_and_its_place(project):
+    shutil.rmtree(project.folder / "src" / "infalign" / "studies" / "exponents")
+    (project.folder / "workflow" / "rules" / "studies" / "exponents.smk").unlink()
+    catalogue = project.folder / "src" / "infalign" / "catalogue.py"
+    lines = [line for line in catalogue.read_text().splitlines() if "EXPONENTS" not in line]
+    catalogue.write_text("\n".join(lines) + "\n")
+    assert set(project.planned()) <= {"judge_claims", "draw_figure", "report"}
+    project.edit_config(lambda values: values.update(exponents={"n": [2]}))
+    assert "exponents: unknown key" in project.snakemake("--dry-run", check=False).stderr

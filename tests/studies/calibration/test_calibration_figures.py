@@ -1,11 +1,16 @@
 """Figures of calibration quality: a line for each calibration, a marker for each policy."""
 
+from types import SimpleNamespace
+
 import polars as pl
 import pytest
 
 from infalign.presentation.panels import save_figure
-from infalign.studies.calibration.figures import figure_calibration_quality
+from infalign.records.config import Goal
+from infalign.studies.calibration.block import Calibration
+from infalign.studies.calibration.figures import draw_calibration_quality
 from infalign.studies.calibration.tables import CALIBRATION_SCHEMAS
+from presentation.stored_tables import Tables
 from studies.calibration.known_calibrations import VALUES, known_tables, of_case, stacked
 
 
@@ -33,21 +38,25 @@ def test_the_figure_has_a_line_a_case_and_a_marker_a_policy(tmp_path):
             "ci_high": [0.8, None, 0.8, 0.8],
         }
     )  # fmt: skip
-    options = {
-        "task": "helpful",
-        "goal": ("exp(10)", "bon(4)"),
-        "cases": list(VALUES)[:3],
-        "varied": "rollouts",
-    }
-    figure = figure_calibration_quality(errors, tables.prompt_calibration_error, frontier, metrics, **options)
+    drawn = Tables(
+        **tables.stored | {"calibration_error": errors, "calibration_frontier": frontier, "metrics": metrics},
+        blocks={"calibration": Calibration(rollouts=[1, 100], anchors=[1, 2])},
+    )
+    drawn.config = SimpleNamespace(
+        goals={"helpful": Goal(procedure="bon(4)", transform="exp(10)")},
+        tasks={"helpful": SimpleNamespace(rollouts=SimpleNamespace(n_rollouts=100))},
+    )
+    figure = draw_calibration_quality(drawn, varied="rollouts", task="helpful")
     left, right = figure.axes
-    assert len(left.lines) == 3
+    assert len(left.lines) == 4
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "uncalibrated (error 0.200)", "median of 1 (error 0.210)", "median of 100 (error 0.120)",
+        "empirical, K = 100 (error 0.060)",
     ]  # fmt: skip
     curves = [line for line in right.lines if line.get_linestyle() != "None"]
-    assert [line.get_ydata()[-1] for line in curves] == pytest.approx([0.70, 0.69, 0.72])
+    assert [line.get_ydata()[-1] for line in curves] == pytest.approx([0.70, 0.69, 0.72, 0.77])
     markers = [kl for line in right.lines if line.get_linestyle() == "None" for kl in line.get_xdata()]
     assert markers == [0.4, 0.5]  # neither that of three rollouts nor of another transform
-    first = [path.read_bytes() for path in save_figure(figure, tmp_path / "a")]
-    assert first == [path.read_bytes() for path in save_figure(figure, tmp_path / "b")]
+    again = draw_calibration_quality(drawn, varied="rollouts", task="helpful")
+    first, second = (save_figure(each, tmp_path / name) for name, each in (("a", figure), ("b", again)))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]

@@ -5,8 +5,9 @@ import polars as pl
 import pytest
 
 from infalign.presentation.panels import save_figure
-from infalign.studies.estimation.figures import figure_estimation, figure_log_distribution
+from infalign.studies.estimation.figures import draw_estimation, draw_log_distribution
 from infalign.studies.estimation.tables import ESTIMATION_SCHEMA, LOG_DISTRIBUTION_SCHEMA
+from presentation.stored_tables import Tables
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def estimation():
 
 
 def test_estimation_draws_both_samplings_the_paper_and_the_level(estimation):
-    figure = figure_estimation(estimation)
+    figure = draw_estimation(Tables(estimation=estimation))
     (axis,) = figure.axes
     drawn = {c.get_label().split("(")[-1].rstrip(")"): c.lines[0].get_ydata() for c in axis.containers}
     np.testing.assert_allclose(drawn["nested"], [0.04, 0.0])
@@ -51,7 +52,7 @@ def test_log_distribution_has_a_panel_a_prompt_and_its_fit():
         for kind, mean in (("adversarial", -0.5), ("neutral", 0.0), ("positive", 0.5))
         for size in (10, 600)
     ]  # fmt: skip
-    figure = figure_log_distribution(pl.concat(parts))
+    figure = draw_log_distribution(Tables(log_distribution=pl.concat(parts)))
     assert [axis.get_title() for axis in figure.axes] == [
         "adversarial prompt (mean reward -0.50)",
         "neutral prompt (mean reward 0.00)",
@@ -67,7 +68,10 @@ def test_log_distribution_has_a_panel_a_prompt_and_its_fit():
 
 def test_bytes_are_the_same_every_time(estimation, tmp_path):
     first, second = (
-        [path.read_bytes() for path in save_figure(figure_estimation(estimation), tmp_path / name)]
+        [
+            path.read_bytes()
+            for path in save_figure(draw_estimation(Tables(estimation=estimation)), tmp_path / name)
+        ]
         for name in ("a", "b")
     )
     assert first == second

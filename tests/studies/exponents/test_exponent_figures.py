@@ -5,9 +5,10 @@ import polars as pl
 import pytest
 
 from infalign.mathematics.statistics import Bootstrap
-from infalign.studies.exponents.figures import figure_exponents
+from infalign.studies.exponents.figures import draw_exponents
 from infalign.studies.exponents.tables import EXPONENTS_SCHEMA, trained_rows
 from presentation.result_tables import GAINS
+from presentation.stored_tables import Tables
 from studies.exponents.best_exponents import best_exponents
 
 CASES = [("helpful", f"bon({n})", n) for n in (2, 4)] + [("harmless", f"won({n})", n) for n in (2, 4)]
@@ -43,7 +44,7 @@ def test_the_figure_has_a_panel_a_task_and_n(trained):
     ]  # fmt: skip
     raw = [("offline", *case, "raw", None, 0.5, 0.6, 0.5, 0.7) for case in CASES]
     rows = pl.DataFrame([*curves, *raw], schema=EXPONENTS_SCHEMA, orient="row")
-    figure = figure_exponents(pl.concat([rows, trained]), table)
+    figure = draw_exponents(Tables(exponents=pl.concat([rows, trained]), best_exponents=table))
     assert [axis.get_title() for axis in figure.axes] == [
         "helpful, best-of-2", "helpful, best-of-4", "harmless, worst-of-2", "harmless, worst-of-4",
     ]  # fmt: skip

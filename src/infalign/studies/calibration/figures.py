@@ -23,18 +23,41 @@ MARKERS = ("o", "s", "^", "v", "D", "P", "h", "<", ">")
 
 
 def draw_calibration_quality(tables: RunTables, *, varied: Varied, task: str) -> Figure:
-    block, goal = tables.block("calibration", Calibration), tables.config.goals[task]
+    """Draw the distribution of the calibration error, and win rate against KL, of several calibrations.
+
+    References
+    ----------
+    Balashankar et al., InfAlign (arXiv:2412.19792v1), appendix on anchor points, figures of rollouts and anchors.
+    """
+    goal, cases = tables.config.goals[task], _shown_calibrations(tables, varied, task)
+    errors = tables["calibration_error"].filter(task=task)
+    prompt_errors = tables["prompt_calibration_error"].filter(task=task)
+    measured = {"task": task, "procedure": goal.procedure, "scorer": "judge"}
+    frontier = tables["calibration_frontier"].filter(**measured)
+    trained = tables.main("metrics").filter(**measured, select="reward")
+    with print_style():
+        figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        handles = []
+        for case, look in zip(cases, _looks(cases), strict=True):
+            meant = {"transform": "raw" if case[0] is None else goal.transform}
+            mean: Any = _of_case(prompt_errors, case)["error"].mean()
+            label = f"{case_label(case, varied)} (error {mean:.3f})"
+            handles.append(Line2D([], [], **look, markersize=5, label=label))
+            _draw_errors(left, _of_case(errors, case), look)
+            _draw_frontier(right, _of_case(frontier.filter(**meant), case), look)
+            _draw_trained(right, _of_case(trained.filter(**meant), case), look)
+        _finish(left, right, f"{task}, {procedure_name(goal.procedure)}, scored by judge")
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        figure.suptitle(f"Calibration by the number of {varied}: {task}", fontsize=10.5)
+    return figure
+
+
+def _shown_calibrations(tables: RunTables, varied: Varied, task: str) -> list[CalibrationCase]:
+    """Those that differ in what is varied, with the uncalibrated reward and the rank itself."""
+    block = tables.block("calibration", Calibration)
     shown = block.model_copy(update={"anchors" if varied == "rollouts" else "rollouts": []})
-    return figure_calibration_quality(
-        tables["calibration_error"],
-        tables["prompt_calibration_error"],
-        tables["calibration_frontier"],
-        tables.main("metrics"),
-        task=task,
-        goal=(goal.transform, goal.procedure),
-        cases=calibrations(shown, tables.config.tasks[task].rollouts.n_rollouts),
-        varied=varied,
-    )
+    return calibrations(shown, tables.config.tasks[task].rollouts.n_rollouts)
 
 
 def case_label(case: CalibrationCase, varied: Varied) -> str:
@@ -53,63 +76,6 @@ def case_label(case: CalibrationCase, varied: Varied) -> str:
     if calibrator == "empirical":
         return f"empirical, K = {n}"
     return f"median of {n}" if varied == "rollouts" else calibrator
-
-
-def figure_calibration_quality(
-    errors: pl.DataFrame,
-    prompt_errors: pl.DataFrame,
-    frontier: pl.DataFrame,
-    metrics: pl.DataFrame,
-    *,
-    task: str,
-    goal: tuple[str, str],
-    cases: Sequence[CalibrationCase],
-    varied: Varied,
-    scorer: str = "judge",
-) -> Figure:
-    """Draw the distribution of the calibration error, and win rate against KL, of several calibrations.
-
-    Parameters
-    ----------
-    errors, prompt_errors, frontier : DataFrame
-        Tables calibration_error, prompt_calibration_error and calibration_frontier.
-    metrics : DataFrame
-        The run's metrics, main condition. Trained policies are drawn as markers.
-    task : str
-        Its name.
-    goal : tuple of str
-        Its transform and procedure.
-    cases : sequence of CalibrationCase
-        In the order of the legend.
-    varied : {"rollouts", "anchors"}
-        What the calibrations differ in.
-    scorer : str
-        Who decides the winner.
-
-    References
-    ----------
-    Balashankar et al., InfAlign (arXiv:2412.19792v1), appendix on anchor points, figures of rollouts and anchors.
-    """
-    transform, procedure = goal
-    errors, prompt_errors = errors.filter(task=task), prompt_errors.filter(task=task)
-    frontier = frontier.filter(task=task, procedure=procedure, scorer=scorer)
-    trained = metrics.filter(task=task, procedure=procedure, select="reward", scorer=scorer)
-    with print_style():
-        figure = Figure(figsize=(7.6, 4.2), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        handles = []
-        for case, look in zip(cases, _looks(cases), strict=True):
-            meant = {"transform": "raw" if case[0] is None else transform}
-            mean: Any = _of_case(prompt_errors, case)["error"].mean()
-            label = f"{case_label(case, varied)} (error {mean:.3f})"
-            handles.append(Line2D([], [], **look, markersize=5, label=label))
-            _draw_errors(left, _of_case(errors, case), look)
-            _draw_frontier(right, _of_case(frontier.filter(**meant), case), look)
-            _draw_trained(right, _of_case(trained.filter(**meant), case), look)
-        _finish(left, right, f"{task}, {procedure_name(procedure)}, scored by {scorer}")
-        figure.legend(handles=handles, loc="outside lower center", ncols=3)
-        figure.suptitle(f"Calibration by the number of {varied}: {task}", fontsize=10.5)
-    return figure
 
 
 def _looks(cases: Sequence[CalibrationCase]) -> list[dict[str, Any]]:

@@ -22,25 +22,13 @@ SAMPLING_NAMES = {
 
 
 def draw_estimation(tables: RunTables) -> Figure:
-    return figure_estimation(tables["estimation"])
-
-
-def draw_log_distribution(tables: RunTables) -> Figure:
-    return figure_log_distribution(tables["log_distribution"])
-
-
-def figure_estimation(estimation: pl.DataFrame) -> Figure:
     """Draw the share of prompts for which M rollouts differ from many, against M.
-
-    Parameters
-    ----------
-    estimation : DataFrame
-        Columns ESTIMATION_SCHEMA.
 
     References
     ----------
     Amini et al., Variational best-of-N alignment (ICLR 2025), table 1, whose numbers are drawn too.
     """
+    estimation = tables["estimation"]
     sizes = sorted(estimation["size"].unique())
     first = estimation.row(0, named=True)
     with print_style():
@@ -74,18 +62,14 @@ def figure_estimation(estimation: pl.DataFrame) -> Figure:
     return figure
 
 
-def figure_log_distribution(curves: pl.DataFrame) -> Figure:
+def draw_log_distribution(tables: RunTables) -> Figure:
     """Draw log F for each M and the fitted exponential curve, in a panel for each of three prompts.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        Columns LOG_DISTRIBUTION_SCHEMA.
 
     References
     ----------
     Amini et al., Variational best-of-N alignment (ICLR 2025), figure 3.
     """
+    curves = tables["log_distribution"]
     kinds = list(curves["kind"].unique(maintain_order=True))
     sizes = sorted(curves["size"].unique())
     colors = dict(zip(sizes, sns.color_palette("viridis_r", len(sizes)), strict=True))

@@ -17,21 +17,13 @@ TICKS = (-100, -40, -10, -5, 0, 5, 10, 40, 100)
 
 
 def draw_exponents(tables: RunTables) -> Figure:
-    return figure_exponents(tables["exponents"], tables["best_exponents"])
-
-
-def figure_exponents(exponents: pl.DataFrame, best: pl.DataFrame) -> Figure:
     """Draw win rate over t: a row of panels for each task, a panel for each N.
-
-    Parameters
-    ----------
-    exponents, best : DataFrame
-        The run's tables `exponents` and `best_exponents`.
 
     References
     ----------
     Balashankar et al. 2025, InfAlign, section 4.3 and the appendix on more inference-time compute.
     """
+    exponents, best = tables["exponents"], tables["best_exponents"]
     tasks, counts = best["task"].unique(maintain_order=True), best["n"].unique().sort()
     with print_style():
         figure = Figure(figsize=(0.7 + 2.5 * len(counts), 2.6 * len(tasks) + 1.0), layout="constrained")
@@ -42,7 +34,7 @@ def figure_exponents(exponents: pl.DataFrame, best: pl.DataFrame) -> Figure:
                 shown = exponents.filter(
                     pl.col("task").is_null() | (pl.col("task") == task), procedure=procedure
                 )
-                _draw_exponents(axis, shown, chosen)
+                _draw_panel(axis, shown, chosen)
                 axis.set_title(f"{task}, {procedure_name(procedure)}")
             row[0].set_ylabel(f"Win rate at KL {best['kl'][0]:g} (%)")
         for axis in axes[-1]:
@@ -53,7 +45,7 @@ def figure_exponents(exponents: pl.DataFrame, best: pl.DataFrame) -> Figure:
     return figure
 
 
-def _draw_exponents(axis: Axes, rows: pl.DataFrame, chosen: dict) -> None:
+def _draw_panel(axis: Axes, rows: pl.DataFrame, chosen: dict) -> None:
     """Ideal and offline curves, trained points, and the best exponent with the paper's."""
     for kind, color in (("ideal", BLACK), ("offline", BLUE)):
         part = rows.filter(pl.col("t").is_not_null(), kind=kind).sort("t")
