@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -131,7 +131,7 @@ class OnlineTask:
         return Samples(samples.tokens, log_prob, samples.finished)
 
     def score(
-        self, prompts: Sequence[str], responses: Sequence[list[int]], finished: Sequence[bool]
+        self, prompts: Sequence[str], responses: list[list[int]], finished: Iterable[bool]
     ) -> np.ndarray:
         """Score responses, given as tokens; rewards, shape (n,)."""
         texts = self.tokenizer.batch_decode(
@@ -177,7 +177,7 @@ class Batch(Sequences):
 
 
 def sample_batch(
-    learner: Learner[PPOSettings], task: OnlineTask, objective: Maximised, draw: Draw | None = None
+    learner: Learner, task: OnlineTask, objective: Maximised, draw: Draw | None = None
 ) -> Batch:
     """Draw the responses of update `learner.step`, score them and measure them under both models.
 

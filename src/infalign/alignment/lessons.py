@@ -158,9 +158,9 @@ def _stored_rollouts(material: Material) -> StoredRollouts:
     missing = [prompt_id for prompt_id in prompt_ids if prompt_id not in texts]
     if missing:
         raise InputError(
-            f"learning from stored responses needs rollouts of the training prompts, got {len(missing)} of "
-            f"{len(prompt_ids)} prompts that are no training prompts, e.g. {missing[0]!r}; roll out and score the "
-            "training prompts again"
+            f"learning from stored responses needs rollouts of the training prompts, got {len(prompt_ids)} prompts, "
+            f"{len(missing)} of them no training prompts, e.g. {missing[0]!r}; roll out and score the training "
+            "prompts again"
         )
     encoded = encode_prompts(material.tokenizer, [texts[prompt_id] for prompt_id in prompt_ids])
     return StoredRollouts(
