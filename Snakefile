@@ -25,6 +25,7 @@ from infalign.records.judge_sizes import (
 )
 from infalign.records.judgements import judged_policies, trained_judge_folder
 from infalign.records.language_judge import cache_name, principle, read_prompt
+from infalign.records.methods import METHODS
 from infalign.records.poisoning import poisoned_runs
 from infalign.records.pools import pool_name, proxy_model, proxy_names
 from infalign.records.provenance import code_hash

@@ -13,12 +13,13 @@ from toy import destination
 from transformers import AutoModelForCausalLM
 
 from infalign.alignment import offline
-from infalign.alignment.lessons import Material, make_lesson
+from infalign.alignment.lessons import LESSONS, Material, make_lesson
 from infalign.alignment.objectives import build_objective
 from infalign.alignment.preference import bonbon_loss, bonbon_target
 from infalign.alignment.training import Learner, TrainingDiverged, starting_policy
 from infalign.errors import InputError
 from infalign.records.methods import (
+    METHODS,
     BoNBoNSettings,
     BoNSFTSettings,
     DPOSettings,
@@ -288,7 +289,7 @@ def test_no_pair_left_is_an_input_error(material, method, kind, strength):
 
 def test_rollouts_of_other_prompts_are_an_input_error(material):
     other = replace(material, prompts=material.prompts[:1])
-    with pytest.raises(InputError, match="got 2 prompts, 1 of them no training prompts, e.g. 'id-b b'"):
+    with pytest.raises(InputError, match=r"got 2 prompts, 1 of them no training prompts, e.g. 'id-b b'"):
         make(other, "bon_sft", "n", 2, **SHORT)
 
 
@@ -394,6 +395,13 @@ def test_resumed_run_is_bit_identical(toy, material, tmp_path, method, kind, str
     one, other = undisturbed.state_dict(), resumed.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert not list((tmp_path / "scratch").glob("*"))
+
+
+def test_every_method_of_the_offline_script_has_a_lesson():
+    offline_methods = {
+        kind for kind, method in METHODS.items() if method.script == "scripts/train_offline.py"
+    }
+    assert set(LESSONS) == offline_methods == set(SETTINGS)
 
 
 def test_lessons_of_different_policies_differ(material):

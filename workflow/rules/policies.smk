@@ -13,17 +13,7 @@ def policy_of(w):
     return POLICY_AT[w.at]
 
 
-TRAINERS = {
-    **dict.fromkeys(["ppo", "vbon"], "scripts/train_ppo.py"),
-    **dict.fromkeys(["bond", "jbond"], "scripts/train_bond.py"),
-    "rloo": "scripts/train_rloo.py",
-    **dict.fromkeys(["dpo", "ipo", "bonbon", "bon_sft", "regression"], "scripts/train_offline.py"),
-}
-
-TRAINER_CODE = {script: code_hash(script) for script in set(TRAINERS.values())}
-
-
-SHARES_WORK = {"scripts/train_ppo.py"}  # among several processes
+TRAINER_CODE = {script: code_hash(script) for script in {method.script for method in METHODS.values()}}
 
 
 def launcher(w, resources):
@@ -31,8 +21,7 @@ def launcher(w, resources):
 
     What comes from resources Snakemake does not record: another number of processes trains nothing again.
     """
-    shares = TRAINERS[method_of(w).kind] in SHARES_WORK
-    return resources.get("launch", "python") if shares else "python"
+    return resources.get("launch", "python") if method_of(w).several_processes else "python"
 
 
 def method_of(w):
@@ -67,8 +56,8 @@ rule train_policy:
         rollouts=lambda w: settings_json(task_of(w).rollouts),
         scratch=lambda w: f"results/scratch/{w.at}",
         launch=launcher,
-        script=lambda w: TRAINERS[method_of(w).kind],
-        code=lambda w: TRAINER_CODE[TRAINERS[method_of(w).kind]],
+        script=lambda w: method_of(w).script,
+        code=lambda w: TRAINER_CODE[method_of(w).script],
     shell:
         "{params.launch} {params.script} --policy {params.policy:q} --settings {params.settings:q}"
         " --rollouts {params.rollouts:q} --reference {input.reference} --reward-model {input.reward}"

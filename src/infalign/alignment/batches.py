@@ -176,9 +176,7 @@ class Batch(Sequences):
         return torch.tensor(padded[present], dtype=torch.float32, device=device)
 
 
-def sample_batch(
-    learner: Learner, task: OnlineTask, objective: Maximised, draw: Draw | None = None
-) -> Batch:
+def sample_batch(learner: Learner, task: OnlineTask, objective: Maximised, draw: Draw | None = None) -> Batch:
     """Draw the responses of update `learner.step`, score them and measure them under both models.
 
     Parameters
