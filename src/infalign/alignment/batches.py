@@ -47,23 +47,14 @@ class OnlineTask:
 
     Parameters
     ----------
-    tokenizer : PreTrainedTokenizerBase
-        Of the policy.
     prompts : polars.DataFrame
-        Columns prompt_id and prompt (the text up to where the response starts), at least one row.
+        Columns prompt_id and prompt (the text up to where the response starts); without rows an InputError.
     score_fn : Callable
         Of prompts, responses (texts) and finished (bools): rewards, shape (n,).
     seed : int
-        At least 0; all draws depend on it and on the number of the update only.
-    max_new_tokens : int
-        Longest response.
+        At least 0; all draws depend only on it and the number of the update.
     temperature : float
         Of sampling, above 0; the policy is the distribution at this temperature.
-
-    Raises
-    ------
-    InputError
-        There are no prompts.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -146,14 +137,9 @@ class Batch(Sequences):
 
     Parameters
     ----------
-    finished : ndarray of bool, shape (n,)
-        False where the response was cut at the maximal number of tokens.
-    rewards : ndarray, shape (n,)
-        Of the reward model.
-    drawn_log_prob : ndarray, shape (n,)
-        Log-probability in nats according to the engine that drew the response.
-    values : ndarray, shape (n,)
-        The objective's values of the rewards.
+    finished, rewards, drawn_log_prob, values : ndarray, shape (n,)
+        Whether the response ended before the maximal length; its reward, its log-probability in nats according
+        to the engine that drew it, and the objective's value of its reward.
     tokens : dict of str to Tensor, shape (tokens,) each
         Measures of the response tokens; see `measure_tokens`.
     """
@@ -179,26 +165,8 @@ class Batch(Sequences):
 def sample_batch(learner: Learner, task: OnlineTask, objective: Maximised, draw: Draw | None = None) -> Batch:
     """Draw the responses of update `learner.step`, score them and measure them under both models.
 
-    Parameters
-    ----------
-    learner : Learner
-        Each of its processes draws, scores and measures a part; all get the whole batch.
-    task : OnlineTask
-        What is drawn and how it is scored.
-    objective : Maximised
-        Turns the rewards into values.
-    draw : Draw, optional
-        The engine that draws; by default `OnlineTask.draw`.
-
-    Returns
-    -------
-    Batch
-        Its rows are grouped by prompt.
-
-    Raises
-    ------
-    InputError
-        A reward is not finite.
+    Each process draws, scores and measures a part; all get the whole batch, its rows grouped by prompt. Without
+    `draw`, `OnlineTask.draw` draws. A reward that is not finite is an InputError.
     """
     ids, texts = task.texts(np.repeat(task.rows(learner), learner.settings.samples_per_prompt))
     encoded = encode_prompts(task.tokenizer, texts)
@@ -227,13 +195,10 @@ def check_rewards(rewards: np.ndarray, ids: Sequence[str], step: int) -> None:
 
 @torch.no_grad()
 def measure_tokens(learner: Learner[PPOSettings], batch: Batch) -> dict[str, torch.Tensor]:
-    """Measure every response token under policy and reference, before the update.
+    """Measure every response token under policy and reference, before the update: flat tensors, shape (tokens,).
 
-    Returns
-    -------
-    dict of str to Tensor, shape (tokens,) each
-        log_probs, reference_log_probs, values (of the value head), kl and entropy (of the distribution at the
-        token's position), in nats; and reference_features, shape (tokens, hidden).
+    These are log_probs, reference_log_probs, values (of the value head), kl and entropy (of the distribution at the
+    token's position), in nats; and reference_features, shape (tokens, hidden).
     """
     n_tokens = int(batch.offsets[-1])
     hidden = learner.reference.config.hidden_size

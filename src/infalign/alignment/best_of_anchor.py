@@ -28,11 +28,7 @@ def log_density_of_best(below: ArrayLike, equal: ArrayLike, n_samples: int, n: i
     Parameters
     ----------
     below, equal : array-like, shape (rows,)
-        How many of the samples have a lower and an equal reward.
-    n_samples : int
-        M, at least 1.
-    n : int
-        Of best-of-n, at least 1.
+        How many of the M = n_samples samples have a lower and an equal reward.
 
     Returns
     -------
@@ -55,14 +51,10 @@ class BestOfAnchor:
 
     Parameters
     ----------
-    prompt_ids : sequence of str
-        Of the training prompts, in their order.
     responses : sequence of sequences of list of int
-        Tokens of M responses to every prompt.
+        Tokens of the M samples of each prompt of `prompt_ids`.
     rewards : ndarray, shape (prompts, M)
-        Of these responses, finite.
-    n_each : int
-        Of best-of-n, at most M.
+        Of the samples, finite.
     beta : float
         Weight of the KL to the anchor; at 1 the objective is minus the backward divergence.
     """
@@ -101,16 +93,12 @@ class BestOfAnchor:
 def build_best_of_anchor(
     scores: pl.DataFrame, prompts: pl.DataFrame, n_each: int, step: int = 0
 ) -> BestOfAnchor:
-    """Make BOND's objective from the anchor's scored responses.
+    """Make BOND's objective from the anchor's scored responses to the training prompts.
 
     Parameters
     ----------
     scores : polars.DataFrame
-        Columns prompt_id, sample_id, reward, tokens; the same number of rows for every prompt.
-    prompts : polars.DataFrame
-        Training prompts, column prompt_id; further prompts of `scores` are left out.
-    n_each : int
-        Of best-of-n.
+        Columns prompt_id, sample_id, reward, tokens; further prompts are left out.
     step : int
         Update that messages name.
 
@@ -140,14 +128,8 @@ class WorseThanBoth:
     """Objective of J-BOND: −log 16 for a response worse than both anchor responses of its prompt, else 0.
 
     A response at quantile u of a continuous reward is worse than both with probability (1 − u)², so it
-    earns −log 16·(1 − u)² on average: log u at u = ½ and at u = 1, close to it between.
-
-    Parameters
-    ----------
-    worse : ndarray, shape (rows,)
-        The lower of the two anchor rewards for each response of the batch.
-    beta : float
-        Weight of the KL to the anchor.
+    earns −log 16·(1 − u)² on average: log u at u = ½ and at u = 1, close to it between. `worse`, shape (rows,), is
+    the lower of the two anchor rewards for each response of the batch.
     """
 
     worse: NDArray[np.float64]

@@ -48,8 +48,6 @@ def log_gain_of_best(log_below: ArrayLike, log_probs: ArrayLike, n: int) -> NDAr
         log F in nats, at most log(1 − π); −inf where nothing ranks below.
     log_probs : array-like
         log π of the response under the reference, in nats, finite, at most 0.
-    n : int
-        Of best-of-n, at least 1.
 
     Returns
     -------
@@ -91,14 +89,8 @@ class BestOfN:
 
     Parameters
     ----------
-    n : int
-        Of best-of-n.
-    form : str
-        exact or bound.
-    prompt_ids : sequence of str
-        Of the prompts with rollouts.
     rewards, log_probs : ndarray, shape (prompts, M)
-        Of their rollouts.
+        Of the rollouts of the prompts in `prompt_ids`.
     curves : ndarray, shape (prompts, 4), optional
         a, b, center and spread of log F = −a·exp(−b·(reward − center)/spread); None: the counted F.
     beta : float
@@ -116,26 +108,17 @@ class BestOfN:
     def values(
         self, prompt_ids: Sequence[str], rewards: np.ndarray, reference_log_probs: np.ndarray | None = None
     ) -> np.ndarray:
-        """Turn rewards into the values whose mean is maximised.
+        """Turn rewards into the values whose mean is maximised, shape (rows,); they are 0 for n = 1.
 
         F is estimated by (1 + b)/(M + 1), where b of the M rollouts rank below the response. This is the
         transform `log`, and no logarithm of 0 is taken. `exact` limits F to 1 − π_ref, as the true F is, and
-        orders equal rewards as the module says. `bound` counts lower rewards only: it is (n − 1) times the
-        transform `log`.
+        orders equal rewards as the module says; its values are at most log n. `bound` counts lower rewards only: it
+        is (n − 1) times the transform `log`, at most 0.
 
         Parameters
         ----------
-        prompt_ids : sequence of str, length rows
-            All among the prompts with rollouts.
-        rewards : ndarray, shape (rows,)
-            Finite.
         reference_log_probs : ndarray, shape (rows,), optional
             Nats, summed over the response; `bound` does not read them.
-
-        Returns
-        -------
-        ndarray, shape (rows,)
-            At most log n (exact) or 0 (bound); 0 everywhere for n = 1.
 
         Raises
         ------
@@ -219,8 +202,7 @@ def build_best_of_n_objective(
     scores : polars.DataFrame
         Columns prompt_id, sample_id, reward, log_prob; the same number of rollouts for every prompt.
     n : float
-        Of best-of-n, a whole number of at least 1. The M rollouts only estimate F, so n may be above M (Fig. 4:
-        N = 10, M from 5).
+        A whole number of at least 1. It may be above M, which only estimates F (Fig. 4: N = 10, M from 5).
     objective : str
         exact, the log-probability under best-of-n (eq. 5), or bound, L of theorem 2.
     n_rollouts : int, optional
@@ -232,8 +214,8 @@ def build_best_of_n_objective(
     Raises
     ------
     InputError
-        Unknown objective, n not a whole number of at least 1, n_rollouts out of range, unequal numbers of
-        rollouts, a reward or log-probability that is not finite, or a prompt that cannot be fitted.
+        Any of these out of range, unequal numbers of rollouts, a number that is not finite, or a prompt that
+        cannot be fitted.
 
     References
     ----------
@@ -273,14 +255,7 @@ def vbon_objective(policy: Policy, settings: VBoNSettings, scores: pl.DataFrame)
 
 
 def fit_curve(prompt_id: str, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fit log F of one prompt's rollouts by −a·exp(−b·z), z their standardised reward: a Gumbel law.
-
-    Parameters
-    ----------
-    prompt_id : str
-        Names the prompt in messages.
-    rewards : ndarray, shape (M,)
-        Of its rollouts.
+    """Fit log F of one prompt's M rollouts by −a·exp(−b·z), z their standardised reward: a Gumbel law.
 
     Returns
     -------
@@ -290,7 +265,7 @@ def fit_curve(prompt_id: str, rewards: NDArray[np.float64]) -> NDArray[np.float6
     Raises
     ------
     InputError
-        All rewards are equal, or the least squares do not converge.
+        All rewards are equal, or the least squares do not converge; the message names the prompt.
     """
     center, spread = rewards.mean(), rewards.std()
     if spread == 0:

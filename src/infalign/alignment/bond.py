@@ -38,12 +38,7 @@ Update = Callable[[Learner], dict[str, float]]
 
 
 def bond_stages(n: int, n_each: int) -> int:
-    """Count how often best-of-n_each must be distilled to reach best-of-n.
-
-    Raises
-    ------
-    InputError
-        n is no power of n_each.
+    """Count how often best-of-n_each must be distilled for best-of-n; an InputError unless n is a power of n_each.
 
     Examples
     --------
@@ -60,12 +55,7 @@ def bond_stages(n: int, n_each: int) -> int:
 
 
 def jbond_updates(n: float, updates: int) -> int:
-    """Count J-BOND's updates: `updates` for each doubling of n.
-
-    Raises
-    ------
-    InputError
-        n < 1.
+    """Count J-BOND's updates: `updates` for each doubling of n; an InputError where n < 1.
 
     Examples
     --------
@@ -97,23 +87,9 @@ def move_anchor(learner: Learner, share: float) -> None:
 def accumulate_likelihood(
     learner: Learner, sequences: Sequences, rows: NDArray[np.int64], weight: float
 ) -> float:
-    """Add the gradient of the mean negative log-likelihood of some responses to the parameters' gradients.
+    """Add the gradient of weight × mean negative log-likelihood of some responses to the parameters' gradients.
 
-    Parameters
-    ----------
-    learner : Learner
-        Holds the parameters.
-    sequences : Sequences
-        Prompts and responses.
-    rows : ndarray of int
-        Rows of `sequences`, at least one.
-    weight : float
-        Factor of the gradient.
-
-    Returns
-    -------
-    float
-        Mean of −log π(response), nats a response, without the factor.
+    Returns the mean of −log π(response), nats a response, without the weight. There is at least one row.
     """
     total = 0.0
     for chunk in chunks(sequences, rows, learner.settings.chunk_size, learner.device):
@@ -131,17 +107,11 @@ def accumulate_jeffreys_gradient(
 
     Parameters
     ----------
-    learner : Learner
-        Its settings name the weight of the backward part.
     batch : Batch
         Responses of the policy, with advantages: the backward part.
     best : Sequences
         Best anchor responses to the batch's prompts, in its order: the forward part. There is one to each
         prompt, or as many as the batch has.
-    rows : ndarray of int
-        Rows of the batch.
-    beta : float
-        1.
 
     Returns
     -------
@@ -183,15 +153,7 @@ def sample_anchor(learner: Learner, task: OnlineTask, stage: int) -> pl.DataFram
 
 
 def sample_anchor_pairs(learner: Learner, task: OnlineTask) -> tuple[Sequences, NDArray[np.float64]]:
-    """Draw two anchor responses to each prompt of this update.
-
-    Returns
-    -------
-    best : Sequences
-        The better response to each prompt.
-    worse : ndarray, shape (prompts,)
-        The lower of the two rewards.
-    """
+    """Draw two anchor responses to each prompt of this update: the better ones, and the lower rewards of the pairs."""
     ids, texts = task.texts(np.repeat(task.rows(learner), 2))
     encoded = encode_prompts(task.tokenizer, texts)
     uniforms = task.rng(learner, "anchor").random((len(encoded), task.max_new_tokens))
@@ -250,27 +212,13 @@ def train_bond(
     """Distil best-of-n of the reference into a policy, by BOND or J-BOND as the settings say.
 
     BOND has log n / log n_each stages. Each has the policy at its start as anchor and distils best-of-n_each of
-    it. J-BOND's anchor moves a little to the policy at each update, and the policy distils best-of-2 of it.
-    One schedule of the learning rate and one optimiser run through all updates. n = 1 is the reference itself.
+    it; the first takes its quantiles from the scored reference rollouts `scores` (prompt_id, sample_id, reward,
+    tokens), which J-BOND does not read. J-BOND's anchor moves a little to the policy at each update, and the policy
+    distils best-of-2 of it. One schedule of the learning rate and one optimiser run through all updates. n = 1 is
+    the reference itself.
 
     A run that was stopped continues from its last checkpoint to the very same policy: the checkpoint holds
     the anchor, and the anchor's samples, drawn from (seed, stage), are made again.
-
-    Parameters
-    ----------
-    reference : PreTrainedModel
-        Causal language model; it is left unchanged.
-    task : OnlineTask
-        Prompts, their scoring and the random draws.
-    scores : polars.DataFrame
-        Scored reference rollouts (prompt_id, sample_id, reward, tokens), from which BOND takes the quantiles of
-        its first stage. J-BOND does not read them.
-    settings : BONDSettings or JBONDSettings
-        Of the training.
-    destination : Destination
-        Where policy and checkpoint are written.
-    n : int
-        Of best-of-n; for BOND a power of n_each.
 
     Returns
     -------

@@ -21,21 +21,10 @@ MOST_AT_ONCE = 512  # responses that vLLM writes at the same time
 
 
 def drawing_seeds(seed: int, step: int, ids: Sequence[str]) -> list[int]:
-    """Seed each response of an update by the training's seed, the update, its prompt and its number there.
+    """Seed each response of update `step`, from 1 to 2^62.
 
-    Parameters
-    ----------
-    seed : int
-        Of the training.
-    step : int
-        The update.
-    ids : sequence of str
-        prompt_id of each row of the whole update; the responses to a prompt are numbered in this order.
-
-    Returns
-    -------
-    list of int, as long as ids
-        From 1 to 2^62.
+    The seed depends on the training's seed, the update, the response's prompt_id in `ids` and its number among the
+    responses to that prompt.
 
     Examples
     --------
@@ -55,21 +44,9 @@ def drawing_seeds(seed: int, step: int, ids: Sequence[str]) -> list[int]:
 def draw_by_vllm(task: OnlineTask, folder: Path, processes: Processes) -> Iterator[Draw]:
     """Let vLLM draw, in a process beside each process of the training; these end with the block.
 
-    The first draw starts vLLM: a training without updates needs none.
-
-    Parameters
-    ----------
-    task : OnlineTask
-        Prompts and random draws of the training.
-    folder : Path
-        Gets the policy's weights before each draw; all processes must see it. It is removed at the end.
-    processes : Processes
-        That train together.
-
-    Raises
-    ------
-    InputError
-        At the first draw: a prompt is too long, or vLLM is not installed or cannot run the model.
+    The first draw starts vLLM: a training without updates needs none. `folder` gets the policy's weights before
+    each draw; all processes must see it, and it is removed at the end. The first draw raises an InputError where
+    a prompt is too long, or vLLM is not installed or cannot run the model.
     """
     prompts = encode_prompts(task.tokenizer, task.prompts["prompt"].to_list())
     sampler: VllmSampler | None = None

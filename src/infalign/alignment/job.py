@@ -127,12 +127,7 @@ class PolicyJob:
         measures : mapping of str to object
             For the manifests; `beta` among them (the paper's; None where the method has none).
         processes : Processes, optional
-            That train together, of which the main one writes; None: the method trains in one process.
-
-        Raises
-        ------
-        InputError
-            There are several processes and the method trains in one.
+            That train together, of which the main one writes; by default a single one, and several are an InputError.
         """
         processes = processes or single_process(self.method.kind)
         if not processes.main:

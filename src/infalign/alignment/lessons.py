@@ -67,10 +67,6 @@ class Material:
 
     Parameters
     ----------
-    reference : PreTrainedModel
-        Causal language model where the policy starts.
-    tokenizer : PreTrainedTokenizerBase
-        Its tokenizer.
     scores : polars.DataFrame
         Scored reference rollouts: prompt_id, sample_id, reward, tokens, log_prob.
     prompts : polars.DataFrame
@@ -95,10 +91,8 @@ class Lesson:
 
     Parameters
     ----------
-    responses : StoredResponses
-        The examples are rows of these.
     batches : list of ndarray, shape (m, w) each
-        One an update: m examples of w responses.
+        One an update: m examples of w responses, as rows of `responses`.
     loss : Callable
         Of log-probabilities (m, w) in nats, log-ratios to the reference (m, w) and the examples (m, w): losses,
         shape (m,).
@@ -131,15 +125,8 @@ class Lesson:
 def make_lesson(policy: Policy, settings: OfflineSettings, material: Material) -> Lesson:
     """Make the lesson of a policy; its seed decides which responses are drawn, and their order.
 
-    Returns
-    -------
-    Lesson
-        Without batches for n = 1: best of one is the reference itself, and nothing is trained.
-
-    Raises
-    ------
-    InputError
-        Fewer rollouts than the method needs, no pair left, or a strength or reward out of reach.
+    A lesson for n = 1 has no batches: best of one is the reference itself. Fewer rollouts than the method needs, no
+    pair left, and a strength or reward out of reach are InputErrors.
 
     Examples
     --------

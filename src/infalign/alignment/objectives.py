@@ -36,8 +36,6 @@ class Objective:
     ----------
     transform : Transform
         Of the calibrated reward; raw: the reward itself, centred and scaled.
-    calibrator : Calibrator or None
-        None for raw.
     ties : str
         How the empirical calibration counts equal rewards: half, weak or strict.
     reference : dict of str to ndarray, shape (n_rollouts,) each
@@ -48,10 +46,8 @@ class Objective:
         By prompt_id; empty for the empirical calibration.
     solution : OptimalSolution or None
         Of the optimal transform; None for the others.
-    beta : float
-        Weight of the KL, in the units of `values`.
-    beta_paper : float
-        The same in the units of the papers: of Φ as printed, or of the raw reward.
+    beta, beta_paper : float
+        Weight of the KL in the units of `values`, and in those of the papers: of Φ as printed, or of the raw reward.
     kl : float
         Mean KL in nats of the exact tilt of the reference rollouts at this β.
     """
@@ -76,9 +72,7 @@ class Objective:
         Parameters
         ----------
         prompt_ids : sequence of str, length n
-            All among the reference rollouts.
-        rewards : ndarray, shape (n,)
-            Finite.
+            All among the reference rollouts; another prompt is an InputError.
         reference_log_probs : ndarray, optional
             Unused; other objectives need it.
 
@@ -86,11 +80,6 @@ class Objective:
         -------
         ndarray, shape (n,)
             (reward − center) / spread for raw, else the scaled Φ of the calibrated reward.
-
-        Raises
-        ------
-        InputError
-            A prompt has no reference rollouts.
         """
         rewards = np.asarray(rewards, dtype=float)
         if self.calibrator is None:
@@ -163,24 +152,20 @@ def build_objective(
     ----------
     scores : polars.DataFrame
         Columns prompt_id, sample_id, reward; the same number K of rollouts for every prompt.
-    reward : str
-        raw, identity, log, exp(t) or optimal(<procedure>).
-    calibrator : str, optional
-        empirical or anchors(p); ignored for raw.
+    reward, calibrator : str
+        raw, identity, log, exp(t) or optimal(<procedure>); empirical or anchors(p), ignored for raw.
     n_rollouts : int, optional
         The first so many of the K rollouts calibrate the rewards; by default all.
     ties : str
         half, weak or strict (empirical only; log always counts strictly).
-    kl : float, optional
-        Nats, above 0: β is such that the exact tilt of all K rollouts has this mean KL.
-    beta : float, optional
-        β as in the paper: of Φ as printed (exp(10): e^(10u)), for raw of the unscaled reward.
+    kl, beta : float, optional
+        Exactly one, above 0. The exact tilt of all K rollouts has mean KL `kl` in nats; `beta` is that of the
+        papers: of Φ as printed (exp(10): e^(10u)), for raw of the unscaled reward.
 
     Raises
     ------
     InputError
-        Unknown reward or calibrator, not exactly one of kl and beta, n_rollouts not in 1 .. K, unequal
-        numbers of rollouts, all rewards equal (raw), or a KL out of reach.
+        Any of these out of range, unequal numbers of rollouts, all rewards equal (raw), or a KL out of reach.
 
     References
     ----------

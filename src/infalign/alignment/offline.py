@@ -19,18 +19,9 @@ from infalign.records.methods import OfflineSettings
 def train_offline(
     material: Material, lesson: Lesson, settings: OfflineSettings, destination: Destination
 ) -> pl.DataFrame:
-    """Train a policy from the reference on stored responses.
+    """Train a policy from the reference, which is frozen in place, on stored responses.
 
-    Parameters
-    ----------
-    material : Material
-        Its reference is frozen in place.
-    lesson : Lesson
-        Without batches the policy is the reference.
-    settings : OfflineSettings
-        Of the training.
-    destination : Destination
-        Where policy and checkpoint are written.
+    Without batches in the lesson the policy is the reference.
 
     Returns
     -------
@@ -65,10 +56,7 @@ def accumulate_lesson_gradient(
 ) -> dict[str, float]:
     """Add the gradient of a batch's loss, a mean over its examples, to the parameters' gradients.
 
-    Returns
-    -------
-    dict of str to float
-        loss and the other measures of `train_offline`'s log, means over the batch.
+    Returns the means over the batch of loss and the other measures of `train_offline`'s log.
     """
     totals: dict[str, float] = {}
     for examples in example_chunks(lesson.responses, batch, learner.settings.chunk_size):
@@ -94,14 +82,9 @@ def _measures(ratios: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def example_chunks(responses: Sequences, batch: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
-    """Cut a batch of examples, shape (m, w), into parts of at most `size` responses and like lengths.
+    """Cut a batch of examples, shape (m, w), into parts of at most `size` responses and like lengths, longest first.
 
     An example is never cut: a part holds at least one.
-
-    Yields
-    ------
-    ndarray of int, shape (m', w)
-        Longest first.
     """
     totals = np.array([[len(responses.prompts[row]) for row in example] for example in batch])
     longest = (totals + responses.lengths[batch]).max(axis=1)

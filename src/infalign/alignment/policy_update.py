@@ -25,16 +25,10 @@ def clipped_policy_loss(
 
     Parameters
     ----------
-    log_probs, old_log_probs : Tensor, shape (m,)
-        Of the sampled tokens, now and when they were sampled, in nats.
-    advantages : Tensor, shape (m,)
-        Of the tokens.
+    log_probs, old_log_probs, advantages : Tensor, shape (m,)
+        Log-probabilities in nats of the sampled tokens, now and when they were sampled; their advantages.
     clip : float
         Half-width of the interval around ratio 1, above 0.
-
-    Returns
-    -------
-    Tensor, shape (m,)
 
     References
     ----------
@@ -53,20 +47,9 @@ def clipped_policy_loss(
 def clipped_value_loss(
     values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, clip: float | None
 ) -> torch.Tensor:
-    """Loss of each value: half the squared error, the larger of the plain and the clipped one.
+    """Loss of each value, shape (m,): half its squared error, the larger of the plain and the clipped one.
 
-    Parameters
-    ----------
-    values, old_values : Tensor, shape (m,)
-        Now and when the batch was sampled.
-    returns : Tensor, shape (m,)
-        Targets of the values.
-    clip : float or None
-        How far a value may move from its old one; None: without limit.
-
-    Returns
-    -------
-    Tensor, shape (m,)
+    A value is clipped to within `clip` of its old one, from when the batch was sampled; None: it is not.
 
     Examples
     --------
@@ -134,14 +117,10 @@ def update_policy(
     rng: np.random.Generator,
     gradient: Gradient | None = None,
 ) -> dict[str, float]:
-    """Take the optimiser steps of one update.
+    """Take the optimiser steps of one update on a batch that was measured with the learner in its present state.
 
     Parameters
     ----------
-    learner : Learner
-        Changed in place.
-    batch : Batch
-        Measured with the learner in its present state.
     beta : float
         Weight of the KL in the objective's units.
     rng : Generator
@@ -187,25 +166,9 @@ def update_policy(
 def accumulate_ppo_gradient(
     learner: Learner[PPOSettings], batch: Batch, rows: np.ndarray, beta: float, weight: float = 1.0
 ) -> dict[str, float]:
-    """Add the gradient of a minibatch's loss, a mean over its tokens, to the parameters' gradients.
+    """Add the gradient of weight × minibatch loss, a mean over its tokens, to the parameters' gradients.
 
-    Parameters
-    ----------
-    learner : Learner
-        Holds the parameters.
-    batch : Batch
-        With advantages.
-    rows : ndarray of int
-        Responses of the minibatch.
-    beta : float
-        Weight of the KL in the objective's units.
-    weight : float
-        Factor of the gradient; the returned measures are without it.
-
-    Returns
-    -------
-    dict of str to float
-        policy_loss, value_loss, clip_fraction, ratio_deviation.
+    Returns policy_loss, value_loss, clip_fraction and ratio_deviation of the responses `rows`, without the weight.
     """
     settings = learner.settings
     share = 1.0 / (len(rows) * batch.lengths.mean())

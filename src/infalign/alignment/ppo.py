@@ -30,20 +30,8 @@ def new_learner(
 ) -> Learner[PPOSettings]:
     """Start from the reference: its weights, a value head of zeros and a fresh AdamW.
 
-    Parameters
-    ----------
-    reference : PreTrainedModel
-        The KL is measured from it; its weights are frozen in place.
-    settings : PPOSettings
-        Of the training.
-    temperature : float
-        Of sampling, above 0.
-    updates : int, optional
-        Number of updates in all; by default that of the settings.
-    seed : int
-        Of the adapters' first weights.
-    processes : Processes
-        That train together; where weights are sharded, those of the reference are too.
+    The reference's weights are frozen in place, and sharded where the policy's are. `seed` is that of the
+    adapters' first weights; `updates` is by default that of the settings.
 
     Raises
     ------
@@ -93,24 +81,17 @@ def train_ppo(
 ) -> pl.DataFrame:
     """Train a policy from the reference to maximise E[objective value] − β·KL(policy ‖ reference).
 
-    A run that was stopped continues from its last checkpoint to the very same policy.
+    A run that was stopped continues from its last checkpoint to the very same policy. All processes call this with
+    the same arguments, and the main one writes.
 
     Parameters
     ----------
     reference : PreTrainedModel
         Causal language model; it is frozen in place.
-    task : OnlineTask
-        Prompts, their scoring and the random draws.
     objective : Maximised
         Values of rewards and β; it must know every prompt.
-    settings : PPOSettings
-        Of the training.
-    destination : Destination
-        Where policy and checkpoint are written.
     updates : int, optional
         Number of updates, by default that of the settings; 0: the policy is the reference.
-    processes : Processes
-        That train together; all call this with the same arguments, and the main one writes.
 
     Returns
     -------

@@ -44,20 +44,8 @@ def train_rloo(
     """Train a policy from the reference to maximise E[objective value] − β·KL(policy ‖ reference).
 
     Each update draws a batch, takes one optimiser step on it and discards it. Its prompts are those of PPO's
-    update. No checkpoint is kept: a run that was stopped starts anew.
-
-    Parameters
-    ----------
-    reference_folder : str or Path
-        Of the model where the policy starts and the KL is measured from (safetensors).
-    task : OnlineTask
-        Prompts, their scoring and the seed; the caller's random generators are left unchanged.
-    objective : Maximised
-        Values of rewards and β; it must know every prompt.
-    settings : RLOOSettings
-        Of the training.
-    destination : Destination
-        Where the policy is written.
+    update. The model in `reference_folder` (safetensors) is the start and the reference. No checkpoint is kept: a
+    run that was stopped starts anew. The caller's random generators are left unchanged.
 
     Returns
     -------
@@ -104,15 +92,10 @@ class Trainer(RLOOTrainer):
 def new_trainer(
     policy: PreTrainedModel, task: OnlineTask, objective: Maximised, settings: RLOOSettings, folder: str
 ) -> Trainer:
-    """Make TRL's trainer on the prompts of all updates in turn.
+    """Make TRL's trainer on the prompts of all updates in turn; it may write into `folder`.
 
-    The policy must be loaded from the reference's folder: TRL loads the frozen reference from there again. TRL
-    may write into `folder`.
-
-    Raises
-    ------
-    InputError
-        A prompt is empty or too long, or the tokenizer has more tokens than the model.
+    The policy must be loaded from the reference's folder: TRL loads the frozen reference from there again. A prompt
+    that is empty or too long, and a tokenizer with more tokens than the model, are InputErrors.
     """
     tokenizer, prompts = task.tokenizer, task.prompts
     _check_vocabulary(policy, tokenizer)
@@ -277,14 +260,15 @@ class Watch(TrainerCallback):
 
     def _check(self, step: int, logs: dict[str, float | None]) -> None:
         measured = {"kl": logs["kl"], "loss": logs["loss"], "gradient_norm": logs["grad_norm"]}
-        bad = [name for name, value in measured.items() if value is None or not math.isfinite(value)]
-        if bad:
+        not_finite = [name for name, value in measured.items() if value is None or not math.isfinite(value)]
+        if not_finite:
             before = f"{self.rows[-1]['kl']:.3g} nats from the reference" if self.rows else "the reference"
             raise TrainingDiverged(
-                f"rloo diverged at update {step}: {', '.join(bad)} is not finite; no checkpoint was made "
-                f"(rloo keeps none). Likely cause: the learning rate ({self.settings.learning_rate:g}) is too "
-                f"high or the objective too steep: one update before, the policy was {before}, the largest "
-                f"|value| {logs['largest_value']:.3g}; lower rloo.learning_rate or the strength"
+                self.settings,
+                step,
+                not_finite,
+                "no checkpoint was made (rloo keeps none)",
+                f"one update before, the policy was {before}, the largest |value| {logs['largest_value']:.3g}",
             )
 
 

@@ -11,21 +11,7 @@ from infalign.mathematics.checks import finite_array
 
 
 def rollouts_by_prompt(scores: pl.DataFrame, *columns: str) -> tuple[list[str], list[NDArray[np.float64]]]:
-    """Sort scored rollouts by prompt_id and sample_id into one array a column.
-
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        Columns prompt_id and sample_id, and those of `columns`.
-    columns : str
-        Numeric columns, e.g. "reward".
-
-    Returns
-    -------
-    prompt_ids : list of str
-        Sorted.
-    arrays : list of ndarray, shape (prompts, K) each
-        In the order of `columns`.
+    """Sort scored rollouts by prompt_id and sample_id; the prompt_ids, and an array (prompts, K) of each column.
 
     Raises
     ------
@@ -34,10 +20,10 @@ def rollouts_by_prompt(scores: pl.DataFrame, *columns: str) -> tuple[list[str], 
 
     Examples
     --------
-    >>> table = pl.DataFrame({"prompt_id": ["b", "a", "a", "b"], "sample_id": [0, 1, 0, 1], "reward": [3, 2, 1, 4]})
+    >>> table = pl.DataFrame({"prompt_id": ["b", "a"], "sample_id": [0, 0], "reward": [3, 2]})
     >>> prompt_ids, (rewards,) = rollouts_by_prompt(table, "reward")
     >>> prompt_ids, rewards.tolist()
-    (['a', 'b'], [[1.0, 2.0], [3.0, 4.0]])
+    (['a', 'b'], [[2.0], [3.0]])
     """
     if scores.is_empty():
         raise InputError(

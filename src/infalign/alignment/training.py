@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -23,13 +23,27 @@ from infalign.alignment.checkpoints import load_checkpoint, save_checkpoint
 from infalign.alignment.lora import has_adapters, merged_weights
 from infalign.alignment.processes import ALONE, Processes, whole_tensor
 from infalign.errors import InputError
-from infalign.records.methods import Optimisation
+from infalign.records.methods import Optimisation, RLOOSettings
 
 S = TypeVar("S", bound=Optimisation)
 
 
 class TrainingDiverged(InputError):
-    """A loss or gradient is not finite; the message says when, the likely cause and what to do."""
+    """A loss or gradient is not finite: the measures `names` at update `step`."""
+
+    def __init__(
+        self,
+        settings: Optimisation | RLOOSettings,
+        step: int,
+        names: Sequence[str],
+        checkpoint: str,
+        circumstances: str,
+    ) -> None:
+        super().__init__(
+            f"{settings.kind} diverged at update {step}: {', '.join(names)} is not finite; {checkpoint}. "
+            f"Likely cause: the learning rate ({settings.learning_rate:g}) is too high or the objective "
+            f"too steep: {circumstances}; lower {settings.kind}.learning_rate or the strength"
+        )
 
 
 @dataclass(frozen=True)
@@ -57,26 +71,16 @@ class Learner(Generic[S]):
 
     Parameters
     ----------
-    policy, reference : PreTrainedModel
-        Models of one architecture.
-    settings : Optimisation
-        Of the method.
     temperature : float
-        Sampling temperature, above 0; the policy is the distribution at this temperature.
-    trained : dict of str to Module
-        Further modules that the optimiser changes, e.g. a value head.
-    kept : dict of str to Module
-        Further modules that a checkpoint must hold, e.g. an anchor.
+        Of sampling, above 0; the policy is the distribution at this temperature.
+    trained, kept : dict of str to Module
+        Further modules that the optimiser changes, e.g. a value head, and that only checkpoints hold, e.g. an anchor.
     average : dict of str to Tensor
         Running mean of the policy's weights by name; empty before it begins.
     updates : int, optional
         Number of updates in all; by default that of the settings.
-    processes : Processes
-        That train together; each has a learner.
     step : int
-        Updates that are done.
-    checkpoint : Path, optional
-        File of the checkpoint; set by `run_updates`.
+        Number of updates that are done.
     """
 
     policy: PreTrainedModel
@@ -140,41 +144,20 @@ class Learner(Generic[S]):
     def take_step(self, measured: Mapping[str, float], circumstances: str) -> dict[str, float]:
         """Average the gradient over the processes, clip it and take one optimiser step.
 
-        Parameters
-        ----------
-        measured : mapping of str to float
-            Losses and other measures of this step, over all processes.
-        circumstances : str
-            State of the policy, for the message of a divergence.
-
-        Returns
-        -------
-        dict of str to float
-            `measured` and `gradient_norm` (before clipping).
-
-        Raises
-        ------
-        TrainingDiverged
-            A value is not finite; the weights are then those before the step.
+        Returns `measured` (losses of this step over all processes) and `gradient_norm`, before clipping. If one of
+        these is not finite, TrainingDiverged tells the `circumstances`; the weights are then those before the step.
         """
         parameters = list(self.parameters.values())
         self.processes.average_gradients(parameters)
         norm = self.processes.clip_gradients(parameters, self.settings.max_gradient_norm)
         taken = {**measured, "gradient_norm": norm}
-        bad = [name for name, value in taken.items() if not math.isfinite(value)]
-        if bad:
-            raise TrainingDiverged(self._diverged(bad, circumstances))
+        not_finite = [name for name, value in taken.items() if not math.isfinite(value)]
+        if not_finite:
+            exists = self.checkpoint is not None and self.checkpoint.exists()
+            saved = f"the last checkpoint is {self.checkpoint}" if exists else "no checkpoint was made yet"
+            raise TrainingDiverged(self.settings, self.step, not_finite, saved, circumstances)
         self.optimizer.step()
         return taken
-
-    def _diverged(self, bad: list[str], circumstances: str) -> str:
-        exists = self.checkpoint is not None and self.checkpoint.exists()
-        saved = f"the last checkpoint is {self.checkpoint}" if exists else "no checkpoint was made yet"
-        return (
-            f"{self.settings.kind} diverged at update {self.step}: {', '.join(bad)} is not finite; {saved}. "
-            f"Likely cause: the learning rate ({self.settings.learning_rate:g}) is too high or the objective "
-            f"too steep: {circumstances}; lower {self.settings.kind}.learning_rate or the strength"
-        )
 
 
 def starting_policy(reference: PreTrainedModel) -> PreTrainedModel:
@@ -187,19 +170,7 @@ def starting_policy(reference: PreTrainedModel) -> PreTrainedModel:
 def prompt_rows(n_prompts: int, size: int, seed: int, step: int) -> np.ndarray:
     """Choose the prompts of one update: piece `step` of an endless sequence of shuffled passes over all.
 
-    Parameters
-    ----------
-    n_prompts : int
-        How many prompts there are.
-    size : int
-        How many an update takes.
-    seed, step : int
-        At least 0.
-
-    Returns
-    -------
-    ndarray of int, shape (size,)
-        Positions in 0 .. n_prompts − 1.
+    Returns `size` positions in 0 .. n_prompts − 1.
 
     Examples
     --------
@@ -227,14 +198,8 @@ def run_updates(
 
     Parameters
     ----------
-    learner : Learner
-        Changed in place.
     update : Callable
         Takes the optimiser's steps of update `learner.step`; returns its row of the log.
-    tokenizer : PreTrainedTokenizerBase
-        Saved with the policy.
-    destination : Destination
-        Where policy and checkpoint are written.
     fingerprint : str
         Names the checkpoint, so that no other training continues from it.
 
@@ -242,11 +207,6 @@ def run_updates(
     -------
     polars.DataFrame
         One row an update: step, what `update` returned, seconds.
-
-    Raises
-    ------
-    TrainingDiverged
-        A loss or gradient is not finite.
     """
     learner.checkpoint = destination.scratch / f"{learner.settings.kind}-{fingerprint}.safetensors"
     log = _resume(learner)
