@@ -18,9 +18,11 @@ import torch
 import yaml
 from transformers import pipeline
 
+from infalign.alignment.batches import OnlineTask
 from infalign.alignment.objectives import build_objective
 from infalign.alignment.ppo import train_ppo
 from infalign.alignment.rloo import train_rloo
+from infalign.alignment.training import Destination
 from infalign.catalogue import parse_config
 from infalign.language.generation import prompt_uniforms, sample_tokens
 from infalign.language.models import encode_prompts, load_language_model
@@ -121,17 +123,17 @@ def training(task: Path, prompts: pl.DataFrame, updates: int) -> tuple[Side, Sid
     def score(asked, given, finished):
         return reward_scores(reward_model, tokenizer, asked, given, finished=finished)
 
-    def median_update(train: Callable[..., pl.DataFrame], method: str, source: object, **options) -> float:
+    online_task = OnlineTask(tokenizer, prompts, score, 0, MAX_NEW_TOKENS)
+
+    def median_update(train: Callable[..., pl.DataFrame], method: str, source: object) -> float:
         settings = methods[method].model_copy(update={"updates": updates + WARM_UPDATES})
         with tempfile.TemporaryDirectory() as folder:
-            options |= {"output_dir": Path(folder) / "policy", "max_new_tokens": MAX_NEW_TOKENS, "seed": 0}
-            if method == "ppo":
-                options |= {"scratch_dir": Path(folder) / "scratch"}
-            log = train(source, tokenizer, prompts, objective, score, settings, **options)
+            destination = Destination(Path(folder) / "policy", Path(folder) / "scratch", progress=False)
+            log = train(source, online_task, objective, settings, destination)
         return float(np.median(log["seconds"].to_numpy()[WARM_UPDATES:]))
 
-    ours = partial(median_update, train_ppo, "ppo", reference, progress=False)
-    peer = partial(median_update, train_rloo, "rloo", task / "models" / "reference", progress=False)
+    ours = partial(median_update, train_ppo, "ppo", reference)
+    peer = partial(median_update, train_rloo, "rloo", task / "models" / "reference")
     return ours, peer
 
 

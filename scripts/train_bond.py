@@ -4,7 +4,8 @@ import math
 
 from tyro.conf import OmitArgPrefixes
 
-from infalign.alignment.bond import n_stages, train_bond
+from infalign.alignment.batches import OnlineTask
+from infalign.alignment.bond import bond_stages, train_bond
 from infalign.alignment.job import PolicyJob
 from infalign.language.models import load_language_model
 from infalign.records.command import run_command
@@ -15,27 +16,16 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
 
     Parameters
     ----------
-    job : files and settings.
+    job : PolicyJob
+        Files and settings.
     """
-    wanted, method = job.wanted, job.method
-    n = int(wanted.strength)
-    stages = n_stages(n, method.n_each) if method.kind == "bond" else math.log2(n)
+    n = int(job.specification.strength)
+    stages = bond_stages(n, job.method.n_each) if job.method.kind == "bond" else math.log2(n)
     model, tokenizer = load_language_model(job.reference)
+    task = OnlineTask.of_job(job, tokenizer)
+    scores = job.reference_scores("tokens")
     job.write(
-        lambda folder: train_bond(
-            model,
-            tokenizer,
-            job.training_prompts(),
-            job.reference_scores("tokens"),
-            job.scorer(),
-            method,
-            n=n,
-            seed=wanted.seed,
-            max_new_tokens=job.sampling.max_new_tokens,
-            temperature=job.sampling.temperature,
-            output_dir=folder,
-            scratch_dir=job.scratch,
-        ),
+        lambda destination: train_bond(model, task, scores, job.method, destination, n=n),
         {"beta": None, "stages": stages},
     )
 

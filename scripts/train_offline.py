@@ -3,7 +3,8 @@
 from tyro.conf import OmitArgPrefixes
 
 from infalign.alignment.job import PolicyJob
-from infalign.alignment.offline import Material, make_lesson, train_offline
+from infalign.alignment.lessons import Material, make_lesson
+from infalign.alignment.offline import train_offline
 from infalign.language.models import load_language_model
 from infalign.records.command import run_command
 from infalign.records.tables import read_table
@@ -14,26 +15,15 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
 
     Parameters
     ----------
-    job : files and settings.
+    job : PolicyJob
+        Files and settings.
     """
     model, tokenizer = load_language_model(job.reference)
     pairs = read_table(job.pairs, ["prompt", "chosen", "rejected", "split"], may_be_empty=True)
-    temperature = job.sampling.temperature
     scores = job.reference_scores("tokens", "log_prob")
-    material = Material(model, tokenizer, scores, job.training_prompts(), pairs, temperature)
-    lesson = make_lesson(job.wanted, job.method, material)
-    job.write(
-        lambda folder: train_offline(
-            model,
-            tokenizer,
-            lesson,
-            job.method,
-            temperature=temperature,
-            output_dir=folder,
-            scratch_dir=job.scratch,
-        ),
-        lesson.facts,
-    )
+    material = Material(model, tokenizer, scores, job.training_prompts(), pairs, job.sampling.temperature)
+    lesson = make_lesson(job.specification, job.method, material)
+    job.write(lambda destination: train_offline(material, lesson, job.method, destination), lesson.measures)
 
 
 if __name__ == "__main__":

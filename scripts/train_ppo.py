@@ -2,9 +2,10 @@
 
 from tyro.conf import OmitArgPrefixes
 
-from infalign.alignment.best_of_n import build_best_of_n_objective
+from infalign.alignment.batches import OnlineTask
+from infalign.alignment.best_of_n import vbon_objective
 from infalign.alignment.job import PolicyJob
-from infalign.alignment.objectives import build_objective
+from infalign.alignment.objectives import policy_objective
 from infalign.alignment.ppo import train_ppo
 from infalign.alignment.processes import join_processes
 from infalign.language.models import load_language_model
@@ -17,43 +18,28 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
 
     Parameters
     ----------
-    job : files and settings.
+    job : PolicyJob
+        Files and settings.
     """
     processes = join_processes()
-    wanted, method = job.wanted, job.method
-    if method.kind == "vbon":
-        options = {"objective": method.objective, "smooth": method.smooth, "n_rollouts": wanted.n_rollouts}
-        objective = build_best_of_n_objective(job.reference_scores("log_prob"), wanted.strength, **options)
-        facts = {"beta": None}
+    if job.method.kind == "vbon":
+        objective = vbon_objective(job.specification, job.method, job.reference_scores("log_prob"))
     else:
-        objective = build_objective(
-            job.reference_scores(),
-            wanted.reward,
-            wanted.calibrator,
-            n_rollouts=wanted.n_rollouts,
-            ties=wanted.ties or "half",
-            **{wanted.strength_kind: wanted.strength},
-        )
-        facts = {"beta": objective.beta_paper, "beta_scaled": objective.beta, "tilt_kl": objective.kl}
-    facts |= engine_versions(method.engine)
+        objective = policy_objective(job.specification, job.reference_scores())
+    best_of_one = (job.specification.strength_kind, job.specification.strength) == ("n", 1)
     model, tokenizer = load_language_model(job.reference)
+    task = OnlineTask.of_job(job, tokenizer)
     job.write(
-        lambda folder: train_ppo(
+        lambda destination: train_ppo(
             model,
-            tokenizer,
-            job.training_prompts(),
+            task,
             objective,
-            job.scorer(),
-            method,
-            seed=wanted.seed,
-            max_new_tokens=job.sampling.max_new_tokens,
-            temperature=job.sampling.temperature,
-            updates=0 if (wanted.strength_kind, wanted.strength) == ("n", 1) else None,  # best of 1
-            output_dir=folder,
-            scratch_dir=job.scratch,
+            job.method,
+            destination,
+            updates=0 if best_of_one else None,
             processes=processes,
         ),
-        facts,
+        objective.measures | engine_versions(job.method.engine),
         processes,
     )
     processes.leave()

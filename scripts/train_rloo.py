@@ -2,8 +2,9 @@
 
 from tyro.conf import OmitArgPrefixes
 
+from infalign.alignment.batches import OnlineTask
 from infalign.alignment.job import PolicyJob
-from infalign.alignment.objectives import build_objective
+from infalign.alignment.objectives import policy_objective
 from infalign.alignment.rloo import train_rloo
 from infalign.language.models import load_tokenizer
 from infalign.records.command import run_command
@@ -14,31 +15,14 @@ def train(job: OmitArgPrefixes[PolicyJob]) -> None:
 
     Parameters
     ----------
-    job : files and settings.
+    job : PolicyJob
+        Files and settings.
     """
-    wanted = job.wanted
-    objective = build_objective(
-        job.reference_scores(),
-        wanted.reward,
-        wanted.calibrator,
-        n_rollouts=wanted.n_rollouts,
-        ties=wanted.ties or "half",
-        **{wanted.strength_kind: wanted.strength},
-    )
+    objective = policy_objective(job.specification, job.reference_scores())
+    task = OnlineTask.of_job(job, load_tokenizer(job.reference))
     job.write(
-        lambda folder: train_rloo(
-            job.reference,
-            load_tokenizer(job.reference),
-            job.training_prompts(),
-            objective,
-            job.scorer(),
-            job.method,
-            seed=wanted.seed,
-            max_new_tokens=job.sampling.max_new_tokens,
-            temperature=job.sampling.temperature,
-            output_dir=folder,
-        ),
-        {"beta": objective.beta_paper, "beta_scaled": objective.beta, "tilt_kl": objective.kl},
+        lambda destination: train_rloo(job.reference, task, objective, job.method, destination),
+        objective.measures,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from toy import make_toy
+from toy import destination, make_toy, online_task
 
 from infalign.alignment import ppo
 from infalign.alignment.processes import ALONE, join_processes
@@ -56,9 +56,8 @@ def train(folder, name="run", kind="tied", stop_after=None, processes=ALONE, **s
         return np.array([float(response.count("a")) for response in responses])
 
     return ppo.train_ppo(
-        toy.reference, toy.tokenizer, toy.prompts, Objective(), score, PPOSettings(**SETTINGS | settings),
-        seed=3, max_new_tokens=3, output_dir=folder / name, scratch_dir=folder / "scratch", progress=False,
-        processes=processes,
+        toy.reference, online_task(toy, score, 3), Objective(), PPOSettings(**SETTINGS | settings),
+        destination(folder, name), processes=processes,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from toy import destination, online_task
 from transformers import AutoModelForCausalLM
 
 from infalign.alignment import ppo
@@ -295,7 +296,7 @@ def test_input_that_cannot_be_used_is_named():
         build_best_of_n_objective(scores, 2, n_rollouts=4)
     with pytest.raises(InputError, match="the same number of reference rollouts, got from 2 to 3"):
         build_best_of_n_objective(pl.concat([scores, table([1.0, 2.0], prompt_id="b")]), 2)
-    with pytest.raises(InputError, match="log_prob must be finite, got nan"):
+    with pytest.raises(InputError, match="log_prob of a must be finite, got nan"):
         build_best_of_n_objective(table([1.0, 2.0], [-1.0, math.nan]), 2)
     with pytest.raises(InputError, match="no rows"):
         build_best_of_n_objective(scores.clear(), 2)
@@ -307,10 +308,13 @@ def test_input_that_cannot_be_used_is_named():
 
 def train(toy, objective, tmp_path, n_updates=None, **settings):
     return ppo.train_ppo(
-        toy.reference, toy.tokenizer, toy.prompts, objective, toy.score, VBoNSettings(**settings), seed=0,
-        max_new_tokens=3, updates=n_updates, output_dir=tmp_path / "run", scratch_dir=tmp_path / "scratch",
-        progress=False,
-    )  # fmt: skip
+        toy.reference,
+        online_task(toy),
+        objective,
+        VBoNSettings(**settings),
+        destination(tmp_path),
+        updates=n_updates,
+    )
 
 
 def win_rate(p, reference, rewards):

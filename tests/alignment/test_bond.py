@@ -5,11 +5,13 @@ import polars as pl
 import pytest
 import torch
 from scipy.optimize import brentq
+from toy import destination, online_task
 from transformers import AutoModelForCausalLM
 
-from infalign.alignment import bond, ppo
+from infalign.alignment import best_of_anchor, bond, policy_update
+from infalign.alignment.batches import OnlineTask, sample_batch
 from infalign.alignment.sequences import Sequences
-from infalign.alignment.training import TrainingDiverged
+from infalign.alignment.training import TrainingDiverged, prompt_rows
 from infalign.errors import InputError
 from infalign.records.methods import BONDSettings, JBONDSettings
 
@@ -60,10 +62,8 @@ def best_of(p, rewards, n):
 
 
 def train(toy, rollouts, tmp_path, settings, n, name="run", score=None, seed=0):
-    return bond.train_bond(
-        toy.reference, toy.tokenizer, toy.prompts, rollouts, score or toy.score, settings, n=n, seed=seed,
-        max_new_tokens=3, output_dir=tmp_path / name, scratch_dir=tmp_path / "scratch", progress=False,
-    )  # fmt: skip
+    task = online_task(toy, score, seed)
+    return bond.train_bond(toy.reference, task, rollouts, settings, destination(tmp_path, name), n=n)
 
 
 def weights(folder):
@@ -108,27 +108,31 @@ def load(folder):
 def test_bond_value_by_hand_on_two_tokens():
     """Tokens a < b with anchor probabilities 1/4 and 3/4: best of two is 1/16 and 15/16."""
     million = 10**6
-    values = bond.log_density_of_best([0, million // 4], [million // 4, 3 * million // 4], million, 2)
+    values = best_of_anchor.log_density_of_best(
+        [0, million // 4], [million // 4, 3 * million // 4], million, 2
+    )
     assert np.exp(values) * [0.25, 0.75] == pytest.approx([1 / 16, 15 / 16], abs=1e-5)
-    values = bond.log_density_of_best([0, million // 4], [million // 4, 3 * million // 4], million, 3)
+    values = best_of_anchor.log_density_of_best(
+        [0, million // 4], [million // 4, 3 * million // 4], million, 3
+    )
     assert np.exp(values) * [0.25, 0.75] == pytest.approx([1 / 64, 63 / 64], abs=1e-5)
 
 
 def test_bond_value_without_ties_is_the_log_quantile():
     below = np.arange(1000) * 100
-    values = bond.log_density_of_best(below, np.zeros(1000), 10**5, 4)
+    values = best_of_anchor.log_density_of_best(below, np.zeros(1000), 10**5, 4)
     expected = np.log(4) + 3 * np.log((below + 0.5) / (10**5 + 1))
     assert values[10:] == pytest.approx(expected[10:], abs=1e-4)
     assert np.isfinite(values).all()
 
 
 def test_bond_value_of_a_thousand_is_finite():
-    values = bond.log_density_of_best([0, 32], [0, 0], 32, 1000)
+    values = best_of_anchor.log_density_of_best([0, 32], [0, 0], 32, 1000)
     assert values == pytest.approx([999 * np.log(1 / 33), np.log(33)], rel=1e-6)
 
 
 def test_bond_value_by_hand_from_samples_with_a_tie():
-    samples = bond.BestOfAnchor(["x"], [[[0]] * 4], np.array([[0.0, 1.0, 1.0, 2.0]]), 2)
+    samples = best_of_anchor.BestOfAnchor(["x"], [[[0]] * 4], np.array([[0.0, 1.0, 1.0, 2.0]]), 2)
     values = samples.values(
         ["x", "x", "x"], np.array([-1.0, 1.0, 3.0])
     )  # (F⁻, F) = (0, 1), (1, 4), (4, 5) / 5
@@ -136,13 +140,15 @@ def test_bond_value_by_hand_from_samples_with_a_tie():
 
 
 def test_jbond_reward_by_hand():
-    values = bond.WorseThanBoth(np.array([0.5, 0.5, 0.5])).values(["x"] * 3, np.array([0.4, 0.5, 0.7]))
+    values = best_of_anchor.WorseThanBoth(np.array([0.5, 0.5, 0.5])).values(
+        ["x"] * 3, np.array([0.4, 0.5, 0.7])
+    )
     assert values.tolist() == pytest.approx([-np.log(16), 0, 0])
 
 
 def test_best_of_two_drawn_without_replacement_has_its_exact_frequencies():
     """Rewards 0, 1, 1, 2: of the six pairs three hold the 2, the two tied ones win one and a half each."""
-    samples = bond.BestOfAnchor(["x"], [[[0], [1], [2], [3]]], np.array([[0.0, 1.0, 1.0, 2.0]]), 2)
+    samples = best_of_anchor.BestOfAnchor(["x"], [[[0], [1], [2], [3]]], np.array([[0.0, 1.0, 1.0, 2.0]]), 2)
     drawn = samples.draw(np.zeros(40_000, dtype=np.int64), np.random.default_rng(0))
     shares = np.bincount([tokens[0] for tokens in drawn], minlength=4) / len(drawn)
     assert shares == pytest.approx([0, 0.25, 0.25, 0.5], abs=0.01)
@@ -182,12 +188,12 @@ def test_gradient_is_the_exact_gradient_of_the_jeffreys_divergence(toy, n, jeffr
     learner = bond.anchored_learner(toy.reference, settings, 1.0, 1)
     with torch.no_grad():  # away from the anchor, so that its KL has a gradient
         learner.policy.lm_head.weight.mul_(0.5)
-    anchor = bond.best_of_anchor(table_at(toy, [EVEN, EVEN]), toy.prompts, n)
-    batch = ppo.sample_batch(learner, toy.tokenizer, toy.prompts, anchor, toy.score, 0, 3)
-    ppo.set_advantages(batch, 1.0, settings, learner.device)
-    rows = np.repeat(ppo.prompt_rows(2, 2, seed=0, step=0), 4096)
+    anchor = best_of_anchor.build_best_of_anchor(table_at(toy, [EVEN, EVEN]), toy.prompts, n)
+    batch = sample_batch(learner, online_task(toy), anchor)
+    policy_update.set_advantages(batch, 1.0, settings, learner.device)
+    rows = np.repeat(prompt_rows(2, 2, seed=0, step=0), 4096)
     best = Sequences(batch.prompts, anchor.draw(rows, np.random.default_rng(0)))
-    bond.jeffreys_gradient(learner, batch, best, np.arange(len(rows)), 1.0)
+    bond.accumulate_jeffreys_gradient(learner, batch, best, np.arange(len(rows)), 1.0)
     sampled = learner.policy.lm_head.weight.grad * batch.lengths.mean()
     exact = exact_gradient(toy, learner, n, jeffreys)
     assert torch.linalg.norm(sampled - exact) < 0.1 * torch.linalg.norm(exact)
@@ -206,7 +212,7 @@ def backward(values):
 
 @pytest.fixture
 def two_tokens(toy):
-    """Learner and distillation of responses of one token; the model's output is a bias and nothing else."""
+    """Learner and task of responses of one token; the model's output is a bias and nothing else."""
 
     def build(settings):
         learner = bond.anchored_learner(toy.reference, settings, 1.0, 1)
@@ -218,25 +224,25 @@ def two_tokens(toy):
         def score(prompts, responses, finished):
             return np.array([float(response == "b") for response in responses])
 
-        return learner, bond.Distillation(toy.tokenizer, toy.prompts, score, 0, 1)
+        return learner, OnlineTask(toy.tokenizer, toy.prompts, score, 0, 1)
 
     return build
 
 
 def bias_gradient(learner, batch, best):
-    ppo.set_advantages(batch, 1.0, learner.settings, learner.device)
-    bond.jeffreys_gradient(learner, batch, best, np.arange(len(batch.prompts)), 1.0)
+    policy_update.set_advantages(batch, 1.0, learner.settings, learner.device)
+    bond.accumulate_jeffreys_gradient(learner, batch, best, np.arange(len(batch.prompts)), 1.0)
     return learner.policy.lm_head.bias.grad.tolist()
 
 
 @pytest.mark.parametrize("jeffreys", [0.25, 1.0])
 def test_bond_gradient_by_hand_on_two_tokens(two_tokens, toy, jeffreys):
     settings = BONDSettings(**FAST | {"samples_per_prompt": 2048, "jeffreys": jeffreys})
-    learner, distillation = two_tokens(settings)
+    learner, task = two_tokens(settings)
     pool = np.tile(np.repeat([0.0, 1.0], [1000, 3000]), (2, 1))
-    anchor = bond.BestOfAnchor(toy.prompts["prompt_id"].to_list(), [], pool, 2)
+    anchor = best_of_anchor.BestOfAnchor(toy.prompts["prompt_id"].to_list(), [], pool, 2)
     best = Sequences([[0]] * 16, [[0]] + [[1]] * 15)
-    gradient = bias_gradient(learner, distillation.batch(learner, anchor), best)
+    gradient = bias_gradient(learner, sample_batch(learner, task, anchor), best)
     exact = (1 - jeffreys) * FORWARD + jeffreys * backward(np.log([1 / 4, 5 / 4]))
     assert backward(np.log([1 / 4, 5 / 4])) == pytest.approx(0.25 * np.log(15))
     assert gradient == pytest.approx([exact, -exact], rel=0.02)
@@ -246,9 +252,9 @@ def test_bond_gradient_by_hand_on_two_tokens(two_tokens, toy, jeffreys):
 def test_jbond_gradient_by_hand_on_two_tokens(two_tokens, jeffreys):
     """A response a is worse than both anchor responses with probability 9/16, b never."""
     settings = JBONDSettings(**MANY_PAIRS | {"prompts_per_update": 4096, "jeffreys": jeffreys})
-    learner, distillation = two_tokens(settings)
-    best, worse = distillation.anchor_pairs(learner)
-    batch = distillation.batch(learner, bond.WorseThanBoth(np.repeat(worse, 2)))
+    learner, task = two_tokens(settings)
+    best, worse = bond.sample_anchor_pairs(learner, task)
+    batch = sample_batch(learner, task, best_of_anchor.WorseThanBoth(np.repeat(worse, 2)))
     gradient = bias_gradient(learner, batch, best)
     exact = (1 - jeffreys) * FORWARD + jeffreys * backward(np.array([-9 / 16 * np.log(16), 0.0]))
     assert gradient == pytest.approx([exact, -exact], rel=0.05)
@@ -402,5 +408,5 @@ def test_divergence_names_the_method(toy, rollouts, tmp_path, kind):
 
 def test_no_prompts_is_an_input_error(toy, rollouts, tmp_path):
     toy.prompts = toy.prompts.clear()
-    with pytest.raises(InputError, match="bond needs at least one training prompt, got none"):
+    with pytest.raises(InputError, match="the training needs at least one training prompt, got none"):
         train(toy, rollouts, tmp_path, BONDSettings(**SMALL), n=2)

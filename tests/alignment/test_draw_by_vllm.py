@@ -14,7 +14,7 @@ import pytest
 import torch
 from drawings import KINDS, SETTINGS, Interrupted, Objective, model, train
 from safetensors.torch import load_file
-from toy import END
+from toy import destination, online_task
 from transformers import AutoModelForCausalLM
 
 from infalign.alignment import draw_by_vllm as drawing
@@ -115,12 +115,12 @@ def test_any_number_of_processes_draws_the_same(stand_ins, tmp_path):
     learner = ppo.new_learner(toy.reference, PPOSettings(**SETTINGS))
     ids = ["long", "short"] * 8
     rows = [toy.tokenizer(text)["input_ids"] for text in toy.prompts["prompt"]] * 8
-    facts = {"eos_id": END, "seed": 3, "max_new_tokens": 3}
+    task = online_task(toy, seed=3)
     parts = {}
     with ExitStack() as stack:
         for processes in (Processes(), Pretended(0, 2), Pretended(1, 2)):
             folder = tmp_path / str(processes.count)  # the second of two reads what the first wrote
-            draw = stack.enter_context(drawing.draw_by_vllm(rows[:2], folder, processes, **facts))
+            draw = stack.enter_context(drawing.draw_by_vllm(task, folder, processes))
             parts[processes] = draw(replace(learner, processes=processes), ids, rows).tokens
     alone, first, second = parts.values()
     assert len(first) == len(second) == 8 and first + second == alone
@@ -139,11 +139,14 @@ def test_seeds_are_of_update_prompt_and_number():
 def test_a_training_without_updates_needs_no_vllm(tmp_path, monkeypatch):
     monkeypatch.setenv("INFALIGN_VLLM_PYTHON", "/nowhere/python")
     toy = model()
-    facts = {"seed": 3, "max_new_tokens": 3, "updates": 0, "progress": False}
     ppo.train_ppo(
-        toy.reference, toy.tokenizer, toy.prompts, Objective(), None, PPOSettings(**SETTINGS), **facts,
-        output_dir=tmp_path / "run", scratch_dir=tmp_path / "scratch",
-    )  # fmt: skip
+        toy.reference,
+        online_task(toy),
+        Objective(),
+        PPOSettings(**SETTINGS),
+        destination(tmp_path),
+        updates=0,
+    )
     assert same(weights(tmp_path / "run"), toy.reference.state_dict())
 
 

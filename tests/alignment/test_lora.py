@@ -5,10 +5,10 @@ import pytest
 import torch
 import trainings
 from safetensors import safe_open
-from toy import make_toy
+from toy import destination, make_toy, online_task
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from infalign.alignment import ppo
+from infalign.alignment import batches, policy_update, ppo
 from infalign.alignment.lora import adapted_policy, adapter_dropout, merged_weights
 from infalign.alignment.processes import ALONE
 from infalign.errors import InputError
@@ -22,9 +22,9 @@ def trained_learner(toy, **lora):
     """A learner after a few steps, so that its adapters say something."""
     learner = ppo.new_learner(toy.reference, PPOSettings(**trainings.SETTINGS, lora=LORA | lora))
     batch = trainings.every_response(toy)
-    batch.tokens = ppo.measure_tokens(learner, batch)
+    batch.tokens = batches.measure_tokens(learner, batch)
     batch.values = batch.rewards
-    ppo.update_policy(learner, batch, 0.3, np.random.default_rng(0))
+    policy_update.update_policy(learner, batch, 0.3, np.random.default_rng(0))
     return learner
 
 
@@ -90,11 +90,8 @@ def test_resumed_run_with_adapters_is_bit_identical(tmp_path, dropout):
 def test_adapters_reach_most_of_the_objective(toy, toy_objective, tmp_path):
     """As much of it as the attainable one, by enumeration; without adapters more than 0.95."""
     settings = trainings.SETTINGS | {"updates": 60, "samples_per_prompt": 128, "learning_rate": 0.01}
-    ppo.train_ppo(
-        toy.reference, toy.tokenizer, toy.prompts, toy_objective, toy.score,
-        PPOSettings(**settings | {"epochs": 1, "minibatches": 2, "lora": LORA}), seed=0, max_new_tokens=3,
-        output_dir=tmp_path / "run", scratch_dir=tmp_path / "scratch", progress=False,
-    )  # fmt: skip
+    settings = PPOSettings(**settings | {"epochs": 1, "minibatches": 2, "lora": LORA})
+    ppo.train_ppo(toy.reference, online_task(toy), toy_objective, settings, destination(tmp_path))
     policy, beta = AutoModelForCausalLM.from_pretrained(tmp_path / "run"), toy_objective.beta
     reached = attainable = 0.0
     for prompt in toy.prompts["prompt"]:

@@ -6,10 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from toy import destination, online_task
 from transformers import AutoModelForCausalLM
 
-from infalign.alignment import ppo
-from infalign.alignment.training import TrainingDiverged
+from infalign.alignment import policy_update, ppo
+from infalign.alignment.batches import sample_batch
+from infalign.alignment.training import TrainingDiverged, prompt_rows
 from infalign.errors import InputError
 from infalign.records.methods import PPOSettings
 
@@ -28,11 +30,8 @@ EXACT = FAST | {"kl_penalty": "full_vocabulary", "group_baseline": True}
 
 
 def train(toy, objective, tmp_path, name="run", score=None, seed=0, **settings):
-    return ppo.train_ppo(
-        toy.reference, toy.tokenizer, toy.prompts, objective, score or toy.score,
-        PPOSettings(**settings), seed=seed, max_new_tokens=3, output_dir=tmp_path / name,
-        scratch_dir=tmp_path / "scratch", progress=False,
-    )  # fmt: skip
+    task = online_task(toy, score, seed)
+    return ppo.train_ppo(toy.reference, task, objective, PPOSettings(**settings), destination(tmp_path, name))
 
 
 def weights(folder):
@@ -91,9 +90,9 @@ def test_first_gradient_is_the_exact_gradient_of_the_objective(toy, toy_objectiv
     learner = ppo.new_learner(toy.reference, settings)
     with torch.no_grad():  # away from the reference, so that the KL has a gradient
         learner.policy.lm_head.weight.mul_(0.5)
-    batch = ppo.sample_batch(learner, toy.tokenizer, toy.prompts, toy_objective, toy.score, 0, 3)
-    ppo.set_advantages(batch, toy_objective.beta, settings, learner.device)
-    ppo.accumulate_gradient(learner, batch, np.arange(len(batch.prompts)), toy_objective.beta)
+    batch = sample_batch(learner, online_task(toy), toy_objective)
+    policy_update.set_advantages(batch, toy_objective.beta, settings, learner.device)
+    policy_update.accumulate_ppo_gradient(learner, batch, np.arange(len(batch.prompts)), toy_objective.beta)
     sampled = learner.policy.lm_head.weight.grad * batch.lengths.mean()
     exact = exact_gradient(toy, toy_objective, learner.policy)
     assert torch.linalg.norm(sampled - exact) < 0.1 * torch.linalg.norm(exact)
@@ -118,16 +117,20 @@ def exact_gradient(toy, objective, policy):
 
 def test_clipped_policy_loss_by_hand_on_two_tokens():
     old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.7, 0.3]).log()  # ratios 1.4 and 0.6
-    gain = ppo.clipped_policy_loss(new, old, torch.tensor([1.0, 1.0]), 0.2)
-    loss = ppo.clipped_policy_loss(new, old, torch.tensor([-1.0, -1.0]), 0.2)
+    gain = policy_update.clipped_policy_loss(new, old, torch.tensor([1.0, 1.0]), 0.2)
+    loss = policy_update.clipped_policy_loss(new, old, torch.tensor([-1.0, -1.0]), 0.2)
     assert gain.tolist() == pytest.approx([-1.2, -0.6])
     assert loss.tolist() == pytest.approx([1.4, 0.8])
 
 
 def test_clipped_value_loss_by_hand():
     values, old, returns = torch.tensor([1.0, 0.1]), torch.zeros(2), torch.ones(2)
-    assert ppo.clipped_value_loss(values, old, returns, 0.2).tolist() == pytest.approx([0.32, 0.405])
-    assert ppo.clipped_value_loss(values, old, returns, None).tolist() == pytest.approx([0.0, 0.405])
+    assert policy_update.clipped_value_loss(values, old, returns, 0.2).tolist() == pytest.approx(
+        [0.32, 0.405]
+    )
+    assert policy_update.clipped_value_loss(values, old, returns, None).tolist() == pytest.approx(
+        [0.0, 0.405]
+    )
 
 
 @pytest.mark.parametrize("weight_average", [0.0, 0.5])
@@ -176,15 +179,15 @@ def test_chunk_size_does_not_change_the_gradient(toy, toy_objective):
     for size in (3, 64):
         settings = PPOSettings(**EXACT | {"samples_per_prompt": 8, "chunk_size": size})
         learner = ppo.new_learner(toy.reference, settings)
-        batch = ppo.sample_batch(learner, toy.tokenizer, toy.prompts, toy_objective, toy.score, 0, 3)
-        ppo.set_advantages(batch, toy_objective.beta, settings, learner.device)
-        ppo.accumulate_gradient(learner, batch, np.arange(16), toy_objective.beta)
+        batch = sample_batch(learner, online_task(toy), toy_objective)
+        policy_update.set_advantages(batch, toy_objective.beta, settings, learner.device)
+        policy_update.accumulate_ppo_gradient(learner, batch, np.arange(16), toy_objective.beta)
         gradients.append([parameter.grad for parameter in learner.policy.parameters()])
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*gradients, strict=True))
 
 
 def test_every_pass_visits_every_prompt_once():
-    rows = np.concatenate([ppo.prompt_rows(10, 4, seed=2, step=step) for step in range(5)])
+    rows = np.concatenate([prompt_rows(10, 4, seed=2, step=step) for step in range(5)])
     assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
     assert rows[:10].tolist() != rows[10:].tolist()
 
@@ -218,7 +221,7 @@ def test_divergence_names_update_checkpoint_and_cause(toy, toy_objective, tmp_pa
 
 def test_no_prompts_is_an_input_error(toy, toy_objective, tmp_path):
     toy.prompts = toy.prompts.clear()
-    with pytest.raises(InputError, match="PPO needs at least one training prompt, got none"):
+    with pytest.raises(InputError, match="the training needs at least one training prompt, got none"):
         train(toy, toy_objective, tmp_path, **EXACT)
 
 

@@ -11,11 +11,12 @@ import pytest
 import torch
 from test_ppo import distance_and_share, exact_gradient, weights
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from toy import destination, online_task
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from infalign.alignment import rloo
-from infalign.alignment.ppo import prompt_rows
-from infalign.alignment.training import TrainingDiverged
+from infalign.alignment.batches import OnlineTask
+from infalign.alignment.training import TrainingDiverged, prompt_rows
 from infalign.errors import InputError
 from infalign.records.methods import RLOOSettings
 
@@ -35,20 +36,16 @@ def folder(toy, tmp_path):
 
 
 def train(toy, objective, folder, name="run", score=None, seed=0, **settings):
+    task = online_task(toy, score, seed)
     return rloo.train_rloo(
-        folder, toy.tokenizer, toy.prompts, objective, score or toy.score, RLOOSettings(**settings),
-        seed=seed, max_new_tokens=3, output_dir=folder.parent / name, progress=False,
-    )  # fmt: skip
+        folder, task, objective, RLOOSettings(**settings), destination(folder.parent, name)
+    )
 
 
 def make_trainer(folder, tokenizer, prompts, objective, score, temperature=1.0, longest=3, **settings):
     policy = AutoModelForCausalLM.from_pretrained(folder)
-    settings = RLOOSettings(**settings)
-    arguments = rloo.trainer_arguments(
-        settings, objective.beta, 0, longest, temperature, str(folder.parent / "trl")
-    )
-    reward = rloo.objective_reward(tokenizer, objective, score)
-    return rloo.new_trainer(policy, tokenizer, prompts, reward, settings, arguments)
+    task = OnlineTask(tokenizer, prompts, score, 0, longest, temperature)
+    return rloo.new_trainer(policy, task, objective, RLOOSettings(**settings), str(folder.parent / "trl"))
 
 
 def sample(trainer, prompts, samples):
@@ -292,5 +289,5 @@ def test_prompts_that_are_missing_or_too_long_are_input_errors(toy, toy_objectiv
     with pytest.raises(InputError, match="the longest prompt has 6 tokens, which with 3 new tokens exceeds"):
         train(toy, toy_objective, folder, **SHORT)
     toy.prompts = toy.prompts.clear()
-    with pytest.raises(InputError, match="RLOO needs at least one training prompt, got none"):
+    with pytest.raises(InputError, match="the training needs at least one training prompt, got none"):
         train(toy, toy_objective, folder, **SHORT)

@@ -9,14 +9,17 @@ import polars as pl
 import pytest
 import torch
 from scipy.special import expit
+from toy import destination
 from transformers import AutoModelForCausalLM
 
 from infalign.alignment import offline
+from infalign.alignment.lessons import LESSONS, Material, make_lesson
 from infalign.alignment.objectives import build_objective
 from infalign.alignment.preference import bonbon_loss, bonbon_target
 from infalign.alignment.training import Learner, TrainingDiverged, starting_policy
 from infalign.errors import InputError
 from infalign.records.methods import (
+    METHODS,
     BoNBoNSettings,
     BoNSFTSettings,
     DPOSettings,
@@ -68,7 +71,7 @@ def all_rewards(toy, prompt: str) -> np.ndarray:
 
 @pytest.fixture
 def material(toy):
-    return offline.Material(toy.reference, toy.tokenizer, roll_out(toy, 200), toy.prompts, corpus_pairs(toy))
+    return Material(toy.reference, toy.tokenizer, roll_out(toy, 200), toy.prompts, corpus_pairs(toy))
 
 
 @pytest.fixture
@@ -87,14 +90,13 @@ def corpus_pairs(toy) -> pl.DataFrame:
 
 
 def make(material, method, kind, strength, reward=None, calibrator=None, seed=0, **settings):
-    wanted = Policy("toy", method, reward, calibrator, None, None, kind, strength, seed)
+    policy = Policy("toy", method, reward, calibrator, None, None, kind, strength, seed)
     chosen = SETTINGS[method](**settings)
-    return offline.make_lesson(wanted, chosen, material), chosen
+    return make_lesson(policy, chosen, material), chosen
 
 
-def train(toy, lesson, settings, tmp_path, name="run"):
-    folders = {"output_dir": tmp_path / name, "scratch_dir": tmp_path / "scratch"}
-    log = offline.train_offline(toy.reference, toy.tokenizer, lesson, settings, progress=False, **folders)
+def train(material, lesson, settings, tmp_path, name="run"):
+    log = offline.train_offline(material, lesson, settings, destination(tmp_path, name))
     return AutoModelForCausalLM.from_pretrained(tmp_path / name), log
 
 
@@ -119,7 +121,7 @@ def best_of_n(toy, prompt: str, n: int) -> np.ndarray:
 def test_ipo_approaches_the_identity_tilt(toy, ample, tmp_path):
     """KL(policy ‖ tilt) 0.015; the reference has 0.42."""
     lesson, settings = make(ample, "ipo", "beta", 0.3, **FAST | MANY_PAIRS)
-    policy, log = train(toy, lesson, settings, tmp_path)
+    policy, log = train(ample, lesson, settings, tmp_path)
 
     def tilt(prompt):
         log_ref, rewards = toy.log_probs(toy.reference, prompt), all_rewards(toy, prompt)
@@ -138,7 +140,7 @@ def test_ipo_approaches_the_identity_tilt(toy, ample, tmp_path):
 def test_regression_approaches_the_tilt_of_its_reward(toy, ample, tmp_path, reward, calibrator):
     """KL(policy ‖ tilt) from 0.001 to 0.004; the reference has 0.29 to 0.48."""
     lesson, settings = make(ample, "regression", "kl", 0.4, reward, calibrator, **FAST)
-    policy, log = train(toy, lesson, settings, tmp_path)
+    policy, log = train(ample, lesson, settings, tmp_path)
     objective = build_objective(ample.scores, reward, calibrator, kl=0.4)
 
     def tilt(prompt):
@@ -147,13 +149,13 @@ def test_regression_approaches_the_tilt_of_its_reward(toy, ample, tmp_path, rewa
     assert distance(toy, toy.reference, tilt) > 0.25
     assert distance(toy, policy, tilt) < 0.008
     assert log["loss"][-1] < 0.02 * log["loss"][0]
-    assert lesson.facts["beta"] == objective.beta_paper
+    assert lesson.measures["beta"] == objective.beta_paper
 
 
 def test_likelihood_of_the_best_approaches_best_of_n(toy, ample, tmp_path):
     """KL(policy ‖ best of 4) 0.020, 0.009 of it because 2,000 rollouts are finite; the reference has 1.54."""
     lesson, settings = make(ample, "bon_sft", "n", 4, **FAST | {"learning_rate": 0.01})
-    policy, _ = train(toy, lesson, settings, tmp_path)
+    policy, _ = train(ample, lesson, settings, tmp_path)
     assert distance(toy, toy.reference, lambda prompt: best_of_n(toy, prompt, 4)) > 1.0
     assert distance(toy, policy, lambda prompt: best_of_n(toy, prompt, 4)) < 0.03
 
@@ -164,7 +166,7 @@ def test_bonbon_approaches_its_optimum_and_its_target(toy, ample, tmp_path):
     Of the target 5.5 the optimum and the policy reach 5.0, see `bonbon_loss`.
     """
     lesson, settings = make(ample, "bonbon", "n", 4, **FAST | {"updates": 300})
-    policy, log = train(toy, lesson, settings, tmp_path)
+    policy, log = train(ample, lesson, settings, tmp_path)
     optima = {prompt: bonbon_optimum(toy, prompt, 4, 0.005) for prompt in toy.prompts["prompt"]}
     assert distance(toy, policy, lambda prompt: optima[prompt][0]) < 0.02
     assert distance(toy, policy, lambda prompt: best_of_n(toy, prompt, 4)) < 0.1
@@ -217,7 +219,7 @@ def test_dpo_of_bradley_terry_labels_approaches_the_raw_tilt(toy, ample, tmp_pat
         return np.where(keep[:, None], batch, batch[:, ::-1])
 
     lesson = replace(lesson, batches=[relabelled(batch) for batch in lesson.batches])
-    policy, _ = train(toy, lesson, settings, tmp_path)
+    policy, _ = train(ample, lesson, settings, tmp_path)
 
     def tilt(prompt):
         return toy.log_probs(toy.reference, prompt) + all_rewards(toy, prompt) / beta
@@ -228,7 +230,7 @@ def test_dpo_of_bradley_terry_labels_approaches_the_raw_tilt(toy, ample, tmp_pat
 
 def test_at_the_first_update_policy_and_reference_agree(toy, material, tmp_path):
     lesson, settings = make(material, "ipo", "beta", 0.5, **SHORT)
-    _, log = train(toy, lesson, settings, tmp_path)
+    _, log = train(material, lesson, settings, tmp_path)
     assert log["loss"][0] == pytest.approx(1.0, abs=1e-5)  # (0 − 1/(2·½))²
     assert log["margin"][0] == pytest.approx(0.0, abs=1e-5)
     assert log["learning_rate"][:2].to_list() == pytest.approx([0.005, 0.005 * 7 / 8])
@@ -238,14 +240,14 @@ def test_at_the_first_update_policy_and_reference_agree(toy, material, tmp_path)
 def test_a_kl_for_ipo_is_that_of_the_identity_tilt(material):
     lesson, _ = make(material, "ipo", "kl", 0.4, **SHORT)
     expected = build_objective(material.scores, "identity", "empirical", kl=0.4)
-    assert lesson.facts["beta"] == expected.beta_paper == expected.beta
+    assert lesson.measures["beta"] == expected.beta_paper == expected.beta
 
 
 @pytest.mark.parametrize("method", ["bon_sft", "bonbon"])
 def test_best_of_one_is_the_reference_itself(toy, material, tmp_path, method):
     lesson, settings = make(material, method, "n", 1, **SHORT | {"weight_average": 0.0})
-    policy, log = train(toy, lesson, settings, tmp_path)
-    assert log.height == 0 and lesson.facts["beta"] is None
+    policy, log = train(material, lesson, settings, tmp_path)
+    assert log.height == 0 and lesson.measures["beta"] is None
     one, other = policy.state_dict(), toy.reference.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -258,7 +260,7 @@ def test_fewer_rollouts_than_n_is_an_input_error(material, method):
 
 def test_balanced_alpha_makes_both_terms_alike_at_the_first_batch(material):
     lesson, _ = make(material, "bonbon", "n", 4, alpha="balanced", **SHORT)
-    alpha, first = lesson.facts["alpha"], lesson.batches[0]
+    alpha, first = lesson.measures["alpha"], lesson.batches[0]
     likelihood = -lesson.responses.reference_log_probs[first[:, 0]].mean()
     assert alpha * likelihood == pytest.approx((1 - alpha) * 5.5**2)
 
@@ -268,7 +270,7 @@ def test_equal_best_and_worst_are_dropped_and_counted(material):
     median = pl.col("reward") > pl.col("reward").median().over("prompt_id")
     tied = replace(material, scores=material.scores.with_columns(reward=median.cast(pl.Float64)))
     lesson, _ = make(tied, "bonbon", "n", 2, **FAST)
-    kept, dropped = lesson.facts["pairs"], lesson.facts["pairs_dropped"]
+    kept, dropped = lesson.measures["pairs"], lesson.measures["pairs_dropped"]
     assert kept + dropped == 150 * 128 and 0.45 < dropped / (kept + dropped) < 0.65
     sizes = {len(batch) for batch in lesson.batches}
     assert len(lesson.batches) == 150 and max(sizes) - min(sizes) <= 1
@@ -287,14 +289,14 @@ def test_no_pair_left_is_an_input_error(material, method, kind, strength):
 
 def test_rollouts_of_other_prompts_are_an_input_error(material):
     other = replace(material, prompts=material.prompts[:1])
-    with pytest.raises(InputError, match="got 2 prompts with 200 to 200 rollouts, 1 of them no training"):
+    with pytest.raises(InputError, match=r"got 2 prompts, 1 of them no training prompts, e.g. 'id-b b'"):
         make(other, "bon_sft", "n", 2, **SHORT)
 
 
 def test_batches_pass_over_all_examples(material):
     lesson, _ = make(material, "dpo", "beta", 0.1, **SHORT | {"examples_per_update": 6})
-    n = lesson.facts["pairs"]
-    assert n + lesson.facts["pairs_dropped"] == 24  # 12 a prompt
+    n = lesson.measures["pairs"]
+    assert n + lesson.measures["pairs_dropped"] == 24  # 12 a prompt
     visited = np.concatenate(lesson.batches)[: n * (48 // n)].tolist()
     assert 48 // n >= 2 and all(visited.count(pair) == 48 // n for pair in visited)
 
@@ -309,7 +311,7 @@ def test_stored_log_probabilities_are_those_of_the_reference(toy, material):
 def test_pairs_of_the_corpus_are_measured_under_the_reference(toy, material):
     settings = SHORT | {"pairs": "dataset"}
     lesson, _ = make(material, "dpo", "beta", 0.1, **settings)
-    assert lesson.facts == {"beta": 0.1, "pairs": 2, "pairs_dropped": 0}
+    assert lesson.measures == {"beta": 0.1, "pairs": 2, "pairs_dropped": 0}
     assert lesson.responses.responses == [[0, 1, 3], [2, 3], [2, 3], [0, 3]]
     for row, prompt in enumerate(["a", "b b", "a", "b b"]):
         exact = toy.log_probs(toy.reference, prompt)[toy.responses.index(lesson.responses.responses[row])]
@@ -332,7 +334,7 @@ def test_mean_log_probabilities_divide_by_the_length(toy, material):
             material, "ipo", "beta", 0.5, **SHORT | {"pairs": "dataset", "logprob": logprob}
         )
         learner = learner_away_from_the_reference(toy, settings)
-        margins[logprob] = offline.accumulate_gradient(learner, lesson, np.array([[0, 2]]))["margin"]
+        margins[logprob] = offline.accumulate_lesson_gradient(learner, lesson, np.array([[0, 2]]))["margin"]
     with torch.no_grad():
         pair = np.array([0, 2])
         now = offline.example_log_probs(learner.policy, lesson.responses, pair[None], 1.0)[0].numpy()
@@ -347,7 +349,7 @@ def test_chunk_size_does_not_change_the_gradient(toy, material, method, kind, st
     for size in (3, 64):
         lesson, settings = make(material, method, kind, strength, **SHORT | {"chunk_size": size})
         learner = learner_away_from_the_reference(toy, settings)
-        offline.accumulate_gradient(learner, lesson, lesson.batches[0])
+        offline.accumulate_lesson_gradient(learner, lesson, lesson.batches[0])
         gradients.append([parameter.grad for parameter in learner.policy.parameters()])
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*gradients, strict=True))
 
@@ -374,7 +376,7 @@ class Stopped(Exception):
 def test_resumed_run_is_bit_identical(toy, material, tmp_path, method, kind, strength, reward):
     calibrator = reward and "empirical"
     lesson, settings = make(material, method, kind, strength, reward, calibrator, **SHORT)
-    undisturbed, log = train(toy, lesson, settings, tmp_path, "undisturbed")
+    undisturbed, log = train(material, lesson, settings, tmp_path, "undisturbed")
     calls = []
 
     def counting(*arguments, stop=None):
@@ -385,14 +387,21 @@ def test_resumed_run_is_bit_identical(toy, material, tmp_path, method, kind, str
 
     with pytest.raises(Stopped):
         stopping = replace(lesson, loss=lambda *arguments: counting(*arguments, stop=8))
-        train(toy, stopping, settings, tmp_path, "resumed")
+        train(material, stopping, settings, tmp_path, "resumed")
     calls.clear()
-    resumed, log_resumed = train(toy, replace(lesson, loss=counting), settings, tmp_path, "resumed")
+    resumed, log_resumed = train(material, replace(lesson, loss=counting), settings, tmp_path, "resumed")
     assert len(calls) == 2  # updates 0 to 5 came from the checkpoint
     assert log_resumed.drop("seconds").equals(log.drop("seconds"))
     one, other = undisturbed.state_dict(), resumed.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert not list((tmp_path / "scratch").glob("*"))
+
+
+def test_every_method_of_the_offline_script_has_a_lesson():
+    offline_methods = {
+        kind for kind, method in METHODS.items() if method.script == "scripts/train_offline.py"
+    }
+    assert set(LESSONS) == offline_methods == set(SETTINGS)
 
 
 def test_lessons_of_different_policies_differ(material):
@@ -412,7 +421,7 @@ def test_divergence_names_update_and_cause(toy, material, tmp_path, method):
     reward = ("identity", "empirical") if method == "regression" else (None, None)
     lesson, settings = make(material, method, "beta", 0.5, *reward, **SHORT | {"learning_rate": 1e30})
     with pytest.raises(TrainingDiverged) as caught:
-        train(toy, lesson, settings, tmp_path)
+        train(material, lesson, settings, tmp_path)
     message = str(caught.value)
     assert f"{method} diverged at update" in message and "loss" in message
     assert "the mean log-ratio of the batch to the reference was" in message
@@ -423,4 +432,4 @@ def test_loss_that_is_not_a_number_stops_before_the_step(toy, material, tmp_path
     lesson, settings = make(material, "bon_sft", "n", 4, **SHORT)
     broken = replace(lesson, loss=lambda log_probs, ratios, rows: log_probs[:, 0] * math.nan)
     with pytest.raises(TrainingDiverged, match="bon_sft diverged at update 0: loss, gradient_norm"):
-        train(toy, broken, settings, tmp_path)
+        train(material, broken, settings, tmp_path)

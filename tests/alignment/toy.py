@@ -2,12 +2,16 @@
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from infalign.alignment.batches import OnlineTask
+from infalign.alignment.training import Destination
 
 END = 3
 LONGEST = 3
@@ -39,6 +43,16 @@ class Toy:
         texts = self.tokenizer.batch_decode(self.responses, skip_special_tokens=True)
         rewards = self.score([prompt] * len(texts), texts, None)
         return objective.values([f"id-{prompt}"] * len(texts), rewards)
+
+
+def online_task(toy: Toy, score=None, seed: int = 0) -> OnlineTask:
+    """Prompts and rewards of the toy."""
+    return OnlineTask(toy.tokenizer, toy.prompts, score or toy.score, seed, LONGEST)
+
+
+def destination(folder: Path, name: str = "run") -> Destination:
+    """The policy goes to `folder`/`name`, checkpoints to `folder`/scratch."""
+    return Destination(folder / name, folder / "scratch", progress=False)
 
 
 def list_responses() -> list[list[int]]:

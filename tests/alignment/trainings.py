@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import torch
 from safetensors.torch import save_file
-from toy import Toy, make_toy, score_toy
+from toy import Toy, destination, make_toy, online_task, score_toy
 
-from infalign.alignment import ppo
+from infalign.alignment import batches, policy_update, ppo
 from infalign.alignment.objectives import build_objective
 from infalign.alignment.processes import Processes, join_processes, whole_tensor
 from infalign.errors import InputError
@@ -50,18 +50,18 @@ def fixed_update(name: str, processes: Processes) -> tuple[dict[str, torch.Tenso
     learner = ppo.new_learner(toy.reference, settings, processes=processes)
     held = sum(getattr(p, "to_local", p.detach)().numel() for p in learner.policy.parameters())
     batch = every_response(toy)
-    batch.tokens = ppo.measure_tokens(learner, batch)
+    batch.tokens = batches.measure_tokens(learner, batch)
     batch.values = batch.rewards
-    row = ppo.update_policy(learner, batch, 0.3, np.random.default_rng(0))
+    row = policy_update.update_policy(learner, batch, 0.3, np.random.default_rng(0))
     return {key: whole_tensor(p.detach()).clone() for key, p in learner.parameters.items()}, row | {
         "held": held
     }
 
 
-def every_response(toy: Toy) -> ppo.Batch:
+def every_response(toy: Toy) -> batches.Batch:
     texts = toy.tokenizer.batch_decode(toy.responses, skip_special_tokens=True)
     prompts = [prompt for prompt in toy.prompts["prompt"] for _ in texts]
-    return ppo.Batch(
+    return batches.Batch(
         [toy.tokenizer(prompt)["input_ids"] for prompt in prompts],
         toy.responses * toy.prompts.height,
         np.array([response[-1] == toy.tokenizer.eos_token_id for response in toy.responses] * 2),
@@ -73,11 +73,10 @@ def every_response(toy: Toy) -> ppo.Batch:
 def run(folder: Path, name: str, processes: Processes, score=None, sharded=False, **further) -> pl.DataFrame:
     """Train into `folder`/`name`, with checkpoints in `folder`/scratch."""
     toy = make_toy(**TOYS["untied"])
+    objective = build_objective(score_toy(toy), "raw", kl=0.4)
     return ppo.train_ppo(
-        toy.reference, toy.tokenizer, toy.prompts, build_objective(score_toy(toy), "raw", kl=0.4),
-        score or toy.score, PPOSettings(**SETTINGS | further), seed=0, max_new_tokens=3,
-        output_dir=folder / name, scratch_dir=folder / "scratch", progress=False,
-        processes=replace(processes, sharded=sharded),
+        toy.reference, online_task(toy, score), objective, PPOSettings(**SETTINGS | further),
+        destination(folder, name), processes=replace(processes, sharded=sharded),
     )  # fmt: skip
 
 

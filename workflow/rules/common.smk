@@ -23,6 +23,7 @@ from infalign.language.vllm_process import vllm_versions
 from infalign.records.block import settings_json
 from infalign.records.config import check_data, shared_json, task_folder
 from infalign.records.disk import check_disk
+from infalign.records.methods import METHODS
 from infalign.records.provenance import code_hash, module_file
 from infalign.records.responses import STREAMS, main_scores, paths_pattern, policy_scores, with_shards
 from infalign.records.sweep import conditions, engines, policies, policy_folder, sampled_sets

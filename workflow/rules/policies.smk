@@ -10,18 +10,7 @@ def method_of(w):
     return CONFIG.methods[POLICY_OF[w.policy].method]
 
 
-TRAINERS = {
-    **dict.fromkeys(["ppo", "vbon"], "train_ppo.py"),
-    **dict.fromkeys(["bond", "jbond"], "train_bond.py"),
-    "rloo": "train_rloo.py",
-    **dict.fromkeys(["dpo", "ipo", "bonbon", "bon_sft", "regression"], "train_offline.py"),
-}
-TRAINER_CODE = {script: code(script) for script in set(TRAINERS.values())}
-SHARES_WORK = {"train_ppo.py"}  # among several processes
-
-
-def trainer(w):
-    return TRAINERS[method_of(w).kind]
+TRAINER_CODE = {script: code(script) for script in {method.script for method in METHODS.values()}}
 
 
 def launcher(w, resources):
@@ -29,7 +18,7 @@ def launcher(w, resources):
 
     What comes from resources Snakemake does not record: another number of processes trains nothing again.
     """
-    return resources.get("launch", "python") if trainer(w) in SHARES_WORK else "python"
+    return resources.get("launch", "python") if method_of(w).several_processes else "python"
 
 
 rule train_policy:
@@ -50,10 +39,10 @@ rule train_policy:
         rollouts=lambda w: settings_json(CONFIG.tasks[POLICY_OF[w.policy].task].rollouts),
         scratch=lambda w: f"results/scratch/{w.policy}",
         launch=launcher,
-        trainer=trainer,
-        code=lambda w: TRAINER_CODE[trainer(w)],
+        script=lambda w: method_of(w).script,
+        code=lambda w: TRAINER_CODE[method_of(w).script],
     shell:
-        "{params.launch} {SCRIPTS:q}/{params.trainer} --policy {params.policy:q} --settings {params.settings:q}"
+        "{params.launch} {SCRIPTS:q}/{params.script:q} --policy {params.policy:q} --settings {params.settings:q}"
         " --rollouts {params.rollouts:q} --reference {input.reference:q} --reward-model {input.reward:q}"
         " --prompts {input.prompts:q} --pairs {input.pairs:q} --scores {input.scores:q}"
         " --scratch {params.scratch:q} --out {output.model:q} --log {output.log:q} 2> {log:q}"

@@ -8,19 +8,16 @@ import numpy as np
 def generalised_advantages(
     rewards: np.ndarray, values: np.ndarray, lengths: np.ndarray, *, discount: float, gae_lambda: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Estimate each token's advantage and return.
+    """Estimate each token's advantage and return (advantage + value), 0 past the end of a response.
 
     Parameters
     ----------
-    rewards : (n, T), what each token earns; entries past a response's length are ignored.
-    values : (n, T), the value of the state each token was drawn in.
-    lengths : (n,), tokens of each response, at least 1.
-    discount : gamma, in [0, 1].
-    gae_lambda : lambda, in [0, 1]; 1 is the return less the value, 0 the one-step error.
-
-    Returns
-    -------
-    advantages, returns : (n, T) each, 0 past the end; returns = advantages + values.
+    rewards, values : ndarray, shape (n, T)
+        Reward of each token, and value of the state it was drawn in; entries past the end are ignored.
+    lengths : ndarray, shape (n,)
+        Tokens of each response, at least 1.
+    discount, gae_lambda : float
+        In [0, 1]. With gae_lambda 1 the advantage is the return less the value, with 0 the one-step error.
 
     References
     ----------
@@ -49,22 +46,20 @@ def generalised_advantages(
 def token_rewards(
     terminal: np.ndarray, penalties: np.ndarray, lengths: np.ndarray, group_size: int | None
 ) -> np.ndarray:
-    """Put the response's reward on its last token, the KL penalties on theirs, less the group's mean.
+    """Rewards of each token, shape (n, T): penalties, and on the last token the response's reward; less a baseline.
 
-    The group is the `group_size` consecutive rows of one prompt. Each row is compared with the mean of
-    the others' returns from the same position on, which does not depend on the row's own tokens, so the
-    gradient's expectation stays what it is.
+    The baseline is the mean of the group's other returns from the same position on; a group is `group_size`
+    consecutive rows of one prompt (None: no baseline). It does not depend on the row's own tokens, so it leaves
+    the gradient's expectation unchanged.
 
     Parameters
     ----------
-    terminal : (n,), reward of each response.
-    penalties : (n, T), what each token costs (a negative reward), 0 past the end.
-    lengths : (n,), tokens of each response.
-    group_size : samples of one prompt, at least 2; None: nothing is subtracted.
-
-    Returns
-    -------
-    (n, T) rewards.
+    terminal, lengths : ndarray, shape (n,)
+        Reward and number of tokens of each response.
+    penalties : ndarray, shape (n, T)
+        Negative rewards of the tokens, 0 past the end.
+    group_size : int or None
+        At least 2.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Variational best-of-N: the log-probability under best-of-N as what PPO maximises.
+"""Variational best-of-N: PPO maximises the log-probability under best-of-N.
 
 With F(y) the reference's probability of a response that ranks below y,
 
@@ -7,11 +7,11 @@ With F(y) the reference's probability of a response that ranks below y,
 and −KL(π ‖ π_BoN) = E_π[log π_BoN − log π_ref] − KL(π ‖ π_ref): the value of a response is the log-ratio of
 best-of-N to the reference, and β is 1. The lower bound L has (N − 1)·log F in its place.
 
-Equal rewards need a fixed total order. It is that of log π_ref: of two responses with equal rewards the
-likelier one ranks higher. Reward and π_ref of a response are all that training has to know for it, and
-both are stored with the rollouts. The order is total up to responses equal in reward and in π_ref; in
-practice these are one response drawn twice, which does not rank below itself. Distinct responses with both
-equal are not counted below each other, so π_BoN then sums to less than 1.
+Equal rewards need a fixed total order. It is that of log π_ref: of two responses with equal rewards, the
+likelier one ranks higher. Training needs only the reward and π_ref of a response for it, and both are
+stored with the rollouts. The order is total up to responses with equal reward and equal π_ref. In practice
+these are one response drawn twice, which does not rank below itself. Distinct responses with both equal are
+not counted below each other; then π_BoN sums to less than 1.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from infalign.alignment.rollouts import check_n_rollouts, rollouts_by_prompt
 from infalign.errors import InputError
-from infalign.mathematics.checks import finite_array
 from infalign.mathematics.exponential_curve import fit_exponential_curve
+from infalign.records.methods import VBoNSettings
+from infalign.records.policy import Policy
 
 Form = Literal["exact", "bound"]
 SAME = 1e-3  # nats; two measurements of one response's log-probability differ by less (float32)
@@ -37,18 +39,20 @@ SAME = 1e-3  # nats; two measurements of one response's log-probability differ b
 def log_gain_of_best(log_below: ArrayLike, log_probs: ArrayLike, n: int) -> NDArray[np.float64]:
     """Log of how much likelier best-of-n makes a response than the reference does.
 
-    log[((F + π)^n − F^n)/π] = (n − 1)·log(F + π) + log Σ_{k<n} ρ^k with ρ = F/(F + π), a sum of n terms
-    that is taken in closed form; no two nearly equal numbers are subtracted.
+    log[((F + π)^n − F^n)/π] = (n − 1)·log(F + π) + log Σ_{k<n} ρ^k with ρ = F/(F + π). The sum of n terms
+    is taken in closed form; no two nearly equal numbers are subtracted.
 
     Parameters
     ----------
-    log_below : (...), log F in nats, at most log(1 − π); −inf where nothing ranks below.
-    log_probs : (...), log π of the response under the reference, in nats, finite, at most 0.
-    n : of best-of-n, at least 1.
+    log_below : array-like
+        log F in nats, at most log(1 − π); −inf where nothing ranks below.
+    log_probs : array-like
+        log π of the response under the reference, in nats, finite, at most 0.
 
     Returns
     -------
-    (...), from (n − 1)·log(F + π) to log n.
+    ndarray
+        From (n − 1)·log(F + π) to log n.
 
     References
     ----------
@@ -85,13 +89,12 @@ class BestOfN:
 
     Parameters
     ----------
-    n : of best-of-n.
-    form : exact or bound.
-    prompt_ids : of the prompts with rollouts.
-    rewards, log_probs : (prompts, M), of their rollouts.
-    curves : (prompts, 4) a, b, center and spread of log F = −a·exp(−b·(reward − center)/spread); None: the
-        counted F.
-    beta : of the KL to the reference; 1 makes the objective of `exact` minus the divergence to best-of-n.
+    rewards, log_probs : ndarray, shape (prompts, M)
+        Of the rollouts of the prompts in `prompt_ids`.
+    curves : ndarray, shape (prompts, 4), optional
+        a, b, center and spread of log F = −a·exp(−b·(reward − center)/spread); None: the counted F.
+    beta : float
+        Weight of the KL to the reference; at 1 the objective of `exact` is minus the divergence to best-of-n.
     """
 
     n: int
@@ -105,22 +108,17 @@ class BestOfN:
     def values(
         self, prompt_ids: Sequence[str], rewards: np.ndarray, reference_log_probs: np.ndarray | None = None
     ) -> np.ndarray:
-        """Turn rewards into what is maximised.
+        """Turn rewards into the values whose mean is maximised, shape (rows,); they are 0 for n = 1.
 
-        F is estimated by (1 + #below)/(M + 1), #below of the M rollouts ranking below the response: the
-        same as for the transform `log`, so nothing is the logarithm of 0. Within `exact` F is at most
-        1 − π_ref, as the true F is. The total order of equal rewards is that of the module within `exact`;
-        `bound` counts lower rewards only, so it is (n − 1) times the transform `log`.
+        F is estimated by (1 + b)/(M + 1), where b of the M rollouts rank below the response. This is the
+        transform `log`, and no logarithm of 0 is taken. `exact` limits F to 1 − π_ref, as the true F is, and
+        orders equal rewards as the module says; its values are at most log n. `bound` counts lower rewards only: it
+        is (n − 1) times the transform `log`, at most 0.
 
         Parameters
         ----------
-        prompt_ids : rows prompts, all among those with rollouts.
-        rewards : (rows,), finite.
-        reference_log_probs : (rows,), nats, summed over the response; `bound` does not read them.
-
-        Returns
-        -------
-        (rows,), at most log n (exact) or 0 (bound); 0 everywhere for n = 1.
+        reference_log_probs : ndarray, shape (rows,), optional
+            Nats, summed over the response; `bound` does not read them.
 
         Raises
         ------
@@ -166,11 +164,16 @@ class BestOfN:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything `values` depends on."""
-        facts = [self.n, self.form, self.curves is not None, list(self.prompt_ids)]
-        digest = hashlib.sha256(json.dumps(facts).encode())
+        """Hash of everything that `values` depends on."""
+        settings = [self.n, self.form, self.curves is not None, list(self.prompt_ids)]
+        digest = hashlib.sha256(json.dumps(settings).encode())
         digest.update(self.rewards.tobytes() + self.log_probs.tobytes())
         return digest.hexdigest()
+
+    @property
+    def measures(self) -> dict[str, None]:
+        """Entries of the policy's manifest: the method has no β of a paper."""
+        return {"beta": None}
 
 
 def log_counted(below: ArrayLike, n_rollouts: int) -> NDArray[np.float64]:
@@ -192,26 +195,27 @@ def build_best_of_n_objective(
     n_rollouts: int | None = None,
     smooth: bool = False,
 ) -> BestOfN:
-    """Make the objective of a vBoN policy from the scored reference rollouts of its training prompts.
+    """Make an objective of vBoN from the scored reference rollouts of the training prompts.
 
     Parameters
     ----------
-    scores : columns prompt_id, sample_id, reward, log_prob; the same number of rollouts for every prompt.
-    n : of best-of-n, a whole number of at least 1; M only estimates F, so n may be above it (Fig. 4: N = 10, M from 5).
-    objective : exact, the log-probability under best-of-n (eq. 5), or bound, L of theorem 2.
-    n_rollouts : M, the first so many rollouts of each prompt estimate F; None: all.
-    smooth : log F of each prompt from its least-squares fit −a·exp(−b·reward) (section 6); equal rewards
-        then have equal F, and below the lowest rollout the fit extrapolates.
-
-    Returns
-    -------
-    BestOfN
+    scores : polars.DataFrame
+        Columns prompt_id, sample_id, reward, log_prob; the same number of rollouts for every prompt.
+    n : float
+        A whole number of at least 1. It may be above M, which only estimates F (Fig. 4: N = 10, M from 5).
+    objective : str
+        exact, the log-probability under best-of-n (eq. 5), or bound, L of theorem 2.
+    n_rollouts : int, optional
+        M: the first so many rollouts of each prompt estimate F; by default all.
+    smooth : bool
+        Take log F of each prompt from its least-squares fit −a·exp(−b·reward) (section 6). Equal rewards then
+        have equal F, and below the lowest rollout the fit extrapolates.
 
     Raises
     ------
     InputError
-        Unknown objective, n not a whole number of at least 1, n_rollouts out of range, unequal numbers of
-        rollouts, a reward or log-probability that is not finite, or a prompt that cannot be fitted.
+        Any of these out of range, unequal numbers of rollouts, a number that is not finite, or a prompt that
+        cannot be fitted.
 
     References
     ----------
@@ -228,7 +232,9 @@ def build_best_of_n_objective(
     """
     if objective not in get_args(Form):
         raise InputError(f"objective of vBoN must be exact or bound, got {objective!r}")
-    prompt_ids, rewards, log_probs = _rollouts(scores, n_rollouts)
+    prompt_ids, arrays = rollouts_by_prompt(scores, "reward", "log_prob")
+    check_n_rollouts(n_rollouts, arrays[0].shape[1])
+    rewards, log_probs = (np.ascontiguousarray(array[:, :n_rollouts]) for array in arrays)
     if n != int(n) or n < 1:
         raise InputError(f"n of best-of-n must be a whole number, at least 1, got {n:g}; change the strength")
     curves = None
@@ -237,48 +243,29 @@ def build_best_of_n_objective(
     return BestOfN(int(n), objective, prompt_ids, rewards, log_probs, curves)
 
 
-def _rollouts(
-    scores: pl.DataFrame, n_rollouts: int | None
-) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
-    """Prompts, and rewards and log-probabilities of their first rollouts, (prompts, M) each."""
-    if scores.is_empty():
-        raise InputError(
-            "the reference scores have no rows; score the rollouts of the training prompts first"
-        )
-    groups = scores.sort("sample_id").group_by("prompt_id").agg("reward", "log_prob").sort("prompt_id")
-    counts = sorted(set(groups["reward"].list.len().to_list()))
-    if len(counts) > 1:
-        raise InputError(
-            f"every prompt needs the same number of reference rollouts, got from {counts[0]} to {counts[-1]}"
-        )
-    if n_rollouts is not None and not 1 <= n_rollouts <= counts[0]:
-        raise InputError(
-            f"n_rollouts must be from 1 to {counts[0]} (rollouts of a prompt), got {n_rollouts}; "
-            "lower it or roll out more"
-        )
-    rewards, log_probs = (
-        np.ascontiguousarray(finite_array(groups[name].to_list(), name)[:, :n_rollouts])
-        for name in ("reward", "log_prob")
+def vbon_objective(policy: Policy, settings: VBoNSettings, scores: pl.DataFrame) -> BestOfN:
+    """Make the objective that a policy is trained for; see `build_best_of_n_objective`."""
+    return build_best_of_n_objective(
+        scores,
+        policy.strength,
+        objective=settings.objective,
+        n_rollouts=policy.n_rollouts,
+        smooth=settings.smooth,
     )
-    return groups["prompt_id"].to_list(), rewards, log_probs
 
 
 def fit_curve(prompt_id: str, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fit log F of one prompt's rollouts by −a·exp(−b·z), z their standardised reward: a Gumbel law.
-
-    Parameters
-    ----------
-    prompt_id : names the prompt in messages.
-    rewards : (M,), of its rollouts.
+    """Fit log F of one prompt's M rollouts by −a·exp(−b·z), z their standardised reward: a Gumbel law.
 
     Returns
     -------
-    (4,) a > 0, b > 0, and the center and spread of the reward.
+    ndarray, shape (4,)
+        a > 0, b > 0, and the center and spread of the reward.
 
     Raises
     ------
     InputError
-        All rewards are equal, or the least squares do not converge.
+        All rewards are equal, or the least squares do not converge; the message names the prompt.
     """
     center, spread = rewards.mean(), rewards.std()
     if spread == 0:

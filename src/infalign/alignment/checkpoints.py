@@ -25,16 +25,16 @@ def save_checkpoint(
     state: Mapping[str, object],
     processes: Processes = ALONE,
 ) -> None:
-    """Write everything a resumed run needs, whole or not at all.
+    """Write everything that a resumed run needs, whole or not at all; all processes call, the main one writes.
 
     Parameters
     ----------
-    path : of the checkpoint file; replaced if it is there.
-    parameters : name to parameter, `module/name`; all are saved.
-    optimizer : AdamW over those of them that are trained.
-    average : running mean of the weights of the module `policy`, by name; may be empty.
-    state : counters and log, as JSON takes them.
-    processes : that train; the main one writes, all must call.
+    parameters : mapping of str to Parameter
+        By `module/name`; the optimiser changes some of them, all are saved.
+    average : mapping of str to Tensor
+        Running mean of the weights of the module `policy`, by name; may be empty.
+    state : mapping
+        Counters and log, as JSON takes them.
     """
     tensors = {f"weight/{name}": tensor.detach() for name, tensor in parameters.items()}
     steps = 0
@@ -56,17 +56,7 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW
 ) -> tuple[dict, dict[str, torch.Tensor]]:
-    """Put a checkpoint's weights and moments back in place.
-
-    Parameters
-    ----------
-    path : of the checkpoint file.
-    parameters, optimizer : as they were saved, by however many processes; changed in place.
-
-    Returns
-    -------
-    state, average : what `save_checkpoint` was given.
-    """
+    """Put a checkpoint's weights and moments back in place, and return its state and average; see `save_checkpoint`."""
     with safe_open(path, framework="pt") as file, torch.no_grad():
         state = json.loads(file.metadata()["state"])
         steps = float(state.pop("optimizer_steps"))

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from infalign.alignment.batches import Draw, OnlineTask
 from infalign.alignment.processes import Processes
 from infalign.alignment.training import Learner, save_weights
-from infalign.language.models import check_context
+from infalign.language.models import check_context, encode_prompts
 from infalign.language.sampling_engines import Samples, VllmSampler, response_seed, vllm_sampler
 from infalign.records.methods import ENGINE_MEMORY, PPOSettings
 
 MOST_AT_ONCE = 512  # responses that vLLM writes at the same time
 
-# Of the learner, the prompt ids and the prompts (tokens) of an update's rows; the responses of this process's part.
-Draw = Callable[["Learner[PPOSettings]", Sequence[str], Sequence[list[int]]], Samples]
-
 
 def drawing_seeds(seed: int, step: int, ids: Sequence[str]) -> list[int]:
-    """Seed of each response of an update: of the training's seed, the update, its prompt and its number there.
+    """Seed each response of update `step`, from 1 to 2^62.
 
-    Parameters
-    ----------
-    seed : of the training.
-    step : the update.
-    ids : prompt_id of each row of the whole update; a prompt's responses are numbered in their order.
-
-    Returns
-    -------
-    As many as ids, from 1 to 2^62.
+    The seed depends on the training's seed, the update, the response's prompt_id in `ids` and its number among the
+    responses to that prompt.
 
     Examples
     --------
@@ -50,37 +41,14 @@ def drawing_seeds(seed: int, step: int, ids: Sequence[str]) -> list[int]:
 
 
 @contextmanager
-def draw_by_vllm(
-    prompts: Sequence[list[int]],
-    folder: Path,
-    processes: Processes,
-    *,
-    eos_id: int,
-    seed: int,
-    max_new_tokens: int,
-) -> Iterator[Draw]:
-    """Let vLLM draw, in a process beside each process of the training; they end with the block.
+def draw_by_vllm(task: OnlineTask, folder: Path, processes: Processes) -> Iterator[Draw]:
+    """Let vLLM draw, in a process beside each process of the training; these end with the block.
 
-    The first draw starts it, so that a training without updates needs none.
-
-    Parameters
-    ----------
-    prompts : every prompt of the training (tokens).
-    folder : where the policy's weights are written before each draw; all processes must see it. Removed at the end.
-    processes : that train together.
-    eos_id : end-of-sequence token.
-    seed : of the training.
-    max_new_tokens : longest response.
-
-    Yields
-    ------
-    Of a learner, prompt ids and prompts of an update's rows, the responses of this process's part.
-
-    Raises
-    ------
-    InputError
-        When the first responses are drawn: a prompt is too long, vLLM is not there or cannot run the model.
+    The first draw starts vLLM: a training without updates needs none. `folder` gets the policy's weights before
+    each draw; all processes must see it, and it is removed at the end. The first draw raises an InputError where
+    a prompt is too long, or vLLM is not installed or cannot run the model.
     """
+    prompts = encode_prompts(task.tokenizer, task.prompts["prompt"].to_list())
     sampler: VllmSampler | None = None
     with ExitStack() as stack:
         if processes.main:
@@ -90,17 +58,17 @@ def draw_by_vllm(
             nonlocal sampler
             save_weights(learner, folder)
             processes.wait()
-            own = processes.part(np.arange(len(rows)))
+            part = processes.part(np.arange(len(rows)))
             if sampler is None:
-                check_context(learner.policy, prompts, max_new_tokens)
+                check_context(learner.policy, prompts, task.max_new_tokens)
                 sampler = stack.enter_context(
                     vllm_sampler(
                         folder,
-                        context=max(map(len, prompts)) + max_new_tokens,
-                        eos_id=eos_id,
-                        max_new_tokens=max_new_tokens,
+                        context=max(map(len, prompts)) + task.max_new_tokens,
+                        eos_id=int(task.tokenizer.eos_token_id),
+                        max_new_tokens=task.max_new_tokens,
                         temperature=learner.temperature,
-                        batch_size=min(len(own), MOST_AT_ONCE),
+                        batch_size=min(len(part), MOST_AT_ONCE),
                         dtype=learner.settings.precision,
                         gpu_memory=learner.settings.engine_memory or ENGINE_MEMORY,
                         device=learner.device,
@@ -108,7 +76,7 @@ def draw_by_vllm(
                 )
             else:
                 sampler.reload()
-            seeds = drawing_seeds(seed, learner.step, ids)
-            return sampler.samples([rows[row] for row in own], [[seeds[row]] for row in own])
+            seeds = drawing_seeds(task.seed, learner.step, ids)
+            return sampler.samples([rows[row] for row in part], [[seeds[row]] for row in part])
 
         yield draw

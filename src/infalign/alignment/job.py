@@ -1,4 +1,4 @@
-"""One policy's training as a script gets it: what is asked for, which files it reads, what it writes."""
+"""The training job of one policy: its settings, the files it reads and the files it writes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from infalign.alignment.processes import Processes, single_process
+from infalign.alignment.training import Destination
 from infalign.errors import InputError
 from infalign.language.reward_models import load_reward_model
 from infalign.language.scoring import reward_scores
@@ -28,17 +29,28 @@ class PolicyJob:
 
     Parameters
     ----------
-    policy : JSON of what it is trained for (see `infalign.records.sweep.Policy`).
-    settings : JSON of the method's settings.
-    rollouts : JSON of the configuration's block `rollouts`: how responses are sampled.
-    reference : folder of the reference policy.
-    reward_model : folder of the reward model.
-    prompts : table of prompts.
-    pairs : table of the corpus' preference pairs.
-    scores : scored reference rollouts of the training prompts.
-    scratch : folder for checkpoints; a run that was stopped resumes from there.
-    out : folder of the policy to write.
-    log : table of the training's steps to write.
+    policy : str
+        JSON of what the policy is trained for (see `Policy`).
+    settings : str
+        JSON of the method's settings.
+    rollouts : str
+        JSON of the configuration's block `rollouts`: how responses are sampled.
+    reference : Path
+        Folder of the reference policy.
+    reward_model : Path
+        Folder of the reward model.
+    prompts : Path
+        Table of prompts.
+    pairs : Path
+        Table of the corpus' preference pairs.
+    scores : Path
+        Scored reference rollouts of the training prompts.
+    scratch : Path
+        Folder for checkpoints; a run that was stopped resumes from there.
+    out : Path
+        Folder of the policy to write.
+    log : Path
+        Table of the training's updates to write.
     """
 
     policy: str
@@ -54,8 +66,8 @@ class PolicyJob:
     log: Path
 
     @cached_property
-    def wanted(self) -> Policy:
-        """What is asked for."""
+    def specification(self) -> Policy:
+        """What the policy is trained for."""
         return Policy(**json.loads(self.policy))
 
     @cached_property
@@ -73,29 +85,25 @@ class PolicyJob:
         return read_table(self.prompts, ["prompt_id", "prompt", "split"]).filter(pl.col("split") == "train")
 
     def reference_scores(self, *columns: str) -> pl.DataFrame:
-        """Read the scored reference rollouts.
-
-        Parameters
-        ----------
-        columns : further ones than prompt_id, sample_id and reward: tokens, log_prob.
+        """Read the scored reference rollouts: prompt_id, sample_id, reward and these further columns.
 
         Raises
         ------
         InputError
             They were sampled from another reference or scored by another reward model than the job's.
         """
-        made = read_manifest(self.scores)
+        manifest = read_manifest(self.scores)
         for folder, name in ((self.reference, "model_sha256"), (self.reward_model, "reward_model_sha256")):
-            if made.get(name) != weights_sha256(folder):
+            if manifest.get(name) != weights_sha256(folder):
                 raise InputError(
                     f"{self.scores}: made with other weights than {folder} has now ({name} "
-                    f"{str(made.get(name))[:12]} against {weights_sha256(folder)[:12]}): the model was changed "
+                    f"{str(manifest.get(name))[:12]} against {weights_sha256(folder)[:12]}): the model was changed "
                     "after its rollouts were made; remove the scores and their rollouts and run again"
                 )
         return read_table(self.scores, ["prompt_id", "sample_id", "reward", *columns], also=())
 
     def scorer(self) -> Callable[[Sequence[str], Sequence[str], Sequence[bool]], np.ndarray]:
-        """Score prompts, responses (texts) and finished (bools) by the reward model, loaded when first asked."""
+        """Score responses (texts) by the reward model, which is loaded at the first call; see `OnlineTask`."""
         load = cache(lambda: load_reward_model(self.reward_model))
 
         def score(prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool]) -> np.ndarray:
@@ -106,29 +114,29 @@ class PolicyJob:
 
     def write(
         self,
-        train: Callable[[Path], pl.DataFrame],
-        facts: Mapping[str, object],
+        train: Callable[[Destination], pl.DataFrame],
+        measures: Mapping[str, object],
         processes: Processes | None = None,
     ) -> None:
         """Train into the policy's folder, then write the log; each whole or not at all.
 
         Parameters
         ----------
-        train : fills the folder it is given with the policy and returns the log, one row an update.
-        facts : for the manifests, `beta` among them (the paper's, None where the method has none).
-        processes : that train together, of which the main one writes; None: the method trains in one.
-
-        Raises
-        ------
-        InputError
-            There are several processes and the method trains in one.
+        train : Callable
+            Writes the policy to the destination it is given and returns the log, one row an update.
+        measures : mapping of str to object
+            For the manifests; `beta` among them (the paper's; None where the method has none).
+        processes : Processes, optional
+            That train together, of which the main one writes; by default a single one, and several are an InputError.
         """
         processes = processes or single_process(self.method.kind)
         if not processes.main:
-            train(self.out)
+            train(Destination(self.out, self.scratch))
             return
         logs: list[pl.DataFrame] = []
-        several = {"processes": processes.count} if processes.count > 1 else {}
-        record = {**self.wanted.row(), "reference_sha256": weights_sha256(self.reference), **several, **facts}
-        write_folder(self.out, lambda folder: logs.append(train(folder)), record)
-        write_table(logs[0], self.log, record)
+        manifest = {**self.specification.row(), "reference_sha256": weights_sha256(self.reference)}
+        if processes.count > 1:
+            manifest["processes"] = processes.count
+        manifest |= measures
+        write_folder(self.out, lambda folder: logs.append(train(Destination(folder, self.scratch))), manifest)
+        write_table(logs[0], self.log, manifest)

@@ -10,15 +10,9 @@ from infalign.errors import InputError
 
 
 def likelihood_loss(log_probs: torch.Tensor) -> torch.Tensor:
-    """Loss of each response: −log π(y).
+    """Loss of each response: −log π(y), from log-probabilities in nats, shape (m,), summed over its tokens.
 
-    Parameters
-    ----------
-    log_probs : (m,), in nats, summed over the tokens of a response.
-
-    Returns
-    -------
-    (m,) losses; over draws from best-of-n their mean is least at best-of-n itself.
+    Over draws from best-of-n its mean is least at best-of-n itself.
 
     Examples
     --------
@@ -29,17 +23,7 @@ def likelihood_loss(log_probs: torch.Tensor) -> torch.Tensor:
 
 
 def check_draws(n: float, n_rollouts: int) -> int:
-    """The n of best-of-n as a whole number that the rollouts suffice for.
-
-    Parameters
-    ----------
-    n : how many rollouts are drawn at once.
-    n_rollouts : K, how many a prompt has.
-
-    Raises
-    ------
-    InputError
-        n is not a whole number from 1 to K.
+    """Return the n of best-of-n as an int; an InputError unless it is a whole number from 1 to the prompt's rollouts.
 
     Examples
     --------
@@ -57,19 +41,9 @@ def check_draws(n: float, n_rollouts: int) -> int:
 def best_and_worst(
     rewards: NDArray[np.float64], n: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw n rollouts of each row without replacement and take the best and the worst.
+    """Draw n of the K rollouts of each row without replacement; columns of the best and of the worst, shape (m,).
 
-    Of rollouts with equal rewards the later one counts as the better, in every draw.
-
-    Parameters
-    ----------
-    rewards : (m, K).
-    n : from 1 to K.
-    rng : of the draw.
-
-    Returns
-    -------
-    best, worst : (m,), columns of rewards.
+    Of rollouts with equal rewards the later one counts as the better, in every draw. `rewards` have shape (m, K).
 
     Examples
     --------

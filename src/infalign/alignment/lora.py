@@ -21,18 +21,12 @@ def adapted_policy(reference: PreTrainedModel, settings: Lora, seed: int) -> Pre
     """Make a policy of the reference's own weights, frozen in place, and adapters that change nothing yet.
 
     Policy and reference are two models that share their weights in memory, so neither has to be switched
-    off for the other.
-
-    Parameters
-    ----------
-    reference : causal language model.
-    settings : of the adapters.
-    seed : of their first weights; the same on every device.
+    off for the other. The adapters' first weights depend on the seed only and are the same on every device.
 
     Raises
     ------
     InputError
-        `target_modules` names no linear layer of the trunk, or something else beside them.
+        `target_modules` names no linear layer of the trunk, or other layers beside them.
 
     References
     ----------
@@ -81,16 +75,14 @@ def _adapted_layers(policy: PreTrainedModel) -> dict[str, Any]:
 
 
 def has_adapters(policy: PreTrainedModel) -> bool:
-    """Say whether a policy was made by `adapted_policy`."""
+    """Whether a policy was made by `adapted_policy`."""
     return bool(_adapted_layers(policy))
 
 
 def merged_weights(policy: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Add the adapters to the weights they stand beside; policy and reference stay as they are.
+    """Add the adapters to the weights beside them, on the CPU; policy and reference are left unchanged.
 
-    Returns
-    -------
-    Weights by the names of the model without adapters, on the CPU; what is tied stays so.
+    The names are those of the model without adapters; tied weights stay tied.
     """
     layers = _adapted_layers(policy)
     named = {

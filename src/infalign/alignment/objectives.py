@@ -1,4 +1,4 @@
-"""What a policy is trained to maximise: a reward, raw or transformed, and the weight of the KL."""
+"""The objective of a policy: a reward, raw or transformed, and the weight of the KL."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from infalign.alignment.rollouts import check_n_rollouts, rollouts_by_prompt
 from infalign.errors import InputError
 from infalign.mathematics.calibration import (
     AnchorCurve,
@@ -20,10 +21,11 @@ from infalign.mathematics.calibration import (
     fit_anchors,
     parse_calibrator,
 )
-from infalign.mathematics.checks import finite_array, strength
+from infalign.mathematics.checks import strength
 from infalign.mathematics.optimum import OptimalSolution, optimal
 from infalign.mathematics.tilting import beta_for_kl, tilt_kl
 from infalign.mathematics.transforms import Transform, parse_transform
+from infalign.records.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,22 @@ class Objective:
 
     Parameters
     ----------
-    transform : of the calibrated reward; raw: the reward itself, centred and scaled.
-    calibrator : None for raw.
-    ties : how the empirical calibration counts equal rewards: half, weak or strict.
-    reference : prompt_id to the rewards of the rollouts that calibrate it, (n_rollouts,).
-    center, spread : mean and standard deviation of all reference rewards.
-    curves : prompt_id to its anchors; empty for the empirical calibration.
-    solution : of the optimal transform; None for the others.
-    beta : weight of the KL, in the units of `values`.
-    beta_paper : the same in the units of the papers: of Φ as printed, or of the raw reward.
-    kl : mean KL in nats of the exact tilt of the reference rollouts at this β.
+    transform : Transform
+        Of the calibrated reward; raw: the reward itself, centred and scaled.
+    ties : str
+        How the empirical calibration counts equal rewards: half, weak or strict.
+    reference : dict of str to ndarray, shape (n_rollouts,) each
+        Rewards of the rollouts that calibrate, by prompt_id.
+    center, spread : float
+        Mean and standard deviation of all reference rewards.
+    curves : dict of str to AnchorCurve
+        By prompt_id; empty for the empirical calibration.
+    solution : OptimalSolution or None
+        Of the optimal transform; None for the others.
+    beta, beta_paper : float
+        Weight of the KL in the units of `values`, and in those of the papers: of Φ as printed, or of the raw reward.
+    kl : float
+        Mean KL in nats of the exact tilt of the reference rollouts at this β.
     """
 
     transform: Transform
@@ -59,22 +67,19 @@ class Objective:
     def values(
         self, prompt_ids: Sequence[str], rewards: np.ndarray, reference_log_probs: np.ndarray | None = None
     ) -> np.ndarray:
-        """Turn rewards into what is maximised.
+        """Turn rewards into the values whose mean is maximised.
 
         Parameters
         ----------
-        prompt_ids : n prompts, all among the reference rollouts.
-        rewards : (n,), finite.
-        reference_log_probs : unused; other objectives need them.
+        prompt_ids : sequence of str, length n
+            All among the reference rollouts; another prompt is an InputError.
+        reference_log_probs : ndarray, optional
+            Unused; other objectives need it.
 
         Returns
         -------
-        (n,): (reward − center) / spread for raw, else the scaled Φ of the calibrated reward.
-
-        Raises
-        ------
-        InputError
-            A prompt has no reference rollouts.
+        ndarray, shape (n,)
+            (reward − center) / spread for raw, else the scaled Φ of the calibrated reward.
         """
         rewards = np.asarray(rewards, dtype=float)
         if self.calibrator is None:
@@ -102,12 +107,30 @@ class Objective:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything `values` and β depend on."""
-        facts = [self.transform.text, self.calibrator and self.calibrator.text, self.ties, self.beta]
-        digest = hashlib.sha256(json.dumps(facts).encode())
+        """Hash of everything that `values` and β depend on."""
+        settings = [self.transform.text, self.calibrator and self.calibrator.text, self.ties, self.beta]
+        digest = hashlib.sha256(json.dumps(settings).encode())
         for prompt_id, rewards in self.reference.items():
             digest.update(prompt_id.encode() + np.asarray(rewards, dtype=float).tobytes())
         return digest.hexdigest()
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """Strengths of the KL, for the policy's manifest."""
+        return {"beta": self.beta_paper, "beta_scaled": self.beta, "tilt_kl": self.kl}
+
+
+def policy_objective(policy: Policy, scores: pl.DataFrame) -> Objective:
+    """Make the objective that a policy with a reward is trained for; see `build_objective`."""
+    assert policy.reward is not None
+    return build_objective(
+        scores,
+        policy.reward,
+        policy.calibrator,
+        n_rollouts=policy.n_rollouts,
+        ties=policy.ties or "half",
+        **{policy.strength_kind: policy.strength},  # type: ignore[arg-type]
+    )
 
 
 def build_objective(
@@ -120,27 +143,26 @@ def build_objective(
     kl: float | None = None,
     beta: float | None = None,
 ) -> Objective:
-    """Make the objective of a policy from the scored reference rollouts of its training prompts.
+    """Make an objective from the scored reference rollouts of the training prompts.
 
     Parameters
     ----------
-    scores : columns prompt_id, sample_id, reward; the same number K of rollouts for every prompt.
-    reward : raw, identity, log, exp(t) or optimal(<procedure>).
-    calibrator : empirical or anchors(p); ignored for raw.
-    n_rollouts : the first so many of the K calibrate the rewards; None: all.
-    ties : half, weak or strict (empirical only; log always counts strictly).
-    kl : nats, above 0; β is such that the exact tilt of all K rollouts has this mean KL.
-    beta : the paper's own; of Φ as printed (exp(10): e^(10u)), for raw of the unscaled reward.
-
-    Returns
-    -------
-    Objective
+    scores : polars.DataFrame
+        Columns prompt_id, sample_id, reward; the same number K of rollouts for every prompt.
+    reward, calibrator : str
+        raw, identity, log, exp(t) or optimal(<procedure>); empirical or anchors(p), ignored for raw.
+    n_rollouts : int, optional
+        The first so many of the K rollouts calibrate the rewards; by default all.
+    ties : str
+        half, weak or strict (empirical only; log always counts strictly).
+    kl, beta : float, optional
+        Exactly one, above 0. The exact tilt of all K rollouts has mean KL `kl` in nats; `beta` is that of the
+        papers: of Φ as printed (exp(10): e^(10u)), for raw of the unscaled reward.
 
     Raises
     ------
     InputError
-        Unknown reward or calibrator, not exactly one of kl and beta, n_rollouts not in 1 .. K, unequal
-        numbers of rollouts, all rewards equal (raw), or a KL out of reach.
+        Any of these out of range, unequal numbers of rollouts, all rewards equal (raw), or a KL out of reach.
 
     References
     ----------
@@ -157,16 +179,17 @@ def build_objective(
     """
     transform = parse_transform(reward)
     strength(kl, beta)
-    every = _rewards_by_prompt(scores)
-    used = _first(every, n_rollouts)
+    prompt_ids, (rewards,) = rollouts_by_prompt(scores, "reward")
+    check_n_rollouts(n_rollouts, rewards.shape[1])
+    used = dict(zip(prompt_ids, rewards[:, :n_rollouts], strict=True))
     parsed = _calibrator(transform, calibrator)
-    center, spread = _center_and_spread(every, transform)
+    center, spread = _center_and_spread(rewards, transform)
     curves = {}
     if parsed is not None and parsed.p is not None:
-        curves = {prompt_id: fit_anchors(rewards, center, parsed.p) for prompt_id, rewards in used.items()}
+        curves = {prompt_id: fit_anchors(row, center, parsed.p) for prompt_id, row in used.items()}
     solution = None if transform.procedure is None else optimal(transform.procedure, kl=kl, beta=beta)
     draft = Objective(transform, parsed, ties, used, center, spread, curves, solution)
-    return _with_strength(draft, _values_in_sample(draft, every), kl, beta)
+    return _with_strength(draft, _values_in_sample(draft, prompt_ids, rewards), kl, beta)
 
 
 def _calibrator(transform: Transform, text: str | None) -> Calibrator | None:
@@ -179,63 +202,29 @@ def _calibrator(transform: Transform, text: str | None) -> Calibrator | None:
     return parse_calibrator(text)
 
 
-def _rewards_by_prompt(scores: pl.DataFrame) -> dict[str, np.ndarray]:
-    if scores.is_empty():
-        raise InputError(
-            "the reference scores have no rows; score the rollouts of the training prompts first"
-        )
-    groups = (
-        scores.sort("sample_id").group_by("prompt_id", maintain_order=True).agg("reward").sort("prompt_id")
-    )
-    rewards = {
-        prompt_id: np.asarray(values, dtype=float)
-        for prompt_id, values in zip(groups["prompt_id"], groups["reward"].to_list(), strict=True)
-    }
-    counts = sorted({len(values) for values in rewards.values()})
-    if len(counts) > 1:
-        raise InputError(
-            f"every prompt needs the same number of reference rollouts, got from {counts[0]} to {counts[-1]}"
-        )
-    return {
-        prompt_id: finite_array(values, f"reward of {prompt_id}") for prompt_id, values in rewards.items()
-    }
-
-
-def _first(every: dict[str, np.ndarray], n_rollouts: int | None) -> dict[str, np.ndarray]:
-    available = len(next(iter(every.values())))
-    if n_rollouts is None:
-        return every
-    if not 1 <= n_rollouts <= available:
-        raise InputError(
-            f"n_rollouts must be from 1 to {available} (rollouts of a prompt), got {n_rollouts}; "
-            "lower it or roll out more"
-        )
-    return {prompt_id: rewards[:n_rollouts] for prompt_id, rewards in every.items()}
-
-
-def _center_and_spread(every: dict[str, np.ndarray], transform: Transform) -> tuple[float, float]:
-    rewards = np.concatenate(list(every.values()))
-    spread = float(rewards.std())
+def _center_and_spread(rewards: np.ndarray, transform: Transform) -> tuple[float, float]:
+    spread = float(rewards.ravel().std())
     if transform.name == "raw" and spread == 0:
         raise InputError(
-            f"all {len(rewards)} reference rewards are equal ({rewards[0]}): "
+            f"all {rewards.size} reference rewards are equal ({rewards[0, 0]}): "
             "nothing can be learnt from them; check the reward model"
         )
-    return float(rewards.mean()), spread
+    return float(rewards.ravel().mean()), spread
 
 
-def _values_in_sample(draft: Objective, every: dict[str, np.ndarray]) -> np.ndarray:
+def _values_in_sample(draft: Objective, prompt_ids: list[str], rewards: np.ndarray) -> np.ndarray:
     """Values of the K rollouts themselves, (prompts, K), each calibrated against all K."""
     if draft.calibrator is None:
-        return np.stack([(rewards - draft.center) / draft.spread for rewards in every.values()])
-    rows = []
-    for prompt_id, rewards in every.items():
-        if draft.curves:
-            rows.append(anchored_calibration(rewards, draft.curves[prompt_id], draft.center))
-        else:
-            ties = "strict" if draft.transform.strict else "half"
-            rows.append(empirical_calibration(rewards, rewards, ties=ties))
-    return draft._transformed(np.stack(rows), len(rows[0]))
+        return (rewards - draft.center) / draft.spread
+    if draft.curves:
+        rows = [
+            anchored_calibration(row, draft.curves[prompt_id], draft.center)
+            for prompt_id, row in zip(prompt_ids, rewards, strict=True)
+        ]
+    else:
+        ties = "strict" if draft.transform.strict else "half"
+        rows = [empirical_calibration(row, row, ties=ties) for row in rewards]
+    return draft._transformed(np.stack(rows), rewards.shape[1])
 
 
 def _with_strength(draft: Objective, values: np.ndarray, kl: float | None, beta: float | None) -> Objective:

@@ -12,19 +12,10 @@ from infalign.errors import InputError
 
 
 def dpo_loss(chosen_log_ratio: torch.Tensor, rejected_log_ratio: torch.Tensor, beta: float) -> torch.Tensor:
-    """Loss of each pair: −log σ(β·h), h = chosen less rejected log-ratio.
+    """Loss of each pair, shape (m,): −log σ(β·h), h = chosen less rejected log π/π_ref in nats.
 
-    Labels that are always those of one reward have no finite optimum: every h grows without end. Labels
+    Labels that are always those of one reward have no finite optimum: every h grows without limit. Labels
     drawn by Bradley-Terry from a reward r have one, the policy ∝ reference·exp(r / β).
-
-    Parameters
-    ----------
-    chosen_log_ratio, rejected_log_ratio : (m,), log π/π_ref of the responses, in nats.
-    beta : above 0.
-
-    Returns
-    -------
-    (m,) losses.
 
     References
     ----------
@@ -39,20 +30,11 @@ def dpo_loss(chosen_log_ratio: torch.Tensor, rejected_log_ratio: torch.Tensor, b
 
 
 def ipo_loss(chosen_log_ratio: torch.Tensor, rejected_log_ratio: torch.Tensor, tau: float) -> torch.Tensor:
-    """Loss of each pair: (h − 1/(2τ))², h = chosen less rejected log-ratio.
+    """Loss of each pair, shape (m,): (h − 1/(2τ))², h = chosen less rejected log π/π_ref in nats.
 
     Over all pairs of independent reference responses its optimum is the identity tilt, the policy
-    ∝ reference·exp(C / τ): the labels' mean 2P(y ≻ z) − 1 over z is 2C(y) − 1. That holds too when pairs of
-    one and the same response are left out, for their h is 0; it is approximate when other ties are.
-
-    Parameters
-    ----------
-    chosen_log_ratio, rejected_log_ratio : (m,), log π/π_ref of the responses, in nats.
-    tau : above 0.
-
-    Returns
-    -------
-    (m,) losses.
+    ∝ reference·exp(C / τ): the mean label 2P(y ≻ z) − 1 over z is 2C(y) − 1. This also holds without the pairs of
+    one and the same response, whose h is 0; it is approximate when other ties are left out.
 
     References
     ----------
@@ -67,18 +49,10 @@ def ipo_loss(chosen_log_ratio: torch.Tensor, rejected_log_ratio: torch.Tensor, t
 
 
 def bonbon_target(n: int) -> float:
-    """Mean log-ratio of the best against the worst of n under best-of-n: (n−1)·H_{n−1}.
+    """Mean log-ratio in nats of the best against the worst of n under best-of-n: (n−1)·H_{n−1}, the paper's 1/(2β*).
 
     Best-of-n has the log-ratio log n + (n−1) log u; the mean of log u is −1/n for the best of n uniform
     numbers and −H_n for the worst.
-
-    Parameters
-    ----------
-    n : at least 1.
-
-    Returns
-    -------
-    nats, what the paper calls 1/(2β*).
 
     References
     ----------
@@ -99,21 +73,11 @@ def bonbon_loss(
     n: int,
     alpha: float,
 ) -> torch.Tensor:
-    """Loss of each pair: α·(−log π(best)) + (1−α)·(h − (n−1)·H_{n−1})², h = best less worst log-ratio.
+    """Loss of each pair, shape (m,): α·(−log π(best)) + (1−α)·(h − (n−1)·H_{n−1})², h = best less worst log-ratio.
 
-    No policy meets the target in every pair, as h is a difference of one number a response; at the
-    optimum of the second term alone the mean of h is less than the target by Var(h) / E[h].
-
-    Parameters
-    ----------
-    best_log_prob : (m,), log-probability of the best responses, in nats.
-    best_log_ratio, worst_log_ratio : (m,), log π/π_ref, in nats.
-    n : of best-of-n, at least 2.
-    alpha : weight of the likelihood, in [0, 1].
-
-    Returns
-    -------
-    (m,) losses.
+    All log-probabilities and log-ratios are in nats, n is at least 2 and α in [0, 1]. No policy meets the target in
+    every pair, since h is a difference of one number a response. At the optimum of the second term alone, the mean
+    of h is below the target by Var(h) / E[h].
 
     References
     ----------
@@ -129,16 +93,9 @@ def bonbon_loss(
 
 
 def balanced_alpha(best_log_prob: NDArray[np.float64], n: int) -> float:
-    """The α for which both terms of `bonbon_loss` are equal at the reference, where every h is 0.
+    """The α in (0, 1) for which both terms of `bonbon_loss` are equal at the reference, where h is 0.
 
-    Parameters
-    ----------
-    best_log_prob : (m,), log-probability of the best responses under the reference, in nats, below 0.
-    n : of best-of-n, at least 2.
-
-    Returns
-    -------
-    α in (0, 1).
+    `best_log_prob`, shape (m,), holds the reference's log-probabilities of the best responses, in nats, below 0.
 
     References
     ----------
@@ -156,23 +113,26 @@ def balanced_alpha(best_log_prob: NDArray[np.float64], n: int) -> float:
 def rollout_pairs(
     rewards: NDArray[np.float64], n_responses: int, n_comparisons: int, seed: int
 ) -> tuple[NDArray[np.int64], int]:
-    """Pairs of rollouts of the same prompt, labelled by their rewards.
+    """Pair rollouts of the same prompt, labelled by their rewards.
 
     Of each prompt's K rollouts `n_responses` are drawn without replacement, and of their unordered pairs
     `n_comparisons`, again without replacement; both draws are uniform and depend on the seed only. Of 12
-    comparisons of 6 responses, the paper's numbers, any 12 of the 15 pairs are alike likely.
+    comparisons of 6 responses, the paper's numbers, any 12 of the 15 pairs are equally likely.
 
     Parameters
     ----------
-    rewards : (P, K).
-    n_responses : from 2 to K.
-    n_comparisons : at most n_responses·(n_responses − 1)/2.
-    seed : at least 0.
+    rewards : ndarray, shape (P, K)
+    n_responses : int
+        From 2 to K.
+    n_comparisons : int
+        At most n_responses·(n_responses − 1)/2.
 
     Returns
     -------
-    pairs : (m, 2), rows of the chosen and the rejected rollout in the rewards read row by row.
-    dropped : how many pairs were left out because their rewards are equal.
+    pairs : ndarray of int, shape (m, 2)
+        Rows of the chosen and the rejected rollout in the rewards read row by row.
+    dropped : int
+        Number of pairs that were left out because their rewards are equal.
 
     Raises
     ------
@@ -217,22 +177,10 @@ def _labelled(rewards: NDArray[np.float64], pairs: NDArray[np.int64]) -> tuple[N
 
 
 def dataset_pairs(pairs: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """The reward model's training pairs whose two responses differ and answer one prompt.
+    """Select the pairs of the split reward_train whose two responses differ and answer one prompt.
 
-    Parameters
-    ----------
-    pairs : columns prompt, chosen, rejected, split and, where the two responses may answer different
-        prompts, rejected_prompt.
-
-    Returns
-    -------
-    pairs : columns prompt, chosen, rejected.
-    dropped : how many pairs of the split reward_train were left out.
-
-    Raises
-    ------
-    InputError
-        None is left.
+    `pairs` has columns prompt, chosen, rejected, split and, where the two responses may answer different prompts,
+    rejected_prompt. Returns prompt, chosen and rejected, and how many pairs were left out; none left is an InputError.
     """
     trained = pairs.filter(pl.col("split") == "reward_train")
     other = "rejected_prompt" if "rejected_prompt" in pairs.columns else "prompt"

@@ -28,13 +28,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of one training, as one of them sees them; a single one talks to nobody.
+    """The processes of one training, as process `index` of `count` sees them; a single one exchanges nothing.
 
-    Parameters
-    ----------
-    index : of this process, from 0.
-    count : how many there are.
-    sharded : whether the weights of policy and reference are divided among them (FSDP).
+    With `sharded` the weights of policy and reference are divided among them (FSDP).
     """
 
     index: int = 0
@@ -43,11 +39,11 @@ class Processes:
 
     @property
     def main(self) -> bool:
-        """Whether this one writes the files."""
+        """Whether this process writes the files."""
         return self.index == 0
 
     def part(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of this process: of equal parts in their order, the index-th.
+        """The index-th of `count` equal parts of the rows, in their order.
 
         Examples
         --------
@@ -65,17 +61,17 @@ class Processes:
         return [item for part in parts for item in part]
 
     def wait(self) -> None:
-        """Wait until all processes have come here."""
+        """Wait until all processes have called this."""
         self.gather([self.index])
 
     def add(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Replace each tensor by the sum of it over the processes."""
+        """Replace each tensor by its sum over the processes."""
         if self.count > 1:
             for tensor in tensors:
                 distributed.all_reduce(tensor)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace each gradient by its mean over the processes; those of divided weights are so already."""
+        """Replace each gradient by its mean over the processes; FSDP has already averaged those of divided weights."""
         if self.count == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None and not isinstance(p.grad, DTensor)]
@@ -84,12 +80,7 @@ class Processes:
             gradient /= self.count
 
     def clip_gradients(self, parameters: Sequence[nn.Parameter], limit: float) -> float:
-        """Scale the averaged gradients down to a norm of at most `limit`.
-
-        Returns
-        -------
-        Their norm before that.
-        """
+        """Scale the averaged gradients down to a norm of at most `limit`, and return their norm before that."""
         if not self.sharded:
             return nn.utils.clip_grad_norm_(parameters, limit).item()
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -105,10 +96,10 @@ class Processes:
         return norm
 
     def shard(self, model: PreTrainedModel) -> None:
-        """Divide a model's weights among the processes, in place, if they are to be.
+        """Divide a model's weights among the processes, in place, where `sharded` says so.
 
-        Layers, trunk and output layer are units of their own, since the trunk and the output layer are called
-        apart. An embedding that is the output layer as well stays whole in every process.
+        Layers, trunk and output layer are units of their own, since trunk and output layer are called separately. An
+        embedding that is also the output layer stays whole in every process.
         """
         if not self.sharded:
             return
@@ -125,7 +116,7 @@ class Processes:
 
     @contextmanager
     def whole(self, model: PreTrainedModel) -> Iterator[None]:
-        """Let every process hold a model's whole weights for a while, to call it as often as it likes."""
+        """Let every process hold a model's whole weights inside the block, for repeated calls."""
         units = [module for module in model.modules() if isinstance(module, FSDPModule)]
         for unit in units:
             unit.set_reshard_after_forward(False, recurse=False)
@@ -138,7 +129,7 @@ class Processes:
                 unit.set_reshard_after_forward(True, recurse=False)
 
     def leave(self) -> None:
-        """End the talk with the other processes."""
+        """Leave the group of processes."""
         if self.count > 1:
             distributed.destroy_process_group()
 
@@ -147,13 +138,7 @@ ALONE = Processes()
 
 
 def join_processes() -> Processes:
-    """Join the processes that `accelerate launch` started with this one, if it did; each gets a GPU of its own.
-
-    Raises
-    ------
-    InputError
-        They were started with settings that nothing here would follow.
-    """
+    """Join the processes that `accelerate launch` started; an InputError where its settings would not be followed."""
     if _n_started() == 1:
         return ALONE
     _check_launch()
@@ -164,13 +149,7 @@ def join_processes() -> Processes:
 
 
 def single_process(kind: str) -> Processes:
-    """Say that this process is the only one.
-
-    Raises
-    ------
-    InputError
-        There are several: the method `kind` would do the same in each of them.
-    """
+    """Return ALONE; several processes are an InputError, as each would train the same policy of method `kind`."""
     if _n_started() > 1:
         raise InputError(f"{kind} trains in one process, got {_n_started()}; start it with python")
     return ALONE
@@ -209,12 +188,12 @@ def _check_launch() -> None:
 
 
 def whole_tensor(tensor: torch.Tensor) -> torch.Tensor:
-    """Put together a tensor whose parts the processes have; all of them must ask."""
+    """Gather a tensor that is divided among the processes; all of them must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def divided_like(tensor: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
-    """Put a whole tensor where another one is, divided as that one is."""
+    """Move a whole tensor to the device of `model`, divided among the processes as `model` is."""
     tensor = tensor.to(model.device)
     if not isinstance(model, DTensor):
         return tensor

@@ -8,16 +8,7 @@ from numpy.typing import NDArray
 
 
 def regression_loss(log_ratios: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Loss of each response: (log π/π_ref − target)².
-
-    Parameters
-    ----------
-    log_ratios : (m,), in nats.
-    targets : (m,), see `regression_targets`.
-
-    Returns
-    -------
-    (m,) losses.
+    """Loss of each response, shape (m,): (log π/π_ref − target)², in nats; see `regression_targets`.
 
     References
     ----------
@@ -32,23 +23,20 @@ def regression_loss(log_ratios: torch.Tensor, targets: torch.Tensor) -> torch.Te
 
 
 def regression_targets(values: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
-    """Log-ratio of the tilt of stored rollouts: value/β − log Z.
+    """Log-ratio in nats of the tilt of stored rollouts, shape (P, K): value/β − log Z.
 
-    Z is the mean of exp(value/β) over each prompt's own K rollouts, whatever the reward. That is exact for
-    the tilt of the K rollouts: the ratios of every prompt have mean 1. Where K rollouts without ties are
-    calibrated among themselves, their ranks are (k − ½)/K for every prompt, so this mean is known before any
-    reward is: it is the midpoint rule of the method's known partition function ∫ exp(Φ(u)/β) du, from which
-    it differs by O(1/K²). Tied rewards, anchors and raw rewards have no such known function, and the
-    integral would leave their ratios with another mean than 1.
+    Z is the mean of exp(value/β) over each prompt's own K rollouts. That is exact for the tilt of the K rollouts:
+    the ratios of every prompt have mean 1. Without ties, K rollouts that are calibrated among themselves have the
+    ranks (k − ½)/K at every prompt, so Z is known before any reward is. It is then the midpoint rule of the
+    method's partition function ∫ exp(Φ(u)/β) du, and differs from it by O(1/K²). Tied rewards, anchors and raw
+    rewards have no such known function, and with the integral their ratios would not have mean 1.
 
     Parameters
     ----------
-    values : (P, K), Φ of the calibrated reward, or the raw reward; up to a constant a prompt.
-    beta : in the units of values, above 0.
-
-    Returns
-    -------
-    (P, K), in nats.
+    values : ndarray, shape (P, K)
+        Φ of the calibrated reward, or the raw reward; up to a constant a prompt.
+    beta : float
+        In the units of values, above 0.
 
     Examples
     --------

@@ -27,8 +27,8 @@ from transformers import (
 )
 from trl import RLOOConfig, RLOOTrainer
 
-from infalign.alignment.ppo import Maximised, ScoreFunction, check_rewards, prompt_rows
-from infalign.alignment.training import TrainingDiverged
+from infalign.alignment.batches import Maximised, OnlineTask, check_rewards
+from infalign.alignment.training import Destination, TrainingDiverged, prompt_rows
 from infalign.errors import InputError
 from infalign.language.models import check_context, encode_prompts
 from infalign.records.methods import RLOOSettings
@@ -36,47 +36,27 @@ from infalign.records.methods import RLOOSettings
 
 def train_rloo(
     reference_folder: str | Path,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: pl.DataFrame,
+    task: OnlineTask,
     objective: Maximised,
-    score_fn: ScoreFunction,
     settings: RLOOSettings,
-    *,
-    seed: int,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    output_dir: str | Path,
-    progress: bool = True,
+    destination: Destination,
 ) -> pl.DataFrame:
     """Train a policy from the reference to maximise E[objective value] − β·KL(policy ‖ reference).
 
-    Each update draws a batch, takes one optimiser step on it and forgets it. An update has the prompts
-    that PPO's has. A run that was stopped starts anew: no checkpoint is kept.
-
-    Parameters
-    ----------
-    reference_folder : model where the policy starts and the KL is measured from (safetensors).
-    tokenizer : its tokenizer.
-    prompts : columns prompt_id and prompt (the text up to where the response starts).
-    objective : values of rewards and β; must know every prompt.
-    score_fn : prompts, responses (texts), finished (bools) -> rewards, each of length n.
-    settings : of the training.
-    seed : at least 0; the generators of the caller are left as they are.
-    max_new_tokens : longest response.
-    temperature : of sampling, above 0; the policy is the distribution at this temperature.
-    output_dir : gets the policy and tokenizer as a folder that transformers loads (safetensors).
-    progress : show a bar where standard error is a terminal.
+    Each update draws a batch, takes one optimiser step on it and discards it. Its prompts are those of PPO's
+    update. The model in `reference_folder` (safetensors) is the start and the reference. No checkpoint is kept: a
+    run that was stopped starts anew. The caller's random generators are left unchanged.
 
     Returns
     -------
-    One row an update: step, kl (nats a response, mean log-ratio), reward, value, objective (value − β·kl),
-    length, finished, learning_rate, gradient_norm (before clipping), seconds.
+    polars.DataFrame
+        One row an update: step, kl (nats a response, mean log-ratio), reward, value, objective (value − β·kl),
+        length, finished, learning_rate, gradient_norm (before clipping), seconds.
 
     Raises
     ------
     InputError
-        No prompts, one that is empty or too long, a tokenizer of another model, or a reward or value that
-        is not finite.
+        A prompt is empty or too long, the tokenizer is of another model, or a reward or value is not finite.
     TrainingDiverged
         A loss or gradient is not finite.
 
@@ -85,25 +65,23 @@ def train_rloo(
     Ahmadian et al. 2024, Back to basics: revisiting REINFORCE style optimization for learning from human
     feedback in LLMs.
     """
-    reward = objective_reward(tokenizer, objective, score_fn)
-    watch = Watch(settings, objective.beta, progress)
+    watch = Watch(settings, objective.beta, destination.progress)
     with _generators_kept(), tempfile.TemporaryDirectory() as folder:
         policy = AutoModelForCausalLM.from_pretrained(
             str(reference_folder), dtype=torch.float32, use_safetensors=True
         )
         as_loaded = copy.deepcopy(policy.config), policy.generation_config
-        arguments = trainer_arguments(settings, objective.beta, seed, max_new_tokens, temperature, folder)
-        trainer = new_trainer(policy, tokenizer, prompts, reward, settings, arguments)
+        trainer = new_trainer(policy, task, objective, settings, folder)
         trainer.add_callback(watch)
         trainer.train()
     policy.config, policy.generation_config = as_loaded  # TRL and transformers set them for the training
-    policy.save_pretrained(output_dir)
-    tokenizer.save_pretrained(output_dir)
+    policy.save_pretrained(destination.policy)
+    task.tokenizer.save_pretrained(destination.policy)
     return pl.DataFrame(watch.rows)
 
 
 class Trainer(RLOOTrainer):
-    """TRL's trainer, reading prompts as everything else here does."""
+    """TRL's trainer with this project's encoding of prompts."""
 
     processing_class: PreTrainedTokenizerBase
 
@@ -112,46 +90,28 @@ class Trainer(RLOOTrainer):
 
 
 def new_trainer(
-    policy: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: pl.DataFrame,
-    reward: Callable[..., list[float | None]],
-    settings: RLOOSettings,
-    arguments: dict[str, Any],
+    policy: PreTrainedModel, task: OnlineTask, objective: Maximised, settings: RLOOSettings, folder: str
 ) -> Trainer:
-    """TRL's trainer on the prompts of all updates in turn.
+    """Make TRL's trainer on the prompts of all updates in turn; it may write into `folder`.
 
-    Parameters
-    ----------
-    policy : loaded from the reference's folder, from where TRL loads the frozen reference again.
-    tokenizer : of the policy.
-    prompts : columns prompt_id and prompt.
-    reward : see `objective_reward`.
-    settings : of the training.
-    arguments : see `trainer_arguments`.
-
-    Raises
-    ------
-    InputError
-        No prompts, one that is empty or too long, or a tokenizer with more tokens than the model.
+    The policy must be loaded from the reference's folder: TRL loads the frozen reference from there again. A prompt
+    that is empty or too long, and a tokenizer with more tokens than the model, are InputErrors.
     """
-    if prompts.is_empty():
-        raise InputError("RLOO needs at least one training prompt, got none; check the split")
+    tokenizer, prompts = task.tokenizer, task.prompts
     _check_vocabulary(policy, tokenizer)
-    encoded = encode_prompts(tokenizer, prompts["prompt"].to_list())
-    check_context(policy, encoded, arguments["max_completion_length"])
+    check_context(policy, encode_prompts(tokenizer, prompts["prompt"].to_list()), task.max_new_tokens)
     rows = [
-        prompt_rows(prompts.height, settings.prompts_per_update, arguments["seed"], step)
+        prompt_rows(prompts.height, settings.prompts_per_update, task.seed, step)
         for step in range(settings.updates)
     ]
     batches = prompts[np.concatenate(rows)].select("prompt_id", "prompt")
-    # What the folder says of generation is not part of the policy.
+    # The folder's settings of generation are not part of the policy.
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
     policy.generation_config = GenerationConfig(**{name: getattr(tokenizer, name) for name in names})
     trainer = Trainer(
         model=policy,
-        reward_funcs=reward,
-        args=RLOOConfig(**arguments),
+        reward_funcs=_objective_reward(task, objective),
+        args=RLOOConfig(**_trainer_arguments(settings, objective.beta, task, folder)),
         train_dataset=Dataset.from_dict(batches.to_dict(as_series=False)),
         processing_class=tokenizer,
     )
@@ -173,10 +133,7 @@ def _check_vocabulary(policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
 
 
 def _as_when_sampled(model: PreTrainedModel, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    """Before a pass: dropout off, and left-padded rows at the positions they were sampled at.
-
-    TRL numbers positions from the padding on, which absolute position embeddings notice.
-    """
+    """Turn dropout off, and number positions from the first token: TRL counts the left padding too."""
     for module in model.children():
         module.eval()
     if kwargs.get("fused_lm_head"):
@@ -184,10 +141,8 @@ def _as_when_sampled(model: PreTrainedModel, args: tuple, kwargs: dict) -> tuple
     return args, kwargs
 
 
-def trainer_arguments(
-    settings: RLOOSettings, beta: float, seed: int, max_new_tokens: int, temperature: float, folder: str
-) -> dict[str, Any]:
-    """What TRL's configuration is given: the plain estimator in float32, no checkpoints, no reports."""
+def _trainer_arguments(settings: RLOOSettings, beta: float, task: OnlineTask, folder: str) -> dict[str, Any]:
+    """Configure TRL: the plain estimator in float32, no checkpoints, no reports."""
     batch = settings.prompts_per_update * settings.samples_per_prompt
     chunk = max(size for size in range(1, min(batch, settings.chunk_size) + 1) if batch % size == 0)
     return {
@@ -198,11 +153,13 @@ def trainer_arguments(
         "gradient_accumulation_steps": batch // chunk,
         "num_iterations": 1,
         "shuffle_dataset": False,  # the order is the data set's
-        "max_completion_length": max_new_tokens,
-        "temperature": temperature,
+        "max_completion_length": task.max_new_tokens,
+        "temperature": task.temperature,
         "top_k": 0,
         "top_p": 1.0,
-        "generation_kwargs": {"remove_invalid_values": True},  # a diverged policy is told by its gradient
+        "generation_kwargs": {
+            "remove_invalid_values": True
+        },  # a gradient that is not finite tells of a divergence
         "beta": beta,
         "normalize_advantages": False,
         "reward_clip_range": None,
@@ -217,8 +174,8 @@ def trainer_arguments(
         "adam_epsilon": settings.adam_epsilon,
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_gradient_norm,
-        "seed": seed,
-        "data_seed": seed,
+        "seed": task.seed,
+        "data_seed": task.seed,
         "bf16": False,
         "gradient_checkpointing": False,
         "use_cpu": not torch.cuda.is_available(),
@@ -232,13 +189,8 @@ def trainer_arguments(
     }
 
 
-def objective_reward(
-    tokenizer: PreTrainedTokenizerBase, objective: Maximised, score_fn: ScoreFunction
-) -> Callable[..., list[float | None]]:
-    """The objective's values as a reward function of TRL; the data set has a column prompt_id.
-
-    Raises InputError where a reward or value is not finite: TRL would pass over the response in silence.
-    """
+def _objective_reward(task: OnlineTask, objective: Maximised) -> Callable[..., list[float | None]]:
+    """Make a reward function of TRL; a value that is not finite is an InputError, as TRL would skip it silently."""
 
     def value(
         prompts: Sequence[str],
@@ -248,11 +200,8 @@ def objective_reward(
         log_metric: Callable[[str, float], None],
         **others: object,
     ) -> list[float | None]:
-        responses = tokenizer.batch_decode(
-            completion_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        finished = [tokens[-1] == tokenizer.eos_token_id for tokens in completion_ids]
-        rewards = np.asarray(score_fn(list(prompts), responses, finished), dtype=float)
+        finished = [tokens[-1] == task.tokenizer.eos_token_id for tokens in completion_ids]
+        rewards = task.score(prompts, completion_ids, finished)
         check_rewards(rewards, prompt_id, trainer_state.global_step)
         values = objective.values(list(prompt_id), rewards)
         _check_values(values, rewards, prompt_id, trainer_state.global_step)
@@ -274,14 +223,7 @@ def _check_values(values: np.ndarray, rewards: np.ndarray, ids: Sequence[str], s
 
 
 class Watch(TrainerCallback):
-    """Log of the updates, a bar, and the end of a run that diverges.
-
-    Parameters
-    ----------
-    settings : of the training.
-    beta : weight of the KL in the objective's units.
-    progress : show a bar where standard error is a terminal.
-    """
+    """Log the updates, show a bar, and end a run that diverges; `beta` is in the objective's units."""
 
     def __init__(self, settings: RLOOSettings, beta: float, progress: bool) -> None:
         self.settings, self.beta = settings, beta
@@ -318,20 +260,21 @@ class Watch(TrainerCallback):
 
     def _check(self, step: int, logs: dict[str, float | None]) -> None:
         measured = {"kl": logs["kl"], "loss": logs["loss"], "gradient_norm": logs["grad_norm"]}
-        bad = [name for name, value in measured.items() if value is None or not math.isfinite(value)]
-        if bad:
+        not_finite = [name for name, value in measured.items() if value is None or not math.isfinite(value)]
+        if not_finite:
             before = f"{self.rows[-1]['kl']:.3g} nats from the reference" if self.rows else "the reference"
             raise TrainingDiverged(
-                f"rloo diverged at update {step}: {', '.join(bad)} is not finite; no checkpoint was made "
-                f"(rloo keeps none). Likely cause: the learning rate ({self.settings.learning_rate:g}) is too "
-                f"high or the objective too steep: one update before, the policy was {before}, the largest "
-                f"|value| {logs['largest_value']:.3g}; lower rloo.learning_rate or the strength"
+                self.settings,
+                step,
+                not_finite,
+                "no checkpoint was made (rloo keeps none)",
+                f"one update before, the policy was {before}, the largest |value| {logs['largest_value']:.3g}",
             )
 
 
 @contextmanager
 def _generators_kept() -> Iterator[None]:
-    """TRL seeds the global generators; the caller's states come back afterwards."""
+    """Restore the caller's random generators afterwards; TRL seeds the global ones."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the state TRL overwrites)
     with torch.random.fork_rng():
         try:

@@ -24,7 +24,7 @@ class Chunk:
 
 @dataclass
 class Sequences:
-    """Prompts with their responses as tokens; the tokens of all responses stand in one flat array."""
+    """Prompts and their responses as tokens; the tokens of all responses stand in one flat array."""
 
     prompts: Sequence[list[int]]
     responses: Sequence[list[int]]
@@ -63,7 +63,7 @@ def chunks(sequences: Sequences, rows: np.ndarray, size: int, device: torch.devi
 
 
 def token_features(model: PreTrainedModel, chunk: Chunk) -> torch.Tensor:
-    """The trunk's last hidden states that predict the response tokens, (m, hidden)."""
+    """Last hidden states of the trunk that predict the response tokens, shape (m, hidden)."""
     hidden = model.base_model(input_ids=chunk.input_ids, use_cache=False)[0]
     return hidden[chunk.sequence, chunk.position]
 

@@ -1,4 +1,4 @@
-"""What every method's training shares: optimiser steps, divergence, checkpoints, the saved policy."""
+"""The training loop of all methods: optimiser steps, divergence, checkpoints and the saved policy."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import numpy as np
 import polars as pl
 import torch
 from torch import nn
@@ -22,28 +23,64 @@ from infalign.alignment.checkpoints import load_checkpoint, save_checkpoint
 from infalign.alignment.lora import has_adapters, merged_weights
 from infalign.alignment.processes import ALONE, Processes, whole_tensor
 from infalign.errors import InputError
-from infalign.records.methods import Optimisation
+from infalign.records.methods import Optimisation, RLOOSettings
 
 S = TypeVar("S", bound=Optimisation)
 
 
 class TrainingDiverged(InputError):
-    """A loss or gradient is no longer a number; the message says when, why perhaps, and what to do."""
+    """A loss or gradient is not finite: the measures `names` at update `step`."""
+
+    def __init__(
+        self,
+        settings: Optimisation | RLOOSettings,
+        step: int,
+        names: Sequence[str],
+        checkpoint: str,
+        circumstances: str,
+    ) -> None:
+        super().__init__(
+            f"{settings.kind} diverged at update {step}: {', '.join(names)} is not finite; {checkpoint}. "
+            f"Likely cause: the learning rate ({settings.learning_rate:g}) is too high or the objective "
+            f"too steep: {circumstances}; lower {settings.kind}.learning_rate or the strength"
+        )
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a training writes.
+
+    Parameters
+    ----------
+    policy : Path
+        Folder that gets the policy and its tokenizer; transformers loads it (safetensors).
+    scratch : Path
+        Folder of the checkpoint, one file a run; the file is removed when the run is done.
+    progress : bool
+        Show a bar where standard error is a terminal.
+    """
+
+    policy: Path
+    scratch: Path
+    progress: bool = True
 
 
 @dataclass
 class Learner(Generic[S]):
-    """The policy in training, its frozen reference and what else is trained or kept with it.
+    """The policy in training, its frozen reference, and the state of the training.
 
     Parameters
     ----------
-    policy, reference : models of one architecture.
-    settings : of the method.
-    temperature : of sampling; the policy is the distribution at this temperature.
-    trained : further modules with parameters of the optimiser, e.g. a value head.
-    kept : further modules that a checkpoint must hold, e.g. an anchor.
-    updates : how many there are in all; None: as the settings say.
-    processes : that train it; each has a learner.
+    temperature : float
+        Of sampling, above 0; the policy is the distribution at this temperature.
+    trained, kept : dict of str to Module
+        Further modules that the optimiser changes, e.g. a value head, and that only checkpoints hold, e.g. an anchor.
+    average : dict of str to Tensor
+        Running mean of the policy's weights by name; empty before it begins.
+    updates : int, optional
+        Number of updates in all; by default that of the settings.
+    step : int
+        Number of updates that are done.
     """
 
     policy: PreTrainedModel
@@ -74,7 +111,7 @@ class Learner(Generic[S]):
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """What the optimiser changes, by module and name; not what adapters leave as it is."""
+        """Parameters that the optimiser changes, by `module/name`."""
         return {
             f"{prefix}/{name}": parameter
             for prefix, module in {"policy": self.policy, **self.trained}.items()
@@ -84,7 +121,7 @@ class Learner(Generic[S]):
 
     @property
     def kept_parameters(self) -> dict[str, nn.Parameter]:
-        """What a checkpoint holds, by module and name."""
+        """Parameters that a checkpoint holds, by `module/name`."""
         return self.parameters | {
             f"{prefix}/{name}": parameter
             for prefix, module in self.kept.items()
@@ -96,7 +133,7 @@ class Learner(Generic[S]):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def learning_rate(self) -> float:
-        """Learning rate of this update by the settings' schedule; also set in the optimiser."""
+        """Set the optimiser's learning rate to that of this update, and return it."""
         rate = self.settings.learning_rate
         if self.settings.schedule == "linear":
             rate *= 1 - self.step / self.total
@@ -105,93 +142,79 @@ class Learner(Generic[S]):
         return rate
 
     def take_step(self, measured: Mapping[str, float], circumstances: str) -> dict[str, float]:
-        """Average the gradient in the parameters over the processes, clip it and take one optimiser step.
+        """Average the gradient over the processes, clip it and take one optimiser step.
 
-        Parameters
-        ----------
-        measured : losses and the like of this step, of all processes.
-        circumstances : what the message says of the policy should something not be finite.
-
-        Returns
-        -------
-        measured with `gradient_norm` (before clipping).
-
-        Raises
-        ------
-        TrainingDiverged
-            A loss or the gradient is not finite; the weights are then those before the step.
+        Returns `measured` (losses of this step over all processes) and `gradient_norm`, before clipping. If one of
+        these is not finite, TrainingDiverged tells the `circumstances`; the weights are then those before the step.
         """
         parameters = list(self.parameters.values())
         self.processes.average_gradients(parameters)
         norm = self.processes.clip_gradients(parameters, self.settings.max_gradient_norm)
         taken = {**measured, "gradient_norm": norm}
-        bad = [name for name, value in taken.items() if not math.isfinite(value)]
-        if bad:
-            raise TrainingDiverged(self._diverged(bad, circumstances))
+        not_finite = [name for name, value in taken.items() if not math.isfinite(value)]
+        if not_finite:
+            exists = self.checkpoint is not None and self.checkpoint.exists()
+            saved = f"the last checkpoint is {self.checkpoint}" if exists else "no checkpoint was made yet"
+            raise TrainingDiverged(self.settings, self.step, not_finite, saved, circumstances)
         self.optimizer.step()
         return taken
 
-    def _diverged(self, bad: list[str], circumstances: str) -> str:
-        there = self.checkpoint is not None and self.checkpoint.exists()
-        saved = f"the last checkpoint is {self.checkpoint}" if there else "no checkpoint was made yet"
-        return (
-            f"{self.settings.kind} diverged at update {self.step}: {', '.join(bad)} is not finite; {saved}. "
-            f"Likely cause: the learning rate ({self.settings.learning_rate:g}) is too high or the objective "
-            f"too steep: {circumstances}; lower {self.settings.kind}.learning_rate or the strength"
-        )
-
 
 def starting_policy(reference: PreTrainedModel) -> PreTrainedModel:
-    """Copy of the reference to be trained; the reference itself is frozen in place."""
+    """Copy the reference for training; the reference itself is frozen in place."""
     policy = copy.deepcopy(reference).eval().requires_grad_(True)
     reference.eval().requires_grad_(False)
     return policy
+
+
+def prompt_rows(n_prompts: int, size: int, seed: int, step: int) -> np.ndarray:
+    """Choose the prompts of one update: piece `step` of an endless sequence of shuffled passes over all.
+
+    Returns `size` positions in 0 .. n_prompts − 1.
+
+    Examples
+    --------
+    >>> sorted(np.concatenate([prompt_rows(4, 2, seed=0, step=step) for step in (0, 1)]).tolist())
+    [0, 1, 2, 3]
+    """
+    places = np.arange(step * size, (step + 1) * size)
+    passes = {
+        int(k): np.random.default_rng([seed, int(k), 0]).permutation(n_prompts) for k in places // n_prompts
+    }
+    return np.array([passes[int(k)][i] for k, i in zip(places // n_prompts, places % n_prompts, strict=True)])
 
 
 def run_updates(
     learner: Learner[S],
     update: Callable[[Learner[S]], dict[str, float]],
     tokenizer: PreTrainedTokenizerBase,
-    *,
+    destination: Destination,
     fingerprint: str,
-    output_dir: str | Path,
-    scratch_dir: str | Path,
-    progress: bool = True,
 ) -> pl.DataFrame:
-    """Train from the last checkpoint, or from the start, to the last update.
+    """Train from the last checkpoint, or from the start, to the last update; save the policy.
 
-    A run that was stopped continues to the very same policy if what `update` does depends on the learner
-    and its step alone.
+    A run that was stopped continues to the very same policy if `update` depends on the learner and its
+    step alone. All processes must call this; the main one writes.
 
     Parameters
     ----------
-    learner : changed in place.
-    update : samples or draws a batch and takes the optimiser's steps of update `learner.step`.
-    tokenizer : saved with the policy.
-    fingerprint : names the checkpoint, so that another policy never continues from it.
-    output_dir : gets the policy and tokenizer as a folder that transformers loads (safetensors).
-    scratch_dir : for checkpoints, one file a run, removed when the run is done.
-    progress : show a bar where standard error is a terminal.
-
-    Of several processes the main one writes; all must call.
+    update : Callable
+        Takes the optimiser's steps of update `learner.step`; returns its row of the log.
+    fingerprint : str
+        Names the checkpoint, so that no other training continues from it.
 
     Returns
     -------
-    One row an update: step, what `update` returned, seconds.
-
-    Raises
-    ------
-    TrainingDiverged
-        A loss or gradient is not finite.
+    polars.DataFrame
+        One row an update: step, what `update` returned, seconds.
     """
-    settings = learner.settings
-    learner.checkpoint = Path(scratch_dir) / f"{settings.kind}-{fingerprint}.safetensors"
+    learner.checkpoint = destination.scratch / f"{learner.settings.kind}-{fingerprint}.safetensors"
     log = _resume(learner)
     bar = tqdm(
         range(learner.step, learner.total),
         initial=learner.step,
         total=learner.total,
-        disable=None if progress and learner.processes.main else True,
+        disable=None if destination.progress and learner.processes.main else True,
     )
     for step in bar:
         started = time.monotonic()
@@ -199,18 +222,28 @@ def run_updates(
         _average_weights(learner)
         log.append({"step": step, **measured, "seconds": time.monotonic() - started})
         learner.step = step + 1
-        if learner.step % settings.checkpoint_every == 0 and learner.step < learner.total:
-            state = {"step": learner.step, "log": log}
-            facts = (learner.kept_parameters, learner.optimizer, learner.average, state, learner.processes)
-            save_checkpoint(learner.checkpoint, *facts)
-    _save_policy(learner, tokenizer, Path(output_dir))
+        if learner.step % learner.settings.checkpoint_every == 0 and learner.step < learner.total:
+            _checkpoint(learner, log)
+    _save_policy(learner, tokenizer, destination.policy)
     if learner.processes.main:
         learner.checkpoint.unlink(missing_ok=True)
     return pl.DataFrame(log) if log else pl.DataFrame(schema={"step": pl.Int64})
 
 
+def _checkpoint(learner: Learner, log: list[dict]) -> None:
+    assert learner.checkpoint is not None
+    save_checkpoint(
+        learner.checkpoint,
+        learner.kept_parameters,
+        learner.optimizer,
+        learner.average,
+        {"step": learner.step, "log": log},
+        learner.processes,
+    )
+
+
 def _resume(learner: Learner) -> list[dict]:
-    """Continue from a checkpoint if the main process sees one; returns the log so far."""
+    """Load the checkpoint if the main process sees one, and return the log so far."""
     if learner.checkpoint is None or not learner.processes.gather([learner.checkpoint.exists()])[0]:
         return []
     state, learner.average = load_checkpoint(learner.checkpoint, learner.kept_parameters, learner.optimizer)
@@ -219,7 +252,7 @@ def _resume(learner: Learner) -> list[dict]:
 
 
 def _average_weights(learner: Learner) -> None:
-    """Take the weights after this update into the running mean, if the mean has begun."""
+    """Add the weights after this update to the running mean, if the mean has begun."""
     settings = learner.settings
     count = learner.step + 1 - math.floor(learner.total * (1 - settings.weight_average))
     if settings.weight_average == 0 or count < 1:
@@ -242,12 +275,9 @@ def _save_policy(learner: Learner, tokenizer: PreTrainedTokenizerBase, output_di
 
 
 def save_weights(learner: Learner, folder: Path) -> None:
-    """Write the policy as a whole model without adapters; of several processes the main one, and all must call.
+    """Write the policy as a whole model without adapters and without a tokenizer (safetensors).
 
-    Parameters
-    ----------
-    learner : whose policy it is.
-    folder : that transformers loads then (safetensors), without a tokenizer.
+    All processes must call this; the main one writes.
     """
     weights = _saved_weights(learner)
     if learner.processes.main:
@@ -255,12 +285,12 @@ def save_weights(learner: Learner, folder: Path) -> None:
 
 
 def _saved_weights(learner: Learner) -> dict[str, torch.Tensor] | None:
-    """Weights of the policy as a whole model without adapters, on the CPU; None: it is one already."""
+    """Gather the weights of the whole model without adapters on the CPU; None if the policy is such a model."""
     if has_adapters(learner.policy):
         return merged_weights(learner.policy) if learner.processes.main else None
     if not learner.processes.sharded:
         return None
-    whole: dict[torch.Tensor, torch.Tensor] = {}  # what is tied stays so
+    whole: dict[torch.Tensor, torch.Tensor] = {}  # tied weights stay tied
     named = learner.policy.state_dict(keep_vars=True)
     for tensor in dict.fromkeys(named.values()):
         gathered = whole_tensor(tensor.detach())
@@ -269,9 +299,9 @@ def _saved_weights(learner: Learner) -> dict[str, torch.Tensor] | None:
     return {name: whole[tensor] for name, tensor in named.items() if tensor in whole}
 
 
-def run_fingerprint(reference: PreTrainedModel, settings: Optimisation, *facts: object) -> str:
-    """Hash of everything a run depends on: its settings, further facts (as JSON) and the reference's weights."""
-    digest = hashlib.sha256(json.dumps([settings.model_dump(), *facts]).encode())
+def run_fingerprint(reference: PreTrainedModel, settings: Optimisation, *inputs: object) -> str:
+    """Hash everything a training depends on: settings, further inputs (as JSON) and the reference's weights."""
+    digest = hashlib.sha256(json.dumps([settings.model_dump(), *inputs]).encode())
     for parameter in reference.parameters():
         digest.update(parameter.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

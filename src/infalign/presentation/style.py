@@ -10,6 +10,7 @@ import matplotlib as mpl
 import seaborn as sns
 
 from infalign.mathematics.procedures import parse_procedure
+from infalign.records.methods import METHODS, Method
 
 # Okabe and Ito's palette, distinguishable with every common colour blindness and in grey.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
@@ -27,39 +28,6 @@ TRANSFORM_LOOKS: dict[str, tuple[str, str, Line]] = {
     "exp(10)": (VERMILION, "s", "-"),
     "exp(-5)": (PURPLE, "v", (0, (5, 1.5))),
     "exp(-10)": (GREEN, "P", "-"),
-}
-METHOD_NAMES = {
-    "ppo": "PPO",
-    "rloo": "RLOO",
-    "regression": "regression",
-    "dpo": "DPO",
-    "ipo": "IPO",
-    "bon_sft": "BoN-SFT",
-    "bonbon": "BoNBoN",
-    "bond": "BOND",
-    "jbond": "J-BOND",
-    "vbon": "vBoN",
-}
-METHOD_MARKERS = {
-    "rloo": "H",
-    "regression": "^",
-    "dpo": ">",
-    "ipo": "<",
-    "bon_sft": "d",
-    "bonbon": "h",
-    "bond": "*",
-    "jbond": "v",
-    "vbon": "p",
-}
-# Of methods that take no reward; apart from the transforms' colours (Tol's muted palette).
-METHOD_COLORS = {
-    "dpo": "#999933",
-    "ipo": "#882255",
-    "bon_sft": "#44AA99",
-    "bonbon": "#332288",
-    "bond": "#AA4499",
-    "jbond": "#CC6677",
-    "vbon": "#117733",
 }
 OTHER_LOOKS = (("#882255", "p", "-"), ("#44AA99", "h", "-"), ("#999933", "8", "-"), ("#332288", "*", "-"))
 
@@ -159,8 +127,9 @@ class Series:
         family = method_family(self.method) or self.method
         color, marker, line = transform_look(self.transform or family)
         filled = self.calibrator in (None, "empirical") and family == self.method
-        color = color if self.transform else METHOD_COLORS.get(family, color)
-        return Look(color, METHOD_MARKERS.get(family, marker), line, filled)
+        method = METHODS.get(family, Method)
+        color = color if self.transform else method.color or color
+        return Look(color, method.marker or marker, line, filled)
 
 
 def method_family(method: str) -> str | None:
@@ -171,7 +140,7 @@ def method_family(method: str) -> str | None:
     >>> method_family("vbon_bound"), method_family("bon_sft"), method_family("mine")
     ('vbon', 'bon_sft', None)
     """
-    known = [name for name in METHOD_NAMES if method == name or method.startswith(f"{name}_")]
+    known = [name for name in METHODS if method == name or method.startswith(f"{name}_")]
     return max(known, key=len, default=None)
 
 
@@ -183,8 +152,9 @@ def method_name(method: str) -> str:
     >>> method_name("jbond"), method_name("ipo_mean"), method_name("my_own")
     ('J-BOND', 'IPO mean', 'my own')
     """
-    family = method_family(method) or ""
-    return (METHOD_NAMES.get(family, "") + method.removeprefix(family)).replace("_", " ")
+    family = method_family(method)
+    name = METHODS[family].display_name + method.removeprefix(family) if family else method
+    return name.replace("_", " ")
 
 
 def transform_look(transform: str) -> tuple[str, str, Line]:
@@ -196,7 +166,7 @@ def transform_look(transform: str) -> tuple[str, str, Line]:
 
 
 def series_order(series: Series) -> tuple:
-    """Sort key: methods with a reward first, in the order of METHOD_NAMES, uncalibrated before the transforms.
+    """Sort key: methods with a reward first, in the order of METHODS, uncalibrated before the transforms.
 
     Examples
     --------
@@ -205,7 +175,7 @@ def series_order(series: Series) -> tuple:
     ['PPO, uncalibrated', 'CTRL log', 'RLOO log', 'vBoN']
     """
     family = method_family(series.method)
-    place = list(METHOD_NAMES).index(family) if family else len(METHOD_NAMES)
+    place = list(METHODS).index(family) if family else len(METHODS)
     named = (series.method, series.transform != "raw", transform_order(series.transform or ""), series.label)
     return (series.transform is None, place, *named)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -16,16 +16,25 @@ Strength = Literal["kl", "beta", "n"]
 ENGINE_MEMORY = 0.3  # of a GPU that the training needs for itself
 
 
-class Optimisation(Block):
+class Method(Block):
+    """What configuration, workflow and figures read of a method; each method states it in its settings' class."""
+
+    display_name: ClassVar[str]  # in legends and tables
+    marker: ClassVar[str | None] = None  # matplotlib's; None: that of the transform
+    color: ClassVar[str | None] = None  # of a method without a reward (Tol's muted palette)
+    script: ClassVar[str]  # trains one policy; its command line is `alignment.job.PolicyJob`
+    several_processes: ClassVar[bool] = False  # whether the script can share the work among several
+    takes_reward: ClassVar[bool] = False  # whether a policy of it names a reward, e.g. exp(10)
+    estimates_quantiles: ClassVar[bool] = False  # whether it takes n_rollouts although it takes no reward
+    strengths: ClassVar[tuple[Strength, ...]] = ("n",)  # the kinds of strength that its policies may have
+
+
+class Optimisation(Method):
     """What every method that takes gradient steps has.
 
     Defaults are those of variational best-of-N (Amini et al. 2025, appendix D), the paper of this family
     that prints its table; where it is silent the field says whose default stands there.
     """
-
-    takes_reward: ClassVar[bool] = False  # whether a policy of it names a reward, e.g. exp(10)
-    estimates_quantiles: ClassVar[bool] = False  # whether the number of rollouts matters without a reward
-    strengths: ClassVar[tuple[Strength, ...]] = ("n",)  # how strong a policy of it may be asked to be
 
     kind: str
     updates: Count = Field(312, description="batches; 10,000 episodes of 32 (vBoN, appendix D)")
@@ -64,6 +73,9 @@ class Lora(Block):
 class PPOSettings(Optimisation):
     """Proximal policy optimisation with the KL to the reference inside the reward."""
 
+    display_name: ClassVar[str] = "PPO"
+    script: ClassVar[str] = "train_ppo.py"
+    several_processes: ClassVar[bool] = True
     takes_reward: ClassVar[bool] = True
     strengths: ClassVar[tuple[Strength, ...]] = ("kl", "beta")
 
@@ -129,6 +141,9 @@ class PPOSettings(Optimisation):
 class VBoNSettings(PPOSettings):
     """Variational best-of-N: PPO towards the best-of-N distribution itself (Amini et al. 2025)."""
 
+    display_name: ClassVar[str] = "vBoN"
+    marker: ClassVar[str | None] = "p"
+    color: ClassVar[str | None] = "#117733"
     takes_reward: ClassVar[bool] = False
     estimates_quantiles: ClassVar[bool] = True
     strengths: ClassVar[tuple[Strength, ...]] = ("n",)
@@ -145,6 +160,8 @@ class VBoNSettings(PPOSettings):
 class AnchoredSettings(PPOSettings):
     """A method that distils best-of-n of an anchor, a second policy that draws and whose weights are whole."""
 
+    script: ClassVar[str] = "train_bond.py"
+    several_processes: ClassVar[bool] = False
     takes_reward: ClassVar[bool] = False
     strengths: ClassVar[tuple[Strength, ...]] = ("n",)
 
@@ -168,6 +185,10 @@ class AnchoredSettings(PPOSettings):
 class BONDSettings(AnchoredSettings):
     """Best-of-N distillation by a Jeffreys divergence, in stages of best-of-`n_each` (Sessa et al. 2024)."""
 
+    display_name: ClassVar[str] = "BOND"
+    marker: ClassVar[str | None] = "*"
+    color: ClassVar[str | None] = "#AA4499"
+
     kind: Literal["bond"] = "bond"  # type: ignore[assignment]
     updates: Count = Field(312, description="of each stage; one schedule runs through all stages")
     group_baseline: bool = Field(True, description="leave-one-out baseline, as BOND's")
@@ -182,6 +203,10 @@ class BONDSettings(AnchoredSettings):
 
 class JBONDSettings(AnchoredSettings):
     """J-BOND: best-of-2 of a moving anchor, its quantile from two samples (Sessa et al. 2024)."""
+
+    display_name: ClassVar[str] = "J-BOND"
+    marker: ClassVar[str | None] = "v"
+    color: ClassVar[str | None] = "#CC6677"
 
     kind: Literal["jbond"] = "jbond"  # type: ignore[assignment]
     updates: Count = Field(
@@ -206,11 +231,13 @@ class JBONDSettings(AnchoredSettings):
         return 2.0 ** (1 / self.updates) - 1
 
 
-class RLOOSettings(Block):
+class RLOOSettings(Method):
     """REINFORCE with a leave-one-out baseline: TRL's trainer, the second solver of every reward of PPO."""
 
+    display_name: ClassVar[str] = "RLOO"
+    marker: ClassVar[str | None] = "H"
+    script: ClassVar[str] = "train_rloo.py"
     takes_reward: ClassVar[bool] = True
-    estimates_quantiles: ClassVar[bool] = False
     strengths: ClassVar[tuple[Strength, ...]] = ("kl", "beta")
 
     kind: Literal["rloo"] = "rloo"
@@ -235,6 +262,8 @@ class RLOOSettings(Block):
 class OfflineSettings(Optimisation):
     """A method that learns from stored responses."""
 
+    script: ClassVar[str] = "train_offline.py"
+
     examples_per_update: Count = Field(
         32, description="responses or pairs in a batch (vBoN, appendix D: batch size 32)"
     )
@@ -243,6 +272,8 @@ class OfflineSettings(Optimisation):
 class RegressionSettings(OfflineSettings):
     """Quantile reward regression: the log-ratio is regressed on its known optimum (Matrenok et al. 2025)."""
 
+    display_name: ClassVar[str] = "regression"
+    marker: ClassVar[str | None] = "^"
     takes_reward: ClassVar[bool] = True
     strengths: ClassVar[tuple[Strength, ...]] = ("kl", "beta")
 
@@ -252,11 +283,19 @@ class RegressionSettings(OfflineSettings):
 class BoNSFTSettings(OfflineSettings):
     """Maximum likelihood on the best of n reference responses."""
 
+    display_name: ClassVar[str] = "BoN-SFT"
+    marker: ClassVar[str | None] = "d"
+    color: ClassVar[str | None] = "#44AA99"
+
     kind: Literal["bon_sft"] = "bon_sft"
 
 
 class BoNBoNSettings(OfflineSettings):
     """BoNBoN: likelihood of the best of n, and the known log-ratio of best against worst (Gui et al. 2024)."""
+
+    display_name: ClassVar[str] = "BoNBoN"
+    marker: ClassVar[str | None] = "h"
+    color: ClassVar[str | None] = "#332288"
 
     kind: Literal["bonbon"] = "bonbon"
     alpha: Fraction | Literal["balanced"] = Field(
@@ -297,6 +336,9 @@ class PairSettings(OfflineSettings):
 class DPOSettings(PairSettings):
     """Direct preference optimisation (Rafailov et al. 2023)."""
 
+    display_name: ClassVar[str] = "DPO"
+    marker: ClassVar[str | None] = ">"
+    color: ClassVar[str | None] = "#999933"
     strengths: ClassVar[tuple[Strength, ...]] = ("beta",)
 
     kind: Literal["dpo"] = "dpo"
@@ -305,6 +347,9 @@ class DPOSettings(PairSettings):
 class IPOSettings(PairSettings):
     """Identity preference optimisation (Azar et al. 2023); beta is its tau, a KL is that of the identity tilt."""
 
+    display_name: ClassVar[str] = "IPO"
+    marker: ClassVar[str | None] = "<"
+    color: ClassVar[str | None] = "#882255"
     strengths: ClassVar[tuple[Strength, ...]] = ("kl", "beta")
 
     kind: Literal["ipo"] = "ipo"
@@ -312,15 +357,17 @@ class IPOSettings(PairSettings):
 
 MethodSettings = Annotated[
     PPOSettings
-    | VBoNSettings
-    | BONDSettings
-    | JBONDSettings
     | RLOOSettings
     | RegressionSettings
+    | DPOSettings
+    | IPOSettings
     | BoNSFTSettings
     | BoNBoNSettings
-    | DPOSettings
-    | IPOSettings,
+    | BONDSettings
+    | JBONDSettings
+    | VBoNSettings,
     Field(discriminator="kind"),
 ]
-METHODS = ("ppo", "rloo", "regression", "dpo", "ipo", "bon_sft", "bonbon", "bond", "jbond", "vbon")
+METHODS: dict[str, type[Method]] = {
+    method.model_fields["kind"].default: method for method in get_args(get_args(MethodSettings)[0])
+}

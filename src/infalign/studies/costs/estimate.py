@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from infalign.alignment.bond import n_stages, n_updates
+from infalign.alignment.bond import bond_stages, jbond_updates
 from infalign.errors import InputError
 from infalign.records.config import Config
 from infalign.records.disk import model_bytes, n_responses, response_bytes
@@ -195,12 +195,12 @@ def training_work(settings: Any, plan: TaskPlan, policy: Policy) -> NDArray:
         return read(model, updates * settings.examples_per_update * width, plan.length, plan.response, passes)
     anchored = best = 0  # responses that anchors write, and those of them whose likelihood is learnt
     if isinstance(settings, BONDSettings):
-        stages = n_stages(int(n), settings.n_each)
+        stages = bond_stages(int(n), settings.n_each)
         updates, anchored = stages * updates, (stages - 1) * settings.quantile_samples
         anchored *= plan.task.corpus.n_train_prompts
         best = updates * settings.prompts_per_update * settings.samples_per_prompt
     elif isinstance(settings, JBONDSettings):
-        updates = n_updates(n, updates)
+        updates = jbond_updates(n, updates)
         best = updates * settings.prompts_per_update
         anchored = 2 * best
     drawn = updates * settings.prompts_per_update * settings.samples_per_prompt
