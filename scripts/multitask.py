@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from infalign.mathematics.frontier import ideal, optimal
+from infalign.mathematics.frontier import ideal
+from infalign.mathematics.optimum import optimal
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.transforms import parse_transform
 from infalign.records.command import run_command

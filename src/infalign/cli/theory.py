@@ -44,13 +44,7 @@ def run_ideal(
     return 0
 
 
-def run_optimal(
-    *,
-    procedure: Procedures,
-    kl: Budgets = (),
-    beta: Betas = (),
-    format: Format = "json",
-) -> int:
+def run_optimal(*, procedure: Procedures, kl: Budgets = (), beta: Betas = (), format: Format = "json") -> int:
     """Optimal transform for a procedure (Corollary 2, Theorem 1), and the frontier point it reaches.
 
     One row for each procedure and strength. beta is the one of win rate - beta * KL.
@@ -66,12 +60,7 @@ def run_optimal(
     return 0
 
 
-def run_procedure(
-    procedures: tyro.conf.Positional[Procedures],
-    /,
-    *,
-    format: Format = "json",
-) -> int:
+def run_procedure(procedures: tyro.conf.Positional[Procedures], /, *, format: Format = "json") -> int:
     """KL to the reference and mean quantile of a procedure applied to the reference policy."""
     from infalign.mathematics.procedures import parse_procedure
 

@@ -36,8 +36,6 @@ class OptimalSolution:
 
     Parameters
     ----------
-    transform, procedure : str
-        Canonical texts, transform = optimal(procedure).
     beta : float
         Of W − β KL.
     kl, win_rate : float
@@ -79,11 +77,7 @@ class OptimalSolution:
 
 
 def _gap(procedure: Procedure, density: Density, beta: float) -> tuple[Density, NDArray[np.float64]]:
-    """The density, and the log ratio to it of what the fixed-point map makes of it.
-
-    Where both are below e^{−60} the density takes the map's value at once: no integral sees it there, and
-    the gap can be many thousands.
-    """
+    """The density, at the map's value where both are below e^{−60}, and the map's log ratio to it."""
     image = Density(density.panels, procedure.win_rate_derivative(density) / beta).log_f
     dead = (density.log_f < _DEAD) & (image < _DEAD)
     if dead.any():
@@ -101,10 +95,7 @@ def _objective(procedure: Procedure, density: Density, beta: float) -> float:
 
 
 def _newton(procedure: Procedure, density: Density, beta: float, climbing: bool) -> tuple[Density, int, bool]:
-    """Newton's method on the fixed-point equation, until the residual is at its rounding error.
-
-    Climbing keeps to an ascent of the objective; otherwise only the residual has to fall.
-    """
+    """Newton's method until the residual is at its rounding error; climbing keeps to an ascent of the objective."""
     density, gap = _gap(procedure, density, beta)
     size = float(np.abs(gap).max())
     reached = size <= _tolerance(density)
@@ -296,6 +287,9 @@ def optimal(
 ) -> OptimalSolution:
     """Return the transformation that is optimal for a procedure at a KL budget or a β.
 
+    For won and sbon, whose win rate is not concave in the density, it is the best of several starts. `converged` is
+    False if the fixed point was not reached; nothing else says so. No β reaching the budget is an InputError.
+
     Parameters
     ----------
     procedure : str or Procedure
@@ -303,17 +297,6 @@ def optimal(
         KL budget in nats, > 0.
     beta : float, optional
         The β > 0 of the objective W − β KL. Exactly one of `kl` and `beta` is given.
-
-    Returns
-    -------
-    OptimalSolution
-        For won and sbon, whose win rate is not concave in the density, the best of several starts.
-        `converged` is False if the fixed point was not reached; nothing else says so.
-
-    Raises
-    ------
-    InputError
-        If the strength is not above 0, or no β reaches the budget.
 
     References
     ----------

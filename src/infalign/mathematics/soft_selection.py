@@ -18,17 +18,8 @@ _BLOCK = 4_000_000
 def laplace_times(n: int, inverse_temperature: float) -> NDArray[np.float64]:
     """Return the points t, evenly spaced in log t, of the trapezoidal rule for ∫ … dt = ∫ … t d(log t).
 
-    Parameters
-    ----------
-    n : int
-        Draws, >= 1; as in all functions here.
-    inverse_temperature : float
-        λ >= 0; as in all functions here.
-
-    Returns
-    -------
-    ndarray, shape (s,)
-        From where n t is below the rounding error to where the smallest e^{−ta} is.
+    They go from where n t is below the rounding error to where the smallest e^{−ta} is. Here and below n >= 1 are
+    the draws, and the inverse temperature is λ >= 0.
 
     Examples
     --------
@@ -47,7 +38,9 @@ def laplace_step() -> float:
 def independent_weights(
     mass: NDArray[np.float64], u: NDArray[np.float64], n: int, inverse_temperature: float
 ) -> NDArray[np.float64]:
-    """Return the distribution of the pick of softmax(λ u) among n independent draws.
+    """Return the distribution of the pick of softmax(λ u) among n independent draws, shape of mass.
+
+    n p a ∫ e^{−ta} M(t)^{n−1} dt with M(t) = Σ p e^{−ta}.
 
     Parameters
     ----------
@@ -55,11 +48,6 @@ def independent_weights(
         Probability of each outcome (or weight × density on a quadrature grid).
     u : ndarray, shape (k,)
         The quantile of each outcome, in [0, 1], increasing or not.
-
-    Returns
-    -------
-    ndarray, shape (..., k)
-        n p a ∫ e^{−ta} M(t)^{n−1} dt with M(t) = Σ p e^{−ta}.
 
     Examples
     --------
@@ -78,18 +66,10 @@ def independent_weights(
 
 
 def subset_weights(u: NDArray[np.float64], n: int, inverse_temperature: float) -> NDArray[np.float64]:
-    """Return the probability that softmax(λ u) over a random size-n subset picks each response.
+    """Return the probability, shape (m,), that softmax(λ u) over a random size-n subset of u picks each.
 
-    Parameters
-    ----------
-    u : ndarray, shape (m,)
-        The quantile of each response, in [0, 1]; m >= n.
-
-    Returns
-    -------
-    ndarray, shape (m,)
-        w_i = ∫ a_i e^{−t a_i} e_{n−1}({e^{−t a_j}}, j ≠ i) dt / C(m, n), summing to 1; the elementary
-        symmetric polynomials are kept as means over subsets, so every step is a convex combination.
+    w_i = ∫ a_i e^{−t a_i} e_{n−1}({e^{−t a_j}}, j ≠ i) dt / C(m, n), summing to 1; the elementary symmetric
+    polynomials are kept as means over subsets, so every step is a convex combination.
 
     Examples
     --------
@@ -142,46 +122,13 @@ def uniform_pick(u: NDArray[np.float64], n: int, inverse_temperature: float) -> 
     return n * _STEP * a * total
 
 
-def uniform_pick_derivative(
-    u: NDArray[np.float64], n: int, inverse_temperature: float
-) -> NDArray[np.float64]:
-    """Return the derivative in λ of the density at u, shape (k,), of the pick among n uniform draws.
-
-    Times a reward of u and integrated: the expected covariance, within the softmax over the n draws, of the
-    reward and u. At λ = 0 it is (1 − 1/n)(u − ½).
-
-    Examples
-    --------
-    >>> uniform_pick_derivative(np.array([0.0, 0.5, 1.0]), 4, 0.0).round(12) + 0.0
-    array([-0.375,  0.   ,  0.375])
-    """
-    a = np.exp(inverse_temperature * (u - 1))
-    times = laplace_times(n, inverse_temperature)
-    moment_power, power_slope = _moment_powers(times, n, inverse_temperature)
-    total = np.zeros(len(u))
-    for rows in _blocks(len(times), len(u)):
-        scaled = np.outer(times[rows], a)
-        kernel = scaled * np.exp(-scaled)
-        total += u * (moment_power[rows] @ (kernel * (1 - scaled))) + power_slope[rows] @ kernel
-    return n * _STEP * total
-
-
 def uniform_pick_distribution(
     u: NDArray[np.float64], n: int, inverse_temperature: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the distribution function of the pick among n uniform draws, and its derivative in λ.
+    """Return the distribution function at u, shape (k,), of the pick among n uniform draws, and its derivative in λ.
 
     The integral of a e^{−ta} over u is (e^{−ta(0)} − e^{−ta(u)}) / (λt), so no quadrature in u is needed. For
     λ below 1e-8 the limit at 0 is returned, which differs by less than λ.
-
-    Parameters
-    ----------
-    u : ndarray, shape (k,)
-        Points in [0, 1].
-
-    Returns
-    -------
-    distribution, derivative : ndarray, shape (k,)
 
     Examples
     --------

@@ -1,9 +1,7 @@
 """Intervals by the bootstrap over prompts, paired comparisons, and comparisons at one KL."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,47 +13,7 @@ from infalign.mathematics.kl_curves import Curve, rates_at_kl
 
 METHODS = {"percentile": "percentile", "bca": "BCa"}
 _BLOCK = 10_000_000
-
-
 UNDEFINED = float("nan")
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """Options of a bootstrap over prompts; `*bootstrap` hands them to the functions below.
-
-    Parameters
-    ----------
-    level : float
-        Confidence level of the interval, in (0, 1).
-    resamples : int
-        >= 1.
-    seed : int
-        Of the resampling.
-
-    Raises
-    ------
-    InputError
-        If an option is out of range.
-
-    Examples
-    --------
-    >>> bootstrap_mean([0.5, 0.5], *Bootstrap(level=0.9))
-    Interval(estimate=0.5, low=0.5, high=0.5)
-    """
-
-    level: float = 0.95
-    resamples: int = 2000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.level < 1:
-            raise InputError(f"level must lie between 0 and 1, got {self.level}; 0.95 is usual")
-        if self.resamples < 1:
-            raise InputError(f"resamples must be >= 1, got {self.resamples}; 2000 is usual")
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.level, self.resamples, self.seed))
 
 
 @dataclass(frozen=True)
@@ -67,55 +25,20 @@ class Interval:
     high: float
 
 
-def interval_columns(names: Sequence[str], interval: Interval | None) -> dict[str, float | None]:
-    """Return estimate, low and high as columns of a table.
-
-    Parameters
-    ----------
-    names : sequence of 3 str
-    interval : Interval or None
-
-    Returns
-    -------
-    dict
-        None where a number is not defined; no column without an interval.
-
-    Examples
-    --------
-    >>> interval_columns(("a", "low", "high"), Interval(0.5, 0.4, float("nan")))
-    {'a': 0.5, 'low': 0.4, 'high': None}
-    """
-    if interval is None:
-        return {}
-    values = (interval.estimate, interval.low, interval.high)
-    return {
-        name: float(value) if np.isfinite(value) else None for name, value in zip(names, values, strict=True)
-    }
+def _check_bootstrap(level: float, resamples: int = 1) -> None:
+    if not 0 < level < 1:
+        raise InputError(f"level must lie between 0 and 1, got {level}; 0.95 is usual")
+    if resamples < 1:
+        raise InputError(f"resamples must be >= 1, got {resamples}; 2000 is usual")
 
 
 def bootstrap_mean(
     values: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0, method: str = "percentile"
 ) -> Interval:
-    """Return the mean over prompts with its bootstrap interval.
+    """Return the mean over prompts, shape (P,), with its bootstrap interval by scipy.stats.bootstrap.
 
-    Parameters
-    ----------
-    values : array-like, shape (P,)
-        One value a prompt; prompts are resampled, never pairs within them.
-    level, resamples, seed
-        As in `Bootstrap`.
-    method : {"percentile", "bca"}
-        Of scipy.stats.bootstrap.
-
-    Returns
-    -------
-    Interval
-        The bounds are NaN for a single prompt, and equal the mean where all values are equal.
-
-    Raises
-    ------
-    InputError
-        If a value is NaN or infinite, there is none, or an option is out of range.
+    Prompts are resampled, never pairs within them. The bounds are NaN for a single prompt, and equal the mean where
+    all values are equal. The level lies in (0, 1), resamples are >= 1; the method is "percentile" or "bca".
 
     Examples
     --------
@@ -123,7 +46,7 @@ def bootstrap_mean(
     Interval(estimate=0.5, low=0.5, high=0.5)
     """
     values = finite_array(values, "values", 1)
-    Bootstrap(level, resamples)
+    _check_bootstrap(level, resamples)
     from scipy.stats import bootstrap  # takes most of a second to load, which every job would pay
 
     if method not in METHODS:
@@ -145,7 +68,7 @@ def bootstrap_mean(
     return Interval(estimate, float(interval.low), float(interval.high))
 
 
-def paired_difference(
+def mean_paired_difference(
     a: ArrayLike,
     b: ArrayLike,
     level: float = 0.95,
@@ -157,7 +80,7 @@ def paired_difference(
 
     Examples
     --------
-    >>> paired_difference([0.75, 1.0], [0.25, 0.5])
+    >>> mean_paired_difference([0.75, 1.0], [0.25, 0.5])
     Interval(estimate=0.5, low=0.5, high=0.5)
     """
     a, b = finite_array(a, "a", 1), finite_array(b, "b", 1)
@@ -171,19 +94,16 @@ def value_at_kl(
 ) -> Interval:
     """Return a curve's win rate interpolated at a KL in nats, > 0, with its bootstrap interval over prompts.
 
-    Returns
-    -------
-    Interval
-        Linear in √KL between the policies' means and the known point (0, ½); each resample
-        interpolates at its own mean KLs, so the KL's error is carried. NaN outside the range of the
-        policies; the bounds are NaN too where more than (1 − level)/2 of the resamples fall outside.
+    It is linear in √KL between the policies' means and the known point (0, ½); each resample interpolates at its own
+    mean KLs, so the KL's error is carried. It is NaN outside the range of the policies; the bounds are NaN too where
+    more than (1 − level)/2 of the resamples fall outside.
 
     Examples
     --------
     >>> value_at_kl(Curve([[0.25, 0.25]], [[0.75, 0.75]]), 0.0625)
     Interval(estimate=0.625, low=0.625, high=0.625)
     """
-    Bootstrap(level, resamples)
+    _check_bootstrap(level, resamples)
     counts = resample_weights(curve.kl.shape[1], resamples, seed)
     return percentile_interval(rates_at_kl(curve, kl, counts), level)
 
@@ -201,7 +121,7 @@ def difference_at_kl(
     >>> difference_at_kl(a, b, 0.25)
     Interval(estimate=0.25, low=0.25, high=0.25)
     """
-    Bootstrap(level, resamples)
+    _check_bootstrap(level, resamples)
     prompts = curve_a.kl.shape[1]
     if curve_b.kl.shape[1] != prompts:
         raise InputError(f"curves need the same prompts, got {prompts} and {curve_b.kl.shape[1]}")
@@ -211,12 +131,7 @@ def difference_at_kl(
 
 @lru_cache(maxsize=2)
 def resample_weights(prompts: int, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return the weights of the prompts in a bootstrap: the sample itself, then its resamples.
-
-    Returns
-    -------
-    ndarray, shape (1 + resamples, P), read-only
-        Rows sum to 1; the first is 1/P everywhere.
+    """Return the read-only weights of the prompts in a bootstrap, shape (1 + resamples, P): 1/P, then its resamples.
 
     Examples
     --------
@@ -231,19 +146,10 @@ def resample_weights(prompts: int, resamples: int, seed: int) -> NDArray[np.floa
 
 
 def percentile_interval(values: NDArray[np.float64], level: float = 0.95) -> Interval:
-    """Return the first value with the percentile interval of the others.
+    """Return the first value, the estimate, with the percentile interval of the others, those of the resamples.
 
-    Parameters
-    ----------
-    values : array, shape (1 + resamples,)
-        The estimate, then that of each resample; NaN where it is undefined.
-    level : float
-        Confidence level, in (0, 1).
-
-    Returns
-    -------
-    Interval
-        The bounds are NaN where the estimate or more than (1 − level)/2 of the resamples are undefined.
+    NaN says that a value is undefined. The bounds are NaN where the estimate or more than (1 − level)/2 of the
+    resamples are undefined.
 
     Examples
     --------
@@ -261,20 +167,14 @@ def percentile_interval(values: NDArray[np.float64], level: float = 0.95) -> Int
 def bootstrap_ratio(
     totals: ArrayLike, sizes: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Return the mean over items, of which prompts have different numbers, with an interval over prompts.
+    """Return sum(totals) / sum(sizes), the mean over all items of all prompts, with an interval over prompts.
+
+    Prompts are resampled with all their items. The bounds are NaN for a single prompt.
 
     Parameters
     ----------
     totals, sizes : array-like, shape (P,)
         Sum of the values of each prompt's items, and their number, > 0.
-    level, resamples, seed
-        As in `Bootstrap`.
-
-    Returns
-    -------
-    Interval
-        Of sum(totals) / sum(sizes); prompts are resampled with all their items. The bounds are NaN for a
-        single prompt.
 
     References
     ----------
@@ -286,7 +186,7 @@ def bootstrap_ratio(
     Interval(estimate=0.5, low=0.5, high=0.5)
     """
     totals, sizes = finite_array(totals, "totals", 1), finite_array(sizes, "sizes", 1)
-    Bootstrap(level, resamples)
+    _check_bootstrap(level, resamples)
     if totals.shape != sizes.shape or sizes.min() <= 0:
         raise InputError(
             f"each of the {len(totals)} totals needs a size above 0, got {len(sizes)} sizes, the smallest "
@@ -299,19 +199,9 @@ def bootstrap_ratio(
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Return the mean of a few independent runs with its t interval.
+    """Return the mean of a few independent runs, shape (R,), with its t interval; its bounds are NaN for a single run.
 
-    Parameters
-    ----------
-    values : array-like, shape (R,)
-        One value a run, e.g. a seed of training; taken as normal, of unknown spread.
-    level : float
-        Confidence level, in (0, 1).
-
-    Returns
-    -------
-    Interval
-        The bounds are NaN for a single run.
+    A value a run, e.g. a seed of training, is taken as normal, of unknown spread.
 
     Examples
     --------
@@ -320,7 +210,7 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     (2.0, 2.484)
     """
     values = finite_array(values, "values", 1)
-    Bootstrap(level)
+    _check_bootstrap(level)
     mean, runs = float(values.mean()), len(values)
     if runs < 2:
         return Interval(mean, UNDEFINED, UNDEFINED)
@@ -329,21 +219,14 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
 
 
 def power(effect: float, standard_error: float, level: float = 0.95) -> float:
-    """Return the chance that a two-sided interval excludes 0 when the true effect is `effect`.
-
-    Parameters
-    ----------
-    effect, standard_error : float
-        The true difference, and that of its normal estimate, > 0.
-    level : float
-        Of the interval, in (0, 1).
+    """Return the chance that a two-sided interval of a normal estimate excludes 0 when the true effect is `effect`.
 
     Examples
     --------
     >>> round(power(2.8, 1.0), 2), round(power(0.0, 1.0), 2)
     (0.8, 0.05)
     """
-    Bootstrap(level)
+    _check_bootstrap(level)
     standard_error = positive(standard_error, "standard error")
     bound = ndtri((1 + level) / 2)
     shift = effect / standard_error

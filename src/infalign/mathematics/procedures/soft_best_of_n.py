@@ -26,7 +26,6 @@ from infalign.mathematics.soft_selection import (
     laplace_times,
     subset_weights,
     uniform_pick,
-    uniform_pick_derivative,
     uniform_pick_distribution,
 )
 
@@ -35,16 +34,9 @@ INVERSE_TEMPERATURES = (5.0, 20.0)  # that `plan` tries
 
 @dataclass(frozen=True)
 class SoftBestOf(Procedure):
-    """Soft best-of-n; its density has no elementary form, see `soft_selection`.
+    """Soft best-of-n with λ in [0, 500]; its density has no elementary form, see `soft_selection`.
 
     It is no function G of the policy's own quantiles, so it has no `curve`.
-
-    Parameters
-    ----------
-    n : int
-        Draws, >= 1.
-    inverse_temperature : float
-        λ in [0, 500].
 
     Examples
     --------
@@ -132,11 +124,6 @@ class SoftBestOf(Procedure):
     def resolving(self, density: Density) -> Density:
         """Return the density on panels that also resolve the softmax, whose steps are 1/λ wide."""
         return density.carried(density.panels.limited(4 / max(self.inverse_temperature, 8.0)))
-
-    def score_function(self, u: ArrayLike) -> Levels:
-        u = checked_quantiles(u)
-        slope = uniform_pick_derivative(u.ravel(), self.n, self.inverse_temperature).reshape(u.shape)
-        return slope / self.density(u)
 
     def distribution_derivative(self, u: ArrayLike) -> Levels:
         u = checked_quantiles(u)

@@ -8,7 +8,8 @@ from dataclasses import astuple
 import numpy as np
 import polars as pl
 
-from infalign.mathematics.frontier import ideal, offline, optimal
+from infalign.mathematics.frontier import ideal, offline
+from infalign.mathematics.optimum import optimal
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.statistics import bootstrap_mean, value_at_kl
 from infalign.mathematics.transforms import parse_transform
