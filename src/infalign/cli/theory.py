@@ -36,7 +36,7 @@ def run_ideal(
     from infalign.mathematics.transforms import parse_transform
 
     require_values(transform=transform, procedure=procedure)
-    budgets = list(strengths(kl, beta))
+    budgets = strengths(kl, beta)
     phis = [parse_transform(text) for text in transform]
     targets = [parse_procedure(text) for text in procedure]
     points = [ideal(phi, target, **strength) for phi in phis for target in targets for strength in budgets]
@@ -53,7 +53,7 @@ def run_optimal(*, procedure: Procedures, kl: Budgets = (), beta: Betas = (), fo
     from infalign.mathematics.procedures import parse_procedure
 
     require_values(procedure=procedure)
-    budgets = list(strengths(kl, beta))
+    budgets = strengths(kl, beta)
     targets = [parse_procedure(text) for text in procedure]
     solutions = [optimal(target, **strength) for target in targets for strength in budgets]
     print_rows([_optimal_row(solution) for solution in solutions], format)
