@@ -50,7 +50,7 @@ def parse_calibrator(text: str | Calibrator) -> Calibrator:
 
 
 def empirical_calibration(
-    rewards: ArrayLike, reference: ArrayLike, ties: str = "half", own: ArrayLike | None = None
+    rewards: ArrayLike, reference: ArrayLike, ties: str = "half", in_reference: ArrayLike | None = None
 ) -> NDArray[np.float64]:
     """Return the share of one prompt's reference rollouts that each reward beats, in [0, 1].
 
@@ -61,7 +61,7 @@ def empirical_calibration(
         Rewards of the reference rollouts, K >= 2.
     ties : {"half", "weak", "strict"}
         A tie counts ½, 1 (the paper's >=) or 0. If all rewards are tied, `half` gives ½ everywhere.
-    own : array-like of bool, shape (n,), optional
+    in_reference : array-like of bool, shape (n,), optional
         Which responses are themselves among the reference rollouts; they are left out of their own
         comparison, which then has K − 1 members.
 
@@ -85,17 +85,21 @@ def empirical_calibration(
     ordered = np.sort(reference)
     below = np.searchsorted(ordered, rewards, side="left")
     equal = np.searchsorted(ordered, rewards, side="right") - below
-    left_out = np.zeros(len(rewards), dtype=bool) if own is None else np.asarray(own, dtype=bool)
-    _check_own(left_out, equal)
+    left_out = (
+        np.zeros(len(rewards), dtype=bool) if in_reference is None else np.asarray(in_reference, dtype=bool)
+    )
+    _check_in_reference(left_out, equal)
     share = {"half": 0.5, "weak": 1.0, "strict": 0.0}[ties]
     return (below + share * (equal - left_out)) / (len(reference) - left_out)
 
 
-def _check_own(own: NDArray[np.bool_], equal: NDArray[np.int64]) -> None:
+def _check_in_reference(in_reference: NDArray[np.bool_], equal: NDArray[np.int64]) -> None:
     """Refuse a response said to be its own rollout whose reward no rollout has."""
-    if own.shape != equal.shape:
-        raise InputError(f"own must have one entry a reward, shape {equal.shape}, got {own.shape}")
-    if np.any(own & (equal == 0)):
+    if in_reference.shape != equal.shape:
+        raise InputError(
+            f"in_reference must have one entry a reward, shape {equal.shape}, got {in_reference.shape}"
+        )
+    if np.any(in_reference & (equal == 0)):
         raise InputError(
             "leave-one-out: a response marked as a reference rollout has a reward no rollout has; "
             "its two tables disagree"

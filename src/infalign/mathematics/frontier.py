@@ -162,7 +162,7 @@ def offline(
         raise InputError(f"select must be one of {', '.join(SELECTORS)}, got {select!r}")
     transform, procedure = parse_transform(transform), parse_procedure(procedure)
     _warn_about_draws(procedure, reward.shape[1])
-    values, values_beta, paper_beta = offline_values(reward, transform, kl=kl, beta=beta)
+    values, values_beta, paper_beta = transform.tilt_of_rewards(reward, *strength(kl, beta))
     weights = tilt(values, values_beta)
     rates = win_rates(weights, reward if select == "reward" else judge, judge, procedure)
     divergences = tilt_kl(values, values_beta)
@@ -187,22 +187,6 @@ def _warn_about_draws(procedure: Procedure, n_rollouts: int) -> None:
             "offline win rate is biased towards 1/2",
             stacklevel=3,
         )
-
-
-def offline_values(
-    reward: NDArray[np.float64], transform: Transform, *, kl: float | None = None, beta: float | None = None
-) -> tuple[NDArray[np.float64], float, float]:
-    """Return what the tilt of scored rollouts exponentiates, the β of these values, and the paper's β.
-
-    The values, shape (P, K), are the scaled Φ of each reward's mid-rank; the reward itself for raw. The strength is
-    `kl`, the mean over prompts in nats, or `beta`, the paper's.
-
-    Examples
-    --------
-    >>> offline_values(np.arange(4.0)[None], parse_transform("identity"), beta=0.5)
-    (array([[0.125, 0.375, 0.625, 0.875]]), 0.5, 0.5)
-    """
-    return transform.tilt_of_rewards(reward, *strength(kl, beta))
 
 
 def win_rates(

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from infalign.errors import InputError
 from infalign.mathematics import procedures, transforms
 from infalign.mathematics.checks import finite_array
-from infalign.mathematics.frontier import offline_values, score_arrays
+from infalign.mathematics.frontier import score_arrays
 from infalign.mathematics.procedures import BestOf, Procedure
 from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.statistics import bootstrap_mean
@@ -240,7 +240,7 @@ def _policies(reward: NDArray[np.float64], max_kl: float, phis: Sequence[Transfo
 
 
 def _tilted(reward: NDArray[np.float64], transform: Transform, kl: float) -> _Policy:
-    values, values_beta, beta = offline_values(reward, transform, kl=kl)
+    values, values_beta, beta = transform.tilt_of_rewards(reward, "kl", kl)
     return _Policy(transform.text, kl, beta, tilt(values, values_beta))
 
 

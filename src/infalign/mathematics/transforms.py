@@ -130,7 +130,16 @@ class Transform:
         return values, beta
 
     def tilt_of_rewards(self, reward: Array, kind: str, strength: float) -> tuple[Array, float, float]:
-        """Return what the tilt of scored rollouts exponentiates, see `frontier.offline_values`."""
+        """Return what the tilt of scored rollouts exponentiates, the β of these values, and the paper's β.
+
+        The values, shape (P, K), are the scaled Φ of each reward's mid-rank; the reward itself for raw. The
+        strength is the mean KL over prompts in nats ("kl") or the paper's β ("beta").
+
+        Examples
+        --------
+        >>> Identity().tilt_of_rewards(np.arange(4.0)[None], "beta", 0.5)
+        (array([[0.125, 0.375, 0.625, 0.875]]), 0.5, 0.5)
+        """
         values, beta = self.tilt_of(mid_ranks(reward), kind, strength)
         return values, beta, beta * float(np.exp(self.log_scale))
 
