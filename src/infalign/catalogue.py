@@ -69,8 +69,7 @@ CLAIM_KINDS: tuple[type[ClaimKind], ...] = (
 class _WithStudies(Config):
     @model_validator(mode="after")
     def _studies_fit(self) -> _WithStudies:
-        asked = [study for study in STUDIES if study.runs(self)]
-        problems = [problem for study in asked for problem in study.problems(study.block(self), self)]
+        problems = [problem for study in running(self) for problem in study.problems(study.block(self), self)]
         if problems:
             raise ValueError("; ".join(problems))
         return self

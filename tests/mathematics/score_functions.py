@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from infalign.mathematics.soft_selection import _moment_powers, laplace_step, laplace_times
+from infalign.mathematics.soft_selection import LAPLACE_STEP, _moment_powers, laplace_times
 
 
 def score_function(family, theta, u):
@@ -29,4 +29,4 @@ def uniform_pick_derivative(u, n, inverse_temperature):
     scaled = np.outer(times, np.exp(inverse_temperature * (points - 1)))
     kernel = scaled * np.exp(-scaled)
     slopes = points * (moment_power @ (kernel * (1 - scaled))) + power_slope @ kernel
-    return (n * laplace_step() * slopes).reshape(u.shape)
+    return (n * LAPLACE_STEP * slopes).reshape(u.shape)

@@ -71,10 +71,6 @@ def residual(family: Family, theta: float, pools: Pools) -> float:
     True
     """
     _check_range(family, pools, theta, theta)
-    return _residual(family, theta, pools)
-
-
-def _residual(family: Family, theta: float, pools: Pools) -> float:
     changes = [np.diff(family.at(theta).distribution_derivative(group.edges)) for group in pools.groups]
     terms = [group.total @ change for group, change in zip(pools.groups, changes, strict=True)]
     return float(sum(terms) / len(pools.proxy))
@@ -174,10 +170,10 @@ def _extrema(family: Family, pools: Pools, low: float, high: float) -> list[floa
     to_scale, from_scale = (np.log, np.exp) if family.kind.theta_range[0] > 0 else (np.log1p, np.expm1)
     grid = from_scale(np.linspace(to_scale(low), to_scale(high), _GRID))
     grid[[0, -1]] = low, high
-    values = np.array([_residual(family, theta, pools) for theta in grid.tolist()])
+    values = np.array([residual(family, theta, pools) for theta in grid.tolist()])
     clear = np.flatnonzero((1 + grid) * np.abs(values) > _ROUNDING * pools.spread)
     turns = [(grid[i], grid[j]) for i, j in pairwise(clear) if values[i] * values[j] < 0]
-    return [float(brentq(lambda x: _residual(family, x, pools), *turn, xtol=1e-12)) for turn in turns]
+    return [float(brentq(lambda x: residual(family, x, pools), *turn, xtol=1e-12)) for turn in turns]
 
 
 def _neighbouring_n(

@@ -111,16 +111,6 @@ def _newton(procedure: Procedure, density: Density, beta: float, climbing: bool)
     return density, _NEWTON_STEPS, reached
 
 
-def _direction(
-    procedure: Procedure, density: Density, gap: NDArray[np.float64], beta: float
-) -> NDArray[np.floating]:
-    """The change of log f that solves the fixed-point equation linearised at f."""
-    mass = density.panels.weights * density.f
-    change = procedure.win_rate_kernel(density) * (density.f / beta)
-    change -= mass @ change
-    return np.linalg.solve(np.eye(len(gap)) - change, gap - mass @ gap)
-
-
 def _step(
     procedure: Procedure,
     density: Density,
@@ -129,9 +119,11 @@ def _step(
     climbing: bool,
     most_halvings: int,
 ) -> tuple[Density, NDArray[np.float64]] | None:
-    """The longest halved step that is accepted, or None."""
-    direction = _direction(procedure, density, gap, beta)
+    """The longest halved step along the solution of the linearised fixed-point equation that is accepted."""
     mass = density.panels.weights * density.f
+    change = procedure.win_rate_kernel(density) * (density.f / beta)
+    change -= mass @ change
+    direction = np.linalg.solve(np.eye(len(gap)) - change, gap - mass @ gap)
     if climbing and mass @ (gap * direction) <= 0:
         direction = gap
     rise, size = beta * float(mass @ (gap * direction)), float(np.abs(gap).max())
@@ -167,12 +159,6 @@ def _starts(procedure: Procedure, panels: Panels, beta: float) -> list[Density]:
     return [densities[i] for i in order[:_STARTS]]
 
 
-def _attempts(procedure: Procedure, start: Density, beta: float) -> list[tuple[Density, int, bool]]:
-    """Newton's method from one start: climbing, and where the win rate is not concave also freely."""
-    ways = (True,) if procedure.concave else (False, True)
-    return [_newton(procedure, start, beta, climbing) for climbing in ways]
-
-
 def _polished(procedure: Procedure, start: Density, beta: float) -> tuple[Density, int, bool]:
     """Newton's method from a start that is nearly a solution; climbing where it goes astray."""
     density, steps, converged = _newton(procedure, start, beta, climbing=False)
@@ -185,23 +171,19 @@ def _polished(procedure: Procedure, start: Density, beta: float) -> tuple[Densit
     return density, steps + more, converged
 
 
-def _better(
-    attempts: list[tuple[Density, int, bool]], procedure: Procedure, beta: float
-) -> tuple[Density, int, bool]:
-    """The converged one with the best objective, with the steps of all."""
-    density, _, converged = max(attempts, key=lambda each: (each[2], _objective(procedure, each[0], beta)))
-    return density, sum(steps for _, steps, _ in attempts), converged
-
-
 def _best(procedure: Procedure, beta: float, near: Density | None) -> tuple[Density, int, bool]:
     """The converged solution with the best objective from several starts, on panels that resolve it."""
     panels = procedure.optimum_panels(beta)
     concave = procedure.concave
+    ways = (
+        (True,) if concave else (False, True)
+    )  # climbing, and where the win rate is not concave also freely
     starts = _starts(procedure, panels, beta)[: 1 if concave or near is not None else _STARTS]
     attempts = [] if near is None else [_polished(procedure, near.carried(panels), beta)]
     if not (attempts and attempts[0][2] and concave):
-        attempts += [attempt for start in starts for attempt in _attempts(procedure, start, beta)]
-    density, steps, converged = _better(attempts, procedure, beta)
+        attempts += [_newton(procedure, start, beta, climbing) for start in starts for climbing in ways]
+    density, _, converged = max(attempts, key=lambda each: (each[2], _objective(procedure, each[0], beta)))
+    steps = sum(steps for _, steps, _ in attempts)
     for _ in range(_REFINEMENTS):
         marked = _unresolved(density)
         if not (converged and marked.any()) or len(density.f) > _MOST_NODES:

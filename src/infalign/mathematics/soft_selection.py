@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import exp1
 
-_STEP = 0.2
+LAPLACE_STEP = 0.2  # spacing of `laplace_times` in log t
 _BLOCK = 4_000_000
 
 
@@ -24,15 +24,10 @@ def laplace_times(n: int, inverse_temperature: float) -> NDArray[np.float64]:
     Examples
     --------
     >>> t = laplace_times(1, 0.0)
-    >>> bool(np.isclose(laplace_step() * np.sum(t * np.exp(-t)), 1.0, atol=1e-14))
+    >>> bool(np.isclose(LAPLACE_STEP * np.sum(t * np.exp(-t)), 1.0, atol=1e-14))
     True
     """
-    return np.exp(np.arange(-log(n) - 38, inverse_temperature + 4.2, _STEP))
-
-
-def laplace_step() -> float:
-    """Return the spacing of `laplace_times` in log t."""
-    return _STEP
+    return np.exp(np.arange(-log(n) - 38, inverse_temperature + 4.2, LAPLACE_STEP))
 
 
 def independent_weights(
@@ -62,7 +57,7 @@ def independent_weights(
         kernel = np.exp(-np.outer(t, a))
         moments = mass @ kernel.T
         total += (t * moments ** (n - 1)) @ kernel
-    return n * _STEP * mass * a * total
+    return n * LAPLACE_STEP * mass * a * total
 
 
 def subset_weights(u: NDArray[np.float64], n: int, inverse_temperature: float) -> NDArray[np.float64]:
@@ -82,7 +77,7 @@ def subset_weights(u: NDArray[np.float64], n: int, inverse_temperature: float) -
     for rows in _blocks(len(times), len(u) * (n + 1)):
         t = times[rows]
         total += t @ _polynomial_gradient(np.exp(-np.outer(t, a)), n)
-    return _STEP * a * total
+    return LAPLACE_STEP * a * total
 
 
 def _polynomial_gradient(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -119,7 +114,7 @@ def uniform_pick(u: NDArray[np.float64], n: int, inverse_temperature: float) -> 
     total = np.zeros(len(u))
     for rows in _blocks(len(times), len(u)):
         total += weights[rows] @ np.exp(-np.outer(times[rows], a))
-    return n * _STEP * a * total
+    return n * LAPLACE_STEP * a * total
 
 
 def uniform_pick_distribution(
@@ -149,7 +144,7 @@ def uniform_pick_distribution(
         change = (t * a * u * np.exp(-t * a) - below) / inverse_temperature
         level += moment_power[rows] @ below
         slope += moment_power[rows] @ change + power_slope[rows] @ below
-    return n * _STEP * level, n * _STEP * slope
+    return n * LAPLACE_STEP * level, n * LAPLACE_STEP * slope
 
 
 def _moment_powers(

@@ -102,13 +102,9 @@ class Transform:
         """Return `scaled` for a policy of a given strength ("kl" in nats or the paper's "beta")."""
         return self.scaled(u, n_rollouts)
 
-    def ideal_panels(self) -> Panels:
-        """Return panels that resolve the policy it asks for, at any strength."""
-        return Panels.graded(56, 120, per_octave=2)
-
     def ideal_density(self, kind: str, strength: float) -> tuple[Density, float]:
         """Return the continuous policy it asks for at a strength, and the paper's β."""
-        panels = self.ideal_panels()
+        panels = Panels.graded(56, 120, per_octave=2)
         excess = self.below_top(panels.u, panels.complement)
         factor = float(np.exp(self.log_scale))
         if kind == "kl":

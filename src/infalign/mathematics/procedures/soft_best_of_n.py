@@ -21,8 +21,8 @@ from infalign.mathematics.procedures.base import (
 from infalign.mathematics.quadrature import Panels
 from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.soft_selection import (
+    LAPLACE_STEP,
     independent_weights,
-    laplace_step,
     laplace_times,
     subset_weights,
     uniform_pick,
@@ -157,7 +157,7 @@ def _grid(procedure: SoftBestOf, panels: Panels) -> tuple[Levels, ...]:
     n, times = procedure.n, laplace_times(procedure.n, procedure.inverse_temperature)
     a = np.exp(-procedure.inverse_temperature * panels.complement)
     exponentials = np.exp(-np.outer(times, a))
-    steps = laplace_step() * times
+    steps = LAPLACE_STEP * times
     moments = exponentials @ panels.weights
     reference = n * a * ((steps * moments ** (n - 1)) @ exponentials)
     return exponentials, steps, a * panels.from_zero(reference)
