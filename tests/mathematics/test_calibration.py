@@ -160,7 +160,7 @@ def test_bad_values_are_named():
         empirical_calibration([1.0], [1.0, 2.0], "strong")
     with pytest.raises(InputError, match="has a reward no rollout has"):
         empirical_calibration([3.0], [1.0, 2.0], in_reference=[True])
-    with pytest.raises(InputError, match="in_reference must have one entry a reward"):
+    with pytest.raises(InputError, match="in_reference must have shape"):
         empirical_calibration([1.0], [1.0, 2.0], in_reference=[True, False])
     with pytest.raises(InputError, match=r"probabilities must lie in \(0, 1\], got 0.0 to 0.5"):
         sigmoid_scores([0.0, 0.5], None)

@@ -10,7 +10,7 @@ from infalign.mathematics.statistics import (
     bootstrap_mean,
     bootstrap_ratio,
     difference_at_kl,
-    mean_paired_difference,
+    paired_difference,
     power,
     value_at_kl,
 )
@@ -50,7 +50,7 @@ def test_one_prompt_has_no_interval():
 def test_pairing_removes_what_prompts_share():
     base = RNG.normal(size=300)
     a, b = base + 0.1 + 0.01 * RNG.normal(size=300), base
-    interval = mean_paired_difference(a, b)
+    interval = paired_difference(a, b)
     assert interval.estimate == pytest.approx(0.1, abs=0.01)
     assert interval.high - interval.low < 0.01
 
@@ -165,7 +165,7 @@ def test_options_and_shapes_out_of_range():
     with pytest.raises(InputError, match="method must be one of percentile, bca, got 'normal'"):
         bootstrap_mean([0.1, 0.2], method="normal")
     with pytest.raises(InputError, match="paired values need the same prompts, got 2 and 1"):
-        mean_paired_difference([0.1, 0.2], [0.1])
+        paired_difference([0.1, 0.2], [0.1])
     with pytest.raises(InputError, match="values is empty"):
         bootstrap_mean([])
     with pytest.raises(InputError, match="curves need the same prompts, got 2 and 1"):

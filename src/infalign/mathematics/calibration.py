@@ -85,9 +85,7 @@ def empirical_calibration(
     ordered = np.sort(reference)
     below = np.searchsorted(ordered, rewards, side="left")
     equal = np.searchsorted(ordered, rewards, side="right") - below
-    left_out = (
-        np.zeros(len(rewards), dtype=bool) if in_reference is None else np.asarray(in_reference, dtype=bool)
-    )
+    left_out = np.asarray(np.zeros(len(rewards)) if in_reference is None else in_reference, dtype=bool)
     _check_in_reference(left_out, equal)
     share = {"half": 0.5, "weak": 1.0, "strict": 0.0}[ties]
     return (below + share * (equal - left_out)) / (len(reference) - left_out)
@@ -96,9 +94,7 @@ def empirical_calibration(
 def _check_in_reference(in_reference: NDArray[np.bool_], equal: NDArray[np.int64]) -> None:
     """Refuse a response said to be its own rollout whose reward no rollout has."""
     if in_reference.shape != equal.shape:
-        raise InputError(
-            f"in_reference must have one entry a reward, shape {equal.shape}, got {in_reference.shape}"
-        )
+        raise InputError(f"in_reference must have shape {equal.shape}, as rewards, got {in_reference.shape}")
     if np.any(in_reference & (equal == 0)):
         raise InputError(
             "leave-one-out: a response marked as a reference rollout has a reward no rollout has; "

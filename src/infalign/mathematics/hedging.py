@@ -128,7 +128,7 @@ def hedge(
     low, high : float, optional
         The range of θ, low < high; by default `family.domain` of the smallest pool. λ may go up to 500.
     level, resamples, seed
-        As in `bootstrap_mean`.
+        As in `Bootstrap`.
 
     Examples
     --------

@@ -107,7 +107,7 @@ def plan(
     try_optimal : bool
         Whether optimal(bon(n)) is tried too.
     level, resamples, seed
-        As in `bootstrap_mean`; the seed also splits the prompts.
+        As in `Bootstrap`; the seed also splits the prompts.
     """
     reward, judge = score_arrays(reward, judge)
     kl_budgets = _budgets(max_kl, "max_kl", 0.0, "nats, such as 0.5")

@@ -1,7 +1,9 @@
 """Intervals by the bootstrap over prompts, paired comparisons, and comparisons at one KL."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +19,32 @@ UNDEFINED = float("nan")
 
 
 @dataclass(frozen=True)
+class Bootstrap:
+    """Options of a bootstrap over prompts; `*bootstrap` hands them to the functions below.
+
+    The level of the interval lies in (0, 1); there is at least 1 resample.
+
+    Examples
+    --------
+    >>> bootstrap_mean([0.5, 0.5], *Bootstrap(level=0.9))
+    Interval(estimate=0.5, low=0.5, high=0.5)
+    """
+
+    level: float = 0.95
+    resamples: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise InputError(f"level must lie between 0 and 1, got {self.level}; 0.95 is usual")
+        if self.resamples < 1:
+            raise InputError(f"resamples must be >= 1, got {self.resamples}; 2000 is usual")
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.level, self.resamples, self.seed))
+
+
+@dataclass(frozen=True)
 class Interval:
     """An estimate with its confidence interval; NaN where it is undefined."""
 
@@ -25,11 +53,20 @@ class Interval:
     high: float
 
 
-def _check_bootstrap(level: float, resamples: int = 1) -> None:
-    if not 0 < level < 1:
-        raise InputError(f"level must lie between 0 and 1, got {level}; 0.95 is usual")
-    if resamples < 1:
-        raise InputError(f"resamples must be >= 1, got {resamples}; 2000 is usual")
+def interval_columns(names: Sequence[str], interval: Interval | None) -> dict[str, float | None]:
+    """Return estimate, low and high under three names, None where a number is undefined; none without an interval.
+
+    Examples
+    --------
+    >>> interval_columns(("a", "low", "high"), Interval(0.5, 0.4, float("nan")))
+    {'a': 0.5, 'low': 0.4, 'high': None}
+    """
+    if interval is None:
+        return {}
+    values = (interval.estimate, interval.low, interval.high)
+    return {
+        name: float(value) if np.isfinite(value) else None for name, value in zip(names, values, strict=True)
+    }
 
 
 def bootstrap_mean(
@@ -38,7 +75,7 @@ def bootstrap_mean(
     """Return the mean over prompts, shape (P,), with its bootstrap interval by scipy.stats.bootstrap.
 
     Prompts are resampled, never pairs within them. The bounds are NaN for a single prompt, and equal the mean where
-    all values are equal. The level lies in (0, 1), resamples are >= 1; the method is "percentile" or "bca".
+    all values are equal. Options as in `Bootstrap`; the method is "percentile" or "bca".
 
     Examples
     --------
@@ -46,7 +83,7 @@ def bootstrap_mean(
     Interval(estimate=0.5, low=0.5, high=0.5)
     """
     values = finite_array(values, "values", 1)
-    _check_bootstrap(level, resamples)
+    Bootstrap(level, resamples)
     from scipy.stats import bootstrap  # takes most of a second to load, which every job would pay
 
     if method not in METHODS:
@@ -68,7 +105,7 @@ def bootstrap_mean(
     return Interval(estimate, float(interval.low), float(interval.high))
 
 
-def mean_paired_difference(
+def paired_difference(
     a: ArrayLike,
     b: ArrayLike,
     level: float = 0.95,
@@ -80,7 +117,7 @@ def mean_paired_difference(
 
     Examples
     --------
-    >>> mean_paired_difference([0.75, 1.0], [0.25, 0.5])
+    >>> paired_difference([0.75, 1.0], [0.25, 0.5])
     Interval(estimate=0.5, low=0.5, high=0.5)
     """
     a, b = finite_array(a, "a", 1), finite_array(b, "b", 1)
@@ -103,7 +140,7 @@ def value_at_kl(
     >>> value_at_kl(Curve([[0.25, 0.25]], [[0.75, 0.75]]), 0.0625)
     Interval(estimate=0.625, low=0.625, high=0.625)
     """
-    _check_bootstrap(level, resamples)
+    Bootstrap(level, resamples)
     counts = resample_weights(curve.kl.shape[1], resamples, seed)
     return percentile_interval(rates_at_kl(curve, kl, counts), level)
 
@@ -121,7 +158,7 @@ def difference_at_kl(
     >>> difference_at_kl(a, b, 0.25)
     Interval(estimate=0.25, low=0.25, high=0.25)
     """
-    _check_bootstrap(level, resamples)
+    Bootstrap(level, resamples)
     prompts = curve_a.kl.shape[1]
     if curve_b.kl.shape[1] != prompts:
         raise InputError(f"curves need the same prompts, got {prompts} and {curve_b.kl.shape[1]}")
@@ -186,7 +223,7 @@ def bootstrap_ratio(
     Interval(estimate=0.5, low=0.5, high=0.5)
     """
     totals, sizes = finite_array(totals, "totals", 1), finite_array(sizes, "sizes", 1)
-    _check_bootstrap(level, resamples)
+    Bootstrap(level, resamples)
     if totals.shape != sizes.shape or sizes.min() <= 0:
         raise InputError(
             f"each of the {len(totals)} totals needs a size above 0, got {len(sizes)} sizes, the smallest "
@@ -210,7 +247,7 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     (2.0, 2.484)
     """
     values = finite_array(values, "values", 1)
-    _check_bootstrap(level)
+    Bootstrap(level)
     mean, runs = float(values.mean()), len(values)
     if runs < 2:
         return Interval(mean, UNDEFINED, UNDEFINED)
@@ -226,7 +263,7 @@ def power(effect: float, standard_error: float, level: float = 0.95) -> float:
     >>> round(power(2.8, 1.0), 2), round(power(0.0, 1.0), 2)
     (0.8, 0.05)
     """
-    _check_bootstrap(level)
+    Bootstrap(level)
     standard_error = positive(standard_error, "standard error")
     bound = ndtri((1 + level) / 2)
     shift = effect / standard_error

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import polars as pl
 
-from infalign.mathematics.statistics import difference_at_kl, mean_paired_difference
+from infalign.mathematics.statistics import difference_at_kl, paired_difference
 from infalign.presentation.curves import reaches
 from infalign.presentation.measures.base import (
     Bootstrap,
@@ -76,7 +76,7 @@ class JudgeExcess(ClaimKind):
         if any(side.is_empty() for side in sides):
             return Measured((), f"no {self.judge} or {self.over} judge of task {self.task}")
         ours, theirs = (side["win_rate"].to_numpy() for side in sides)
-        gap = mean_paired_difference(ours, theirs, LEVEL, bootstrap.resamples, bootstrap.seed)
+        gap = paired_difference(ours, theirs, LEVEL, bootstrap.resamples, bootstrap.seed)
         return Measured(() if undefined(gap) else (gap,), f"{policy} at KL {kl:.2f}")
 
 

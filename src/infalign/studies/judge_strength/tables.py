@@ -15,7 +15,7 @@ from infalign.mathematics.statistics import (
     bootstrap_mean,
     bootstrap_ratio,
     difference_at_kl,
-    mean_paired_difference,
+    paired_difference,
 )
 from infalign.mathematics.winrate import win_rate_by_prompt
 from infalign.presentation.curves import Resampling, reaches, strength_curve
@@ -214,7 +214,7 @@ def policy_table(by_prompt: pl.DataFrame, *, resampling: Resampling) -> pl.DataF
         for names, parts in others.items():
             other = parts.get((facts["task"], facts["procedure"], facts["policy"]))
             if other is not None and other["judge"][0] != facts["judge"]:
-                gap = mean_paired_difference(part["win_rate"], other["win_rate"], *_options(resampling))
+                gap = paired_difference(part["win_rate"], other["win_rate"], *_options(resampling))
                 found |= _named(names, gap)
         rows.append({**facts, "kl": part["kl"].mean(), **found})
     return pl.DataFrame(rows, schema=POLICY_SCHEMA)

@@ -13,7 +13,7 @@ from infalign.mathematics.divergence import k3_kl, log_ratio_kl
 from infalign.mathematics.statistics import (
     Interval,
     bootstrap_mean,
-    mean_paired_difference,
+    paired_difference,
     percentile_interval,
     resample_weights,
 )
@@ -94,7 +94,7 @@ def estimator_rows(task: str, policy: str, scores: pl.DataFrame, evaluation: Eva
     rows = []
     for name, values in estimates.items():
         mean = bootstrap_mean(values.mean(axis=1), *options)
-        gap = mean_paired_difference(values.mean(axis=1), full.mean(axis=1), *options)
+        gap = paired_difference(values.mean(axis=1), full.mean(axis=1), *options)
         variances = values.var(axis=1, ddof=1)
         ratio = _ratio(variances, full.var(axis=1, ddof=1), *options)
         numbers = [

@@ -17,7 +17,7 @@ from infalign.mathematics.statistics import (
     Interval,
     bootstrap_mean,
     bootstrap_ratio,
-    mean_paired_difference,
+    paired_difference,
 )
 from infalign.records.block import settings_json, short_hash
 from infalign.records.config import Config, Evaluation, task_folder
@@ -358,9 +358,7 @@ def _agreement(pairs: pl.DataFrame, scorers: tuple[str, str], evaluation: Evalua
         **_columns(("kappa", "kappa_low", "kappa_high"), bootstrap_kappa(tables, *options)),
         "win_rate_a": float(a.mean()),
         "win_rate_b": float(b.mean()),
-        **_columns(
-            ("difference", "difference_low", "difference_high"), mean_paired_difference(a, b, *options)
-        ),
+        **_columns(("difference", "difference_low", "difference_high"), paired_difference(a, b, *options)),
     }
 
 
