@@ -101,8 +101,8 @@ class PoissonTiltGap:
     """How far best-of-Poisson is from the tilt, the policy of least KL at its mean quantile.
 
     `mean_quantile` and `kl` are those of best-of-Poisson, `inverse_temperature` that of the tilt with the same mean
-    quantile. `kl_gap` is the KL of best-of-Poisson less that of this tilt. `reward_gap` is the mean quantile of the tilt
-    with the same KL less that of best-of-Poisson. Both are >= 0. KLs are in nats.
+    quantile. `kl_gap` is the KL of best-of-Poisson less that of this tilt, `reward_gap` the mean quantile of the
+    tilt with the same KL less that of best-of-Poisson. Both are >= 0. KLs are in nats.
     """
 
     mu: float
