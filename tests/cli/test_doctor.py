@@ -146,6 +146,7 @@ def test_proxies_of_their_own_are_looked_for(capsys, tmp_path):
     [name] = [name for name in found if name.startswith("helpful mine-") and not name.endswith(" GPU")]
     assert code == 2 and found[name]["status"] == "missing"
     assert found[name]["needed"] == f"{tmp_path}/*.safetensors"
+    assert not any(name.startswith("helpful reward_model") for name in found)
 
 
 def test_too_little_disk(capsys, monkeypatch):
