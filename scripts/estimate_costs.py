@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from infalign.catalogue import all_responses, all_scores, all_trainings, read_run_config
+from infalign.catalogue import all_responses, all_score_sets, all_trainings, read_run_config
 from infalign.records.block import parse_block
 from infalign.records.command import run_command
 from infalign.records.sweep import policies
@@ -17,7 +17,7 @@ def estimate_costs(config: Path, /, *, costs: str, out: Path, text: Path) -> Non
     """Write the table of costs of the run `config` to `out`, and as text; `costs` is its block, as JSON."""
     run, block = read_run_config(config), parse_block(Costs, costs)
     rows = policies(run)
-    jobs = all_responses(run, rows), all_scores(run, rows), all_trainings(run)
+    jobs = all_responses(run, rows), all_score_sets(run, rows), all_trainings(run)
     table = cost_table(run, block, rows, *jobs)
     write_table(table, out, {"costs": block.model_dump(mode="json")})
     printed = "\n".join(cost_lines(table, block)) + "\n"

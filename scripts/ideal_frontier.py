@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
-from infalign.mathematics.frontier import OptimalSolution, ideal, optimal
+from infalign.mathematics.frontier import ideal
+from infalign.mathematics.optimum import OptimalSolution, optimal
 from infalign.records.block import parse_block
 from infalign.records.command import run_command
 from infalign.records.config import Evaluation, Theory

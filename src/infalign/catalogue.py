@@ -69,8 +69,7 @@ CLAIM_KINDS: tuple[type[ClaimKind], ...] = (
 class _WithStudies(Config):
     @model_validator(mode="after")
     def _studies_fit(self) -> _WithStudies:
-        asked = [study for study in STUDIES if study.runs(self)]
-        problems = [problem for study in asked for problem in study.problems(study.block(self), self)]
+        problems = [problem for study in running(self) for problem in study.problems(study.block(self), self)]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -90,13 +89,7 @@ RunConfig: Any = create_model(
 
 
 def parse_config(values: dict[str, Any]) -> Any:
-    """Check a configuration with the blocks of its studies.
-
-    Raises
-    ------
-    InputError
-        All errors at once, each with its place, what was got and what is allowed.
-    """
+    """Check a configuration with the blocks of its studies; an InputError names all errors, each with its place."""
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
@@ -127,7 +120,7 @@ def all_responses(config: Config, policies: Iterable[Policy]) -> dict[str, Respo
     return sets
 
 
-def all_scores(config: Config, policies: Iterable[Policy]) -> dict[str, ScoreSet]:
+def all_score_sets(config: Config, policies: Iterable[Policy]) -> dict[str, ScoreSet]:
     """List the scores of a run, by path below `results/`."""
     sets = score_sets(config, policies)
     for study in running(config):
@@ -145,18 +138,12 @@ def all_trainings(config: Config) -> dict[str, ModelTraining]:
 
 def needed_disk(config: Config, policies: Sequence[Policy], results: str | Path) -> int:
     """Estimate what a run will still write below `results`, in bytes."""
-    sets = all_responses(config, policies), all_scores(config, policies), all_trainings(config)
+    sets = all_responses(config, policies), all_score_sets(config, policies), all_trainings(config)
     return needed_bytes(config, policies, *sets, results)
 
 
 def all_figures(config: Config) -> dict[str, FigureEntry]:
-    """List the figures of a run by name.
-
-    Raises
-    ------
-    InputError
-        Two figures have one name, since a task is called like a kind of figure.
-    """
+    """List the figures of a run by name; an InputError where a task is called like a kind of figure."""
     studied = [study.figures(study.block(config), config) for study in running(config)]
     entries: dict[str, FigureEntry] = {}
     for entry in chain(core_figures(config), *studied):

@@ -29,12 +29,8 @@ class Study:
         Of its folder and of its file of rules.
     kind : type, optional
         Of its block. None: the study has no block and is part of every run.
-    key : str
-        Of its block in the configuration. Default: the name.
-    default : object
-        Of its block: nothing is asked for.
-    description : str
-        Of its block, in the schema.
+    key, default, description : str, object, str
+        Of its block in the configuration and its schema; by default the key is the name. The default asks for nothing.
     recorded : bool
         Whether the block is part of what a run records. False: no result depends on it.
     problems : callable
@@ -43,10 +39,8 @@ class Study:
         Raises InputError for what can be said only of a configuration that is right otherwise.
     responses, scores, trainings : callable
         What the run samples, scores and trains for it, by path below `results/`.
-    figures : callable
-        Its figures in this run.
-    claims : tuple of type
-        Its kinds of claims.
+    figures, claims : callable, tuple of type
+        Its figures in this run, and its kinds of claims.
     """
 
     name: str

@@ -143,8 +143,10 @@ def test_proxies_of_their_own_are_looked_for(capsys, tmp_path):
     values["hedging"] = [{"task": "helpful", "true_reward": "gold", "n_samples": 16, "proxies": proxies}]
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(values))
     code, found = checks(capsys, "--config", tmp_path / "run.yaml")
-    assert code == 2 and found["helpful proxy mine"]["status"] == "missing"
-    assert "helpful proxy reward_model" not in found
+    [name] = [name for name in found if name.startswith("helpful mine-") and not name.endswith(" GPU")]
+    assert code == 2 and found[name]["status"] == "missing"
+    assert found[name]["needed"] == f"{tmp_path}/*.safetensors"
+    assert not any(name.startswith("helpful reward_model") for name in found)
 
 
 def test_too_little_disk(capsys, monkeypatch):

@@ -264,7 +264,7 @@ def test_a_missing_piece_is_named(run, add, tables, kind, words, message):
     [
         (lambda kind: kind.display_name, "display_name"),
         (lambda kind: kind.rank_weights(4), "rank_weights"),
-        (lambda kind: kind.score_function(0.5), "score_function"),
+        (lambda kind: kind.distribution_derivative(0.5), "distribution_derivative"),
         (lambda kind: kind.sample(np.array([0.2, 0.8]), np.random.default_rng(0), 3), "draw_counts"),
     ],
 )

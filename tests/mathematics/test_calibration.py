@@ -52,7 +52,7 @@ def test_mean_over_the_rollouts_themselves(reference):
 
 @given(tied)
 def test_leave_one_out_is_calibration_against_the_others(reference):
-    own = np.ones(len(reference), dtype=bool)
+    in_reference = np.ones(len(reference), dtype=bool)
     if len(reference) < 3:
         return
     for ties in ("half", "weak", "strict"):
@@ -60,7 +60,9 @@ def test_leave_one_out_is_calibration_against_the_others(reference):
             empirical_calibration([r], reference[:i] + reference[i + 1 :], ties)[0]
             for i, r in enumerate(reference)
         ]
-        assert np.allclose(empirical_calibration(reference, reference, ties, own=own), others)
+        assert np.allclose(
+            empirical_calibration(reference, reference, ties, in_reference=in_reference), others
+        )
 
 
 @given(tied, st.floats(0.1, 5), st.floats(-5, 5))
@@ -157,9 +159,9 @@ def test_bad_values_are_named():
     with pytest.raises(InputError, match="ties must be one of half, weak, strict, got 'strong'"):
         empirical_calibration([1.0], [1.0, 2.0], "strong")
     with pytest.raises(InputError, match="has a reward no rollout has"):
-        empirical_calibration([3.0], [1.0, 2.0], own=[True])
-    with pytest.raises(InputError, match="own must have one entry a reward"):
-        empirical_calibration([1.0], [1.0, 2.0], own=[True, False])
+        empirical_calibration([3.0], [1.0, 2.0], in_reference=[True])
+    with pytest.raises(InputError, match="in_reference must have shape"):
+        empirical_calibration([1.0], [1.0, 2.0], in_reference=[True, False])
     with pytest.raises(InputError, match=r"probabilities must lie in \(0, 1\], got 0.0 to 0.5"):
         sigmoid_scores([0.0, 0.5], None)
     with pytest.raises(InputError, match="score is 1 in float64"):

@@ -24,6 +24,7 @@ from infalign.mathematics.hedging import (
 from infalign.mathematics.statistics import bootstrap_mean
 from infalign.mathematics.tilting import tilt
 from infalign.mathematics.winrate import selection_weights
+from mathematics.score_functions import score_function
 
 BON, BOP, TILT, SBON = Family("bon"), Family("bop"), Family("tilt"), Family("sbon", 4)
 EVERY = [BON, BOP, SBON, TILT]
@@ -110,7 +111,7 @@ def test_residual_is_the_derivative_of_the_expected_reward(family, theta):
 @pytest.mark.parametrize("family", EVERY, ids=names)
 def test_residual_of_a_large_pool_is_that_of_the_paper(family):
     def weighted(u):
-        return float(polynomial(u) * family.at(1.7).density(u) * family.at(1.7).score_function(u))
+        return float(polynomial(u) * family.at(1.7).density(u) * score_function(family, 1.7, u))
 
     expected = quad(weighted, 1e-12, 1, limit=100)[0]
     assert residual(family, 1.7, pool(polynomial)) == pytest.approx(expected, abs=2e-6)

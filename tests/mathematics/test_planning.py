@@ -12,7 +12,8 @@ from scipy.integrate import quad
 from scipy.stats import norm, poisson
 
 from infalign.errors import InputError
-from infalign.mathematics.frontier import ideal, offline, optimal
+from infalign.mathematics.frontier import ideal, offline
+from infalign.mathematics.optimum import optimal
 from infalign.mathematics.planning import Plan, beaten_others, candidate_procedures, plan, split_prompts
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*rollouts per prompt")

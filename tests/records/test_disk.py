@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import yaml
 
-from infalign.catalogue import all_responses, all_scores, all_trainings, parse_config
+from infalign.catalogue import all_responses, all_score_sets, all_trainings, parse_config
 from infalign.language.models import new_language_model, train_tokenizer
 from infalign.records.disk import (
     CHECKPOINT_COPIES,
@@ -81,7 +81,7 @@ def test_local_models_are_measured_and_unknown_ones_count_nothing(tmp_path):
 def test_a_run_needs_its_models_its_responses_and_one_checkpoint(tmp_path):
     config = config_of("smoke")
     rows = policies(config)
-    sets, scores, trainings = all_responses(config, rows), all_scores(config, rows), all_trainings(config)
+    sets, scores, trainings = all_responses(config, rows), all_score_sets(config, rows), all_trainings(config)
     task = config.tasks["helpful"]
     weights = model_bytes(task, task.reference.base)  # all models have one size
     models = len(config.tasks) + len(trainings) + len(rows)

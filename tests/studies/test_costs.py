@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from infalign.alignment.sequences import token_distributions
-from infalign.catalogue import all_responses, all_scores, all_trainings, needed_disk, parse_config
+from infalign.catalogue import all_responses, all_score_sets, all_trainings, needed_disk, parse_config
 from infalign.errors import InputError
 from infalign.language.generation import sample_tokens
 from infalign.records.disk import CHECKPOINT_COPIES, FIXED_BYTES, model_bytes
@@ -49,7 +49,7 @@ def smoke():
 def costs_of(values: dict) -> pl.DataFrame:
     config = parse_config(values)
     rows = policies(config)
-    jobs = all_responses(config, rows), all_scores(config, rows), all_trainings(config)
+    jobs = all_responses(config, rows), all_score_sets(config, rows), all_trainings(config)
     return cost_table(config, config.costs, rows, *jobs)
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from infalign.catalogue import (
     all_figures,
     all_responses,
-    all_scores,
+    all_score_sets,
     all_trainings,
     check_studies,
     claim_tables,
@@ -52,7 +52,7 @@ TASK_OF = {folder: task for task, folder in FOLDER_OF.items()}
 POLICY_OF = {policy_folder(CONFIG, policy): policy for policy in POLICIES}
 # Jobs make RESPONSES and SCORES. What they make in shards is put together to MERGED.
 RESPONSES, merged_responses = with_shards(all_responses(CONFIG, POLICIES))
-SCORES, merged_scores = with_shards(all_scores(CONFIG, POLICIES))
+SCORES, merged_scores = with_shards(all_score_sets(CONFIG, POLICIES))
 MERGED = merged_responses | merged_scores
 TRAININGS = all_trainings(CONFIG)
 PAGES = []  # of studies, for the report

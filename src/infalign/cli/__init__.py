@@ -32,22 +32,10 @@ DESCRIPTION = "Inference-aware alignment: calibration, transforms, frontiers and
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; what `infalign` on the command line calls.
+    """Run one subcommand, by default that of the command line, and return its exit code.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        The words after `infalign`; by default those of the process.
-
-    Returns
-    -------
-    int
-        0; 2 when the input cannot be used (one line on standard error says why).
-
-    Raises
-    ------
-    SystemExit
-        Code 2 for an unknown option or subcommand, 0 for `--help`.
+    0; 2 when the input cannot be used (one line on standard error says why). An unknown option or subcommand and
+    `--help` exit with 2 and 0, by SystemExit.
 
     Examples
     --------

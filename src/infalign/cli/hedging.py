@@ -29,8 +29,7 @@ Draws = Annotated[
     tyro.conf.arg(metavar="N ...", help="Draws of sbon, needed there; of several the best is marked."),
 ]
 Lowest = Annotated[
-    float | None,
-    tyro.conf.arg(name="min", metavar="THETA", help="Smallest parameter; 1 for bon, else 0."),
+    float | None, tyro.conf.arg(name="min", metavar="THETA", help="Smallest parameter; 1 for bon, else 0.")
 ]
 Highest = Annotated[
     float | None,

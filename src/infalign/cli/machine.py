@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from sysconfig import get_path
 from typing import Annotated, Literal
 
 import tyro
@@ -70,14 +71,10 @@ def _installation() -> Iterator[Check]:
     yield _version_check(
         "python", platform.python_version(), SpecifierSet(package["Requires-Python"]), required=True
     )
-    named = set()
-    for text in metadata.requires("infalign") or []:
-        requirement = Requirement(text)
-        extra = requirement.marker is not None
-        named.add(requirement.name)
-        version = _installed(requirement.name)
-        yield _version_check(requirement.name, version, requirement.specifier, required=not extra)
-    for name in OPTIONAL.keys() - named:
+    requirements = [Requirement(text) for text in metadata.requires("infalign") or []]
+    for each in requirements:
+        yield _version_check(each.name, _installed(each.name), each.specifier, required=each.marker is None)
+    for name in OPTIONAL.keys() - {each.name for each in requirements}:
         yield _version_check(name, _installed(name), SpecifierSet(OPTIONAL[name]), required=False)
 
 
@@ -96,24 +93,17 @@ def _version_check(name: str, version: str | None, allowed, *, required: bool) -
 
 
 def _machine() -> Iterator[Check]:
-    yield Check("cores", "ok", str(_cores()))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    yield Check("cores", "ok", str(cores))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     yield Check("memory", "ok", f"{memory / 1e9:.1f} GB")
     yield Check("disk free", "ok", f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB in {Path.cwd()}")
-    program = shutil.which("snakemake", path=os.pathsep.join([_scripts_folder(), os.environ.get("PATH", "")]))
+    program = shutil.which(
+        "snakemake", path=os.pathsep.join([get_path("scripts"), os.environ.get("PATH", "")])
+    )
     yield Check("snakemake command", "ok" if program else "missing", program or "not found", "on the PATH")
     if _installed("torch") is not None:
         yield from _torch()
-
-
-def _scripts_folder() -> str:
-    import sysconfig
-
-    return sysconfig.get_path("scripts")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _torch() -> Iterator[Check]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import tyro
@@ -34,27 +34,12 @@ Resamples = Annotated[int, tyro.conf.arg(help="Bootstrap resamples.")]
 Seed = Annotated[int, tyro.conf.arg(help="Seed of the bootstrap.")]
 
 
-def strengths(kl: Sequence[float], beta: Sequence[float]) -> Iterator[dict[str, float]]:
-    """Name each strength by the option it came from.
-
-    Parameters
-    ----------
-    kl, beta : sequence of float
-        Values of `--kl` (nats, > 0) and `--beta` (> 0); exactly one of the two has values.
-
-    Returns
-    -------
-    iterator of dict
-        Keyword arguments, in the order given.
-
-    Raises
-    ------
-    InputError
-        If both or neither have values, or a value is not a finite number above 0.
+def strengths(kl: Sequence[float], beta: Sequence[float]) -> list[dict[str, float]]:
+    """Name each strength, finite and above 0, by the option it came from: exactly one of --kl and --beta has values.
 
     Examples
     --------
-    >>> list(strengths((), (0.5, 1.0)))
+    >>> strengths((), (0.5, 1.0))
     [{'beta': 0.5}, {'beta': 1.0}]
     """
     if bool(kl) == bool(beta):
@@ -64,28 +49,18 @@ def strengths(kl: Sequence[float], beta: Sequence[float]) -> Iterator[dict[str, 
     for value in values:
         if not 0 < value < float("inf"):
             raise InputError(f"--{name} must be a finite number > 0, got {value}; give a value such as 0.5")
-    return iter([{name: value} for value in values])
+    return [{name: value} for value in values]
 
 
 def require_values(**options: Sequence[object]) -> None:
-    """Raise InputError naming the first option that was given without a value.
-
-    Examples
-    --------
-    >>> require_values(transform=("log",))
-    """
+    """Raise InputError naming the first option that was given without a value."""
     for name, values in options.items():
         if not values:
             raise InputError(f"{name}: at least one value is needed, got none; see infalign --help")
 
 
 def check_interval(level: float, resamples: int, seed: int) -> None:
-    """Raise InputError when the bootstrap's options are out of range.
-
-    Examples
-    --------
-    >>> check_interval(0.95, 2000, 0)
-    """
+    """Raise InputError when the bootstrap's options are out of range."""
     if not 0 < level < 1:
         raise InputError(f"--level must lie between 0 and 1, got {level}; use 0.95")
     if resamples < 1:

@@ -10,13 +10,7 @@ from collections.abc import Mapping, Sequence
 
 
 def print_rows(rows: Sequence[Mapping[str, object]], form: str) -> None:
-    """Print result rows.
-
-    Parameters
-    ----------
-    rows : sequence of mappings
-        With equal keys; an undefined number (None, NaN) becomes null (json) or empty (csv).
-    form : {"json", "csv"}
+    """Print result rows of equal keys in a form, json or csv; an undefined number (None, NaN) becomes null or empty.
 
     Examples
     --------

@@ -138,7 +138,7 @@ def run_frontier(
 
     require_values(transform=transform, procedure=procedure)
     check_interval(level, resamples, seed)
-    budgets = list(strengths(kl, beta))
+    budgets = strengths(kl, beta)
     phis = [parse_transform(text) for text in transform]
     targets = [parse_procedure(text) for text in procedure]
     reward, judge = stacked_scores(scores)

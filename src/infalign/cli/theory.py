@@ -36,7 +36,7 @@ def run_ideal(
     from infalign.mathematics.transforms import parse_transform
 
     require_values(transform=transform, procedure=procedure)
-    budgets = list(strengths(kl, beta))
+    budgets = strengths(kl, beta)
     phis = [parse_transform(text) for text in transform]
     targets = [parse_procedure(text) for text in procedure]
     points = [ideal(phi, target, **strength) for phi in phis for target in targets for strength in budgets]
@@ -44,13 +44,7 @@ def run_ideal(
     return 0
 
 
-def run_optimal(
-    *,
-    procedure: Procedures,
-    kl: Budgets = (),
-    beta: Betas = (),
-    format: Format = "json",
-) -> int:
+def run_optimal(*, procedure: Procedures, kl: Budgets = (), beta: Betas = (), format: Format = "json") -> int:
     """Optimal transform for a procedure (Corollary 2, Theorem 1), and the frontier point it reaches.
 
     One row for each procedure and strength. beta is the one of win rate - beta * KL.
@@ -59,19 +53,14 @@ def run_optimal(
     from infalign.mathematics.procedures import parse_procedure
 
     require_values(procedure=procedure)
-    budgets = list(strengths(kl, beta))
+    budgets = strengths(kl, beta)
     targets = [parse_procedure(text) for text in procedure]
     solutions = [optimal(target, **strength) for target in targets for strength in budgets]
     print_rows([_optimal_row(solution) for solution in solutions], format)
     return 0
 
 
-def run_procedure(
-    procedures: tyro.conf.Positional[Procedures],
-    /,
-    *,
-    format: Format = "json",
-) -> int:
+def run_procedure(procedures: tyro.conf.Positional[Procedures], /, *, format: Format = "json") -> int:
     """KL to the reference and mean quantile of a procedure applied to the reference policy."""
     from infalign.mathematics.procedures import parse_procedure
 

@@ -17,15 +17,7 @@ TIES = ("half", "weak", "strict")
 
 @dataclass(frozen=True)
 class Calibrator:
-    """How rewards become calibrated rewards.
-
-    Parameters
-    ----------
-    name : str
-        empirical or anchors.
-    p : int, optional
-        The number of anchor points of anchors.
-    """
+    """How rewards become calibrated rewards: `empirical`, or `anchors` with p anchor points."""
 
     name: str
     p: int | None = None
@@ -58,31 +50,20 @@ def parse_calibrator(text: str | Calibrator) -> Calibrator:
 
 
 def empirical_calibration(
-    rewards: ArrayLike, reference: ArrayLike, ties: str = "half", own: ArrayLike | None = None
+    rewards: ArrayLike, reference: ArrayLike, ties: str = "half", in_reference: ArrayLike | None = None
 ) -> NDArray[np.float64]:
-    """Return the share of one prompt's reference rollouts that each reward beats.
+    """Return the share of one prompt's reference rollouts that each reward beats, in [0, 1].
 
     Parameters
     ----------
     rewards : array-like, shape (n,)
-        Rewards of the responses to calibrate.
     reference : array-like, shape (K,)
         Rewards of the reference rollouts, K >= 2.
     ties : {"half", "weak", "strict"}
-        A tie counts ½, 1 (the paper's >=) or 0.
-    own : array-like of bool, shape (n,), optional
+        A tie counts ½, 1 (the paper's >=) or 0. If all rewards are tied, `half` gives ½ everywhere.
+    in_reference : array-like of bool, shape (n,), optional
         Which responses are themselves among the reference rollouts; they are left out of their own
         comparison, which then has K − 1 members.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        In [0, 1]. If all rewards are tied, `half` gives ½ everywhere.
-
-    Raises
-    ------
-    InputError
-        If a reward is NaN or infinite, K < 2, or `ties` is unknown.
 
     References
     ----------
@@ -92,8 +73,6 @@ def empirical_calibration(
     --------
     >>> empirical_calibration([0.0, 2.0, 9.0], [1.0, 2.0, 3.0, 4.0])
     array([0.   , 0.375, 1.   ])
-    >>> empirical_calibration([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], own=[True, True, True])
-    array([0. , 0.5, 1. ])
     """
     rewards, reference = finite_array(rewards, "reward", 1), finite_array(reference, "reference reward", 1)
     if ties not in TIES:
@@ -106,17 +85,17 @@ def empirical_calibration(
     ordered = np.sort(reference)
     below = np.searchsorted(ordered, rewards, side="left")
     equal = np.searchsorted(ordered, rewards, side="right") - below
-    left_out = np.zeros(len(rewards), dtype=bool) if own is None else np.asarray(own, dtype=bool)
-    _check_own(left_out, equal)
+    left_out = np.asarray(np.zeros(len(rewards)) if in_reference is None else in_reference, dtype=bool)
+    _check_in_reference(left_out, equal)
     share = {"half": 0.5, "weak": 1.0, "strict": 0.0}[ties]
     return (below + share * (equal - left_out)) / (len(reference) - left_out)
 
 
-def _check_own(own: NDArray[np.bool_], equal: NDArray[np.int64]) -> None:
+def _check_in_reference(in_reference: NDArray[np.bool_], equal: NDArray[np.int64]) -> None:
     """Refuse a response said to be its own rollout whose reward no rollout has."""
-    if own.shape != equal.shape:
-        raise InputError(f"own must have one entry a reward, shape {equal.shape}, got {own.shape}")
-    if np.any(own & (equal == 0)):
+    if in_reference.shape != equal.shape:
+        raise InputError(f"in_reference must have shape {equal.shape}, as rewards, got {in_reference.shape}")
+    if np.any(in_reference & (equal == 0)):
         raise InputError(
             "leave-one-out: a response marked as a reference rollout has a reward no rollout has; "
             "its two tables disagree"
@@ -124,19 +103,10 @@ def _check_own(own: NDArray[np.bool_], equal: NDArray[np.int64]) -> None:
 
 
 def sigmoid_scores(rewards: ArrayLike, offset: float | None) -> NDArray[np.float64]:
-    """Return rewards mapped to (0, 1) by sigmoid(reward − offset).
+    """Return sigmoid(reward − offset), in (0, 1), any shape.
 
-    Parameters
-    ----------
-    rewards : array-like, any shape
-        Rewards; if `offset` is None, probabilities in (0, 1], taken as they are.
-    offset : float or None
-        The mean reference reward over all prompts.
-
-    Raises
-    ------
-    InputError
-        If a reward is NaN or infinite, or `offset` is None and one lies outside (0, 1].
+    The offset is the mean reference reward over all prompts. Without it rewards are taken as probabilities,
+    which must lie in (0, 1].
 
     Examples
     --------
@@ -164,15 +134,7 @@ def log_scores(rewards: ArrayLike, offset: float | None) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class AnchorCurve:
-    """The calibration curve of one prompt: log C piecewise linear in log score.
-
-    Parameters
-    ----------
-    log_scores : ndarray, shape (a,)
-        Logs of the anchor scores, increasing, the last 0.
-    log_quantiles : ndarray, shape (a,)
-        Logs of the quantiles there, the last 0.
-    """
+    """One prompt's calibration curve: log C, piecewise linear in log score; both (a,), increasing, the last 0."""
 
     log_scores: NDArray[np.float64]
     log_quantiles: NDArray[np.float64]
@@ -181,25 +143,18 @@ class AnchorCurve:
 def fit_anchors(reference: ArrayLike, offset: float | None, p: int) -> AnchorCurve:
     """Fit one prompt's anchored calibration curve to its reference rollouts.
 
+    Anchors that coincide are merged, at the mean of their quantiles; (0, 0) is the last point. If all rewards are
+    tied there is one anchor, which gives the tied reward that mean quantile, ½. An anchor whose score is 1 in
+    float64 raises an InputError.
+
     Parameters
     ----------
     reference : array-like, shape (K,)
         Rewards of the reference rollouts; K = 1 is allowed for p = 1 only.
     offset : float or None
-        The mean reference reward over all prompts; None if the rewards are probabilities.
+        As in `sigmoid_scores`.
     p : int
-        Anchor points, at the empirical quantiles i / (p + 1) of the mapped rewards.
-
-    Returns
-    -------
-    AnchorCurve
-        Anchors that coincide are merged, at the mean of their quantiles; (0, 0) is the last point. If
-        all rewards are tied there is one anchor, which gives the tied reward that mean quantile, ½.
-
-    Raises
-    ------
-    InputError
-        If a reward is NaN or infinite, K is too small, p < 1, or an anchor's score is 1 in float64.
+        Anchor points, >= 1, at the empirical quantiles i / (p + 1) of the mapped rewards.
 
     References
     ----------
@@ -239,25 +194,10 @@ def _log_quantile(logs: NDArray[np.float64], quantiles: NDArray[np.float64]) -> 
 
 
 def anchored_calibration(rewards: ArrayLike, curve: AnchorCurve, offset: float | None) -> NDArray[np.float64]:
-    """Return calibrated rewards by an anchored curve.
+    """Return calibrated rewards in [0, 1], shape (n,), by an anchored curve and the offset it was fitted with.
 
-    Parameters
-    ----------
-    rewards : array-like, shape (n,)
-        Rewards of responses to the curve's prompt.
-    curve : AnchorCurve
-        From `fit_anchors`.
-    offset : float or None
-        The one the curve was fitted with.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        In [0, 1]; below the lowest anchor the first segment's slope is carried on.
-
-    References
-    ----------
-    Balashankar et al. 2025, InfAlign, section 5. With one anchor it is score^γ, γ = log ½ / log median.
+    Below the lowest anchor the first segment's slope is carried on. With one anchor it is score^γ, γ = log ½ / log
+    median (Balashankar et al. 2025, InfAlign, section 5).
 
     Examples
     --------
@@ -275,7 +215,10 @@ def anchored_calibration(rewards: ArrayLike, curve: AnchorCurve, offset: float |
 def calibration_errors(
     measured: ArrayLike, table: ArrayLike, offset: float | None
 ) -> dict[str, NDArray[np.float64]]:
-    """Return |score − rank| of rollouts for five maps of the reward.
+    """Return |score − rank| of rollouts for five maps of the reward, each of shape (P, M).
+
+    The maps are "identity", "square root", "square" and "cube" of the sigmoid score, and "quantile", the empirical
+    calibration against `table` (Balashankar et al. 2025, InfAlign, Fig. 2).
 
     Parameters
     ----------
@@ -285,22 +228,7 @@ def calibration_errors(
         Rewards of the rollouts that make the calibration table. The same array as `measured` measures
         in sample, where the quantile map's error is 0.
     offset : float or None
-        The mean reference reward over all prompts; None if rewards are probabilities.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (P, M)
-        For "identity", "square root", "square", "cube" (of the sigmoid score) and "quantile" (the
-        empirical calibration against `table`).
-
-    Raises
-    ------
-    InputError
-        If a reward is NaN or infinite, or the tables have different numbers of prompts.
-
-    References
-    ----------
-    Balashankar et al. 2025, InfAlign, Fig. 2.
+        As in `sigmoid_scores`.
 
     Examples
     --------

@@ -7,22 +7,7 @@ from infalign.errors import InputError
 
 
 def finite_array(values: ArrayLike, name: str, ndim: int | None = None) -> NDArray[np.float64]:
-    """Return `values` as float64, or say which entry cannot be used.
-
-    Parameters
-    ----------
-    values : array-like
-        Any shape, not empty.
-    name : str
-        How the error calls it.
-    ndim : int, optional
-        The number of dimensions it must have.
-
-    Raises
-    ------
-    InputError
-        If it is empty, has another number of dimensions, or holds NaN or an infinite number.
-    """
+    """Return `values` as float64; an InputError that names them if empty, NaN, infinite or not of `ndim`."""
     array = np.asarray(values, dtype=np.float64)
     if ndim is not None and array.ndim != ndim:
         raise InputError(f"{name} must have {ndim} dimension(s), got shape {array.shape}")
@@ -46,12 +31,7 @@ def positive(value: float, name: str) -> float:
 
 
 def strength(kl: float | None, beta: float | None) -> tuple[str, float]:
-    """Return ("kl", value) or ("beta", value): the one of the two strengths that is given.
-
-    Raises
-    ------
-    InputError
-        If none or both are given, or the one given is not a finite number above 0.
+    """Return ("kl", value) or ("beta", value): the one of the two strengths that is given, finite and above 0.
 
     Examples
     --------

@@ -11,13 +11,7 @@ from infalign.mathematics.quadrature import Panels
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """A policy in quantile space: the log of its density f(u) with respect to the reference policy.
-
-    Parameters
-    ----------
-    panels : Panels
-    logits : ndarray, shape (n,)
-        log f at the nodes, up to a constant.
+    """A policy in quantile space: log f at the nodes, shape (n,), up to a constant, f its density to the reference.
 
     Examples
     --------

@@ -19,14 +19,9 @@ def fit_exponential_curve(
     start : array-like, shape (2,)
         Log a and log b to start from.
     prompt_id : str
-        Names the prompt in messages.
+        Names the prompt in the InputError where the least squares do not converge.
     tolerances : float
         xtol, ftol and gtol of `scipy.optimize.least_squares`.
-
-    Raises
-    ------
-    InputError
-        If the least squares do not converge.
 
     Examples
     --------

@@ -17,14 +17,7 @@ from infalign.mathematics.tilting import solve_log
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of inference-time procedure with one free parameter θ.
-
-    Parameters
-    ----------
-    method : str
-        The name of the procedure: bon, bop, sbon, tilt, or another that has a `theta`.
-    n : int, optional
-        The draws of sbon; None where n is the parameter or there is none.
+    """A kind of inference-time procedure with one free parameter θ: a method and the draws n that sbon alone needs.
 
     Examples
     --------
@@ -59,11 +52,6 @@ class Family:
 
         bon: 1 to m. bop: 0 to the μ with P(1 + Poisson(μ) > m) = 1e-6. sbon and tilt: 0 to 500. An InputError if
         sbon draws more than m responses.
-
-        Examples
-        --------
-        >>> Family("bon").limits(64), Family("tilt").limits(64)
-        ((1.0, 64.0), (0.0, 500.0))
         """
         if self.n is not None and self.n > m:
             raise InputError(
@@ -79,18 +67,7 @@ class Family:
 
 
 def parse_family(method: str, n: int | None = None) -> Family:
-    """Return the family of a method (bon, bop, sbon or tilt), with the draws that sbon alone needs.
-
-    Raises
-    ------
-    InputError
-        If the method is unknown, or n is missing, below 1, or given where it does not belong.
-
-    Examples
-    --------
-    >>> parse_family("sbon", 16)
-    Family(method='sbon', n=16)
-    """
+    """Return the family of a method (bon, bop, sbon or tilt), with the draws n >= 1 that sbon alone needs."""
     if method not in _hedged():
         known = [kind for kind in procedures.PROCEDURES if kind.name == method]
         reason = f" (class {known[0].__name__} leaves out theta, the field that is varied)" if known else ""
@@ -123,17 +100,9 @@ def _hedged() -> dict[str, type[Procedure]]:
 class PoissonTiltGap:
     """How far best-of-Poisson is from the tilt, the policy of least KL at its mean quantile.
 
-    Parameters
-    ----------
-    mu : float
-    mean_quantile, kl : float
-        Of best-of-Poisson; KL in nats.
-    inverse_temperature : float
-        λ of the tilt with the same mean quantile.
-    kl_gap : float
-        KL of best-of-Poisson less that of this tilt, in nats, >= 0.
-    reward_gap : float
-        Mean quantile of the tilt with the same KL less that of best-of-Poisson, >= 0.
+    `mean_quantile` and `kl` are those of best-of-Poisson, `inverse_temperature` that of the tilt with the same mean
+    quantile. `kl_gap` is the KL of best-of-Poisson less that of this tilt, `reward_gap` the mean quantile of the
+    tilt with the same KL less that of best-of-Poisson. Both are >= 0. KLs are in nats.
     """
 
     mu: float
@@ -161,11 +130,5 @@ def poisson_tilt_gap(mu: float) -> PoissonTiltGap:
     mean, divergence = BestOfPoisson(mu).mean_quantile, BestOfPoisson(mu).kl
     same_mean = brentq(lambda x: ExactTilt(x).mean_quantile - mean, 0.0, 1 / (1 - mean), xtol=1e-14)
     same_kl = 1 / solve_log(lambda x: ExactTilt(1 / x).kl, divergence, 1.0)
-    return PoissonTiltGap(
-        mu,
-        mean,
-        divergence,
-        same_mean,
-        divergence - ExactTilt(same_mean).kl,
-        ExactTilt(same_kl).mean_quantile - mean,
-    )
+    kl_gap = divergence - ExactTilt(same_mean).kl
+    return PoissonTiltGap(mu, mean, divergence, same_mean, kl_gap, ExactTilt(same_kl).mean_quantile - mean)

@@ -10,40 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 from infalign.errors import InputError
 from infalign.mathematics.checks import finite_array, strength
 from infalign.mathematics.continuous import Density
-from infalign.mathematics.optimum import OptimalSolution, optimal
 from infalign.mathematics.procedures import Procedure, parse_procedure
 from infalign.mathematics.ranks import tie_bounds
 from infalign.mathematics.tilting import tilt, tilt_kl
 from infalign.mathematics.transforms import LARGEST_KL, Transform, parse_transform
-
-__all__ = [
-    "FrontierPoint",
-    "OfflinePoint",
-    "OptimalSolution",
-    "ideal",
-    "offline",
-    "optimal",
-    "transformed_values",
-]
 
 SELECTORS = ("reward", "judge")
 
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """A point of the ideal frontier.
-
-    Parameters
-    ----------
-    transform, procedure : str
-        Canonical texts.
-    beta : float
-        Of the paper's Φ.
-    kl : float
-        Achieved KL(π ‖ π_ref) in nats.
-    win_rate : float
-        Against the reference policy, both through the procedure.
-    """
+    """A point of the ideal frontier: the paper's β, the KL in nats, the win rate through the procedure."""
 
     transform: str
     procedure: str
@@ -72,11 +49,6 @@ def ideal(
     beta : float, optional
         β > 0 of the raw Φ as the paper writes it (e^{tu} unscaled); for optimal(T) that of W − β KL.
         Exactly one of `kl` and `beta` is given.
-
-    Raises
-    ------
-    InputError
-        If the transform is raw, the strength is not above 0, or it is out of reach.
 
     References
     ----------
@@ -112,7 +84,9 @@ def transformed_values(
     beta: float | None = None,
     n_rollouts: int | None = None,
 ) -> tuple[NDArray[np.float64], float]:
-    """Return Φ of calibrated rewards and the β that belongs to those values.
+    """Return Φ of calibrated rewards and the β with which policies ∝ exp(values / β) are the ones asked for.
+
+    Φ is scaled; for optimal(T) it is the solution at that strength, interpolated.
 
     Parameters
     ----------
@@ -124,18 +98,6 @@ def transformed_values(
         Exactly one: a KL budget in nats, met by the tilt of `calibrated` itself; or the paper's β.
     n_rollouts : int, optional
         K, for log: `calibrated` is then the strict calibration (see `Transform.scaled`).
-
-    Returns
-    -------
-    values : ndarray, shape of calibrated
-        The scaled Φ; for optimal(T) the solution at that strength, interpolated.
-    beta : float
-        Policies ∝ exp(values / beta) are the ones asked for.
-
-    Raises
-    ------
-    InputError
-        If the strength is not above 0 or out of reach, or the transform cannot act on `calibrated`.
 
     Examples
     --------
@@ -149,16 +111,7 @@ def transformed_values(
 
 @dataclass(frozen=True)
 class OfflinePoint:
-    """A point of the offline frontier.
-
-    Parameters
-    ----------
-    beta : float
-        Of the paper's Φ (of the reward itself for raw).
-    kl, win_rate : float
-        Means over prompts.
-    win_rate_by_prompt, kl_by_prompt : ndarray, shape (P,)
-    """
+    """A point of the offline frontier: the paper's β (for raw of the reward), means, and values by prompt (P,)."""
 
     beta: float
     kl: float
@@ -183,7 +136,7 @@ def offline(
     procedure acts on independent draws from p on one side and from uniform weights on the other.
     Draws repeat, more often from p than from uniform weights, so the policy's side sees fewer distinct
     responses: the win rate is biased unless N is far below K (K = 100, KL 0.5, best of 4, a reward
-    unrelated to the judge: −0.9 points; K = 1000: −0.1).
+    unrelated to the judge: −0.9 points; K = 1000: −0.1). A UserWarning if it draws more than K / 10 times.
 
     Parameters
     ----------
@@ -198,16 +151,6 @@ def offline(
     kl, beta : float, optional
         Exactly one: the mean KL over prompts in nats, below log K; or the paper's β.
 
-    Raises
-    ------
-    InputError
-        If a score is NaN or infinite, the shapes differ, K < 2, or the strength is out of reach.
-
-    Warns
-    -----
-    UserWarning
-        If the procedure draws more than K / 10 times.
-
     Examples
     --------
     >>> scores = np.arange(4.0)[None]
@@ -219,7 +162,7 @@ def offline(
         raise InputError(f"select must be one of {', '.join(SELECTORS)}, got {select!r}")
     transform, procedure = parse_transform(transform), parse_procedure(procedure)
     _warn_about_draws(procedure, reward.shape[1])
-    values, values_beta, paper_beta = offline_values(reward, transform, kl=kl, beta=beta)
+    values, values_beta, paper_beta = transform.tilt_of_rewards(reward, *strength(kl, beta))
     weights = tilt(values, values_beta)
     rates = win_rates(weights, reward if select == "reward" else judge, judge, procedure)
     divergences = tilt_kl(values, values_beta)
@@ -227,13 +170,7 @@ def offline(
 
 
 def score_arrays(reward: ArrayLike, judge: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return both scores of the rollouts, shape (P, K), as checked arrays.
-
-    Raises
-    ------
-    InputError
-        If a score is NaN or infinite, the shapes differ or are not two-dimensional, or K < 2.
-    """
+    """Return both scores of the rollouts as finite arrays of one shape (P, K), K >= 2."""
     reward, judge = finite_array(reward, "reward", 2), finite_array(judge, "judge", 2)
     if reward.shape != judge.shape:
         raise InputError(f"reward has shape {reward.shape}, judge {judge.shape}: they must agree")
@@ -252,66 +189,21 @@ def _warn_about_draws(procedure: Procedure, n_rollouts: int) -> None:
         )
 
 
-def offline_values(
-    reward: NDArray[np.float64],
-    transform: Transform,
-    *,
-    kl: float | None = None,
-    beta: float | None = None,
-) -> tuple[NDArray[np.float64], float, float]:
-    """Return what the tilt of scored rollouts exponentiates, and its β.
-
-    Parameters
-    ----------
-    reward : ndarray, shape (P, K)
-        Rewards of the reference rollouts.
-    transform : Transform
-        Any; raw takes the reward itself.
-    kl, beta : float, optional
-        Exactly one: the mean KL over prompts in nats, or the paper's β.
-
-    Returns
-    -------
-    values : ndarray, shape (P, K)
-        The scaled Φ of each reward's mid-rank; the reward for raw.
-    values_beta : float
-        The policy is ∝ exp(values / values_beta).
-    beta : float
-        Of the paper's Φ.
-
-    Raises
-    ------
-    InputError
-        If the strength is not above 0 or out of reach.
-
-    Examples
-    --------
-    >>> values, values_beta, beta = offline_values(np.arange(4.0)[None], parse_transform("identity"), beta=0.5)
-    >>> values, values_beta, beta
-    (array([[0.125, 0.375, 0.625, 0.875]]), 0.5, 0.5)
-    """
-    return transform.tilt_of_rewards(reward, *strength(kl, beta))
-
-
 def win_rates(
     weights: NDArray[np.float64],
     select: NDArray[np.float64],
     judge: NDArray[np.float64],
     procedure: Procedure,
 ) -> NDArray[np.float64]:
-    """Return each prompt's win rate of draws from weights over draws from uniform weights.
+    """Return each prompt's win rate of draws from weights over draws from uniform weights, shape (P,).
+
+    Both sides go through the procedure; a tie, and a response against itself, counts ½.
 
     Parameters
     ----------
     weights, select, judge : ndarray, shape (P, K)
         Probabilities of the rollouts, the score the procedure selects by, and that which decides the winner.
     procedure : Procedure
-        Both sides go through it.
-
-    Returns
-    -------
-    ndarray, shape (P,)
-        A tie, and a response against itself, counts ½.
 
     Examples
     --------
@@ -321,13 +213,6 @@ def win_rates(
     """
     uniform = np.full_like(weights, 1 / weights.shape[1])
     policy, reference = (procedure.offline_weights(side, select) for side in (weights, uniform))
-    return _wins(policy, reference, judge)
-
-
-def _wins(
-    policy: NDArray[np.float64], reference: NDArray[np.float64], judge: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Each prompt's chance that a draw from policy beats one from reference by judge, ties ½."""
     order = np.argsort(judge, axis=1, kind="stable")
     first, last = tie_bounds(np.take_along_axis(judge, order, axis=1))
     below = np.pad(np.cumsum(np.take_along_axis(reference, order, axis=1), axis=1), ((0, 0), (1, 0)))

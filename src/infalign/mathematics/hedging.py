@@ -26,29 +26,13 @@ _ROUNDING = 1e-10
 def expected_rewards(
     family: Family, parameters: ArrayLike, pools: Pools
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return each prompt's expected true and proxy reward as functions of the parameter.
+    """Return each prompt's expected true and proxy reward, shape (P, T), at T values of θ within `family.limits`.
 
-    Parameters
-    ----------
-    family : Family
-    parameters : array-like, shape (T,)
-        Values of θ, within `family.limits` of the smallest pool.
-    pools : Pools
-
-    Returns
-    -------
-    true, proxy : ndarray, shape (P, T)
-        Σ_k reward_(k) [P_θ(k/m) − P_θ((k − 1)/m)]: the procedure on independent draws from the m responses.
-
-    Raises
-    ------
-    InputError
-        If a parameter is out of range.
+    Σ_k reward_(k) [P_θ(k/m) − P_θ((k − 1)/m)]: the procedure on independent draws from the m responses.
 
     Examples
     --------
-    >>> true, proxy = expected_rewards(Family("bon"), [1, 2], Pools([[0.0, 1.0]], [[1.0, 0.0]]))
-    >>> true, proxy
+    >>> expected_rewards(Family("bon"), [1, 2], Pools([[0.0, 1.0]], [[1.0, 0.0]]))
     (array([[0.5 , 0.25]]), array([[0.5 , 0.75]]))
     """
     parameters = finite_array(parameters, "parameters", 1)
@@ -73,25 +57,9 @@ def _check_range(family: Family, pools: Pools, low: float, high: float) -> None:
 
 
 def residual(family: Family, theta: float, pools: Pools) -> float:
-    """Return R(θ) = E_{u ~ p_θ}[r_true(u) ψ(u, θ)], the derivative of the expected true reward.
+    """Return R(θ) = E_{u ~ p_θ}[r_true(u) ψ(u, θ)], the derivative of the expected true reward, mean over prompts.
 
-    Parameters
-    ----------
-    family : Family
-    theta : float
-        Within `family.limits` of the smallest pool.
-    pools : Pools
-        r_true is the k-th smallest-by-proxy response's true reward on ((k − 1)/m, k/m].
-
-    Returns
-    -------
-    float
-        Mean over prompts.
-
-    Raises
-    ------
-    InputError
-        If the parameter is out of range.
+    r_true is the k-th smallest-by-proxy response's true reward on ((k − 1)/m, k/m]; θ is within `family.limits`.
 
     References
     ----------
@@ -103,10 +71,6 @@ def residual(family: Family, theta: float, pools: Pools) -> float:
     True
     """
     _check_range(family, pools, theta, theta)
-    return _residual(family, theta, pools)
-
-
-def _residual(family: Family, theta: float, pools: Pools) -> float:
     changes = [np.diff(family.at(theta).distribution_derivative(group.edges)) for group in pools.groups]
     terms = [group.total @ change for group, change in zip(pools.groups, changes, strict=True)]
     return float(sum(terms) / len(pools.proxy))
@@ -118,17 +82,12 @@ class Hedge:
 
     Parameters
     ----------
-    method : str
-    parameter : float
-        θ, unrounded.
     kind : {"interior", "at_lower", "at_upper"}
         Whether it is an extremum inside the range or an end of it.
     n_extrema : int
         Maxima and minima of the expected true reward inside the range.
-    expected_true, ci_low, ci_high : float
-        Mean over prompts with its bootstrap interval; the bounds are NaN for one prompt.
-    expected_proxy : float
-        Mean over prompts, in the proxy's own units.
+    expected_true, ci_low, ci_high, expected_proxy : float
+        Means over prompts, in the reward's own units; the bounds are NaN for one prompt.
     kl : float
         To the reference policy, in nats.
     n : int or None
@@ -171,11 +130,6 @@ def hedge(
     level, resamples, seed
         As in `Bootstrap`.
 
-    Raises
-    ------
-    InputError
-        If the range is empty or beyond the pools, sbon draws more than a prompt has, or an option is wrong.
-
     Examples
     --------
     >>> u = (np.arange(1000) + 0.5) / 1000
@@ -216,10 +170,10 @@ def _extrema(family: Family, pools: Pools, low: float, high: float) -> list[floa
     to_scale, from_scale = (np.log, np.exp) if family.kind.theta_range[0] > 0 else (np.log1p, np.expm1)
     grid = from_scale(np.linspace(to_scale(low), to_scale(high), _GRID))
     grid[[0, -1]] = low, high
-    values = np.array([_residual(family, theta, pools) for theta in grid.tolist()])
+    values = np.array([residual(family, theta, pools) for theta in grid.tolist()])
     clear = np.flatnonzero((1 + grid) * np.abs(values) > _ROUNDING * pools.spread)
     turns = [(grid[i], grid[j]) for i, j in pairwise(clear) if values[i] * values[j] < 0]
-    return [float(brentq(lambda x: _residual(family, x, pools), *turn, xtol=1e-12)) for turn in turns]
+    return [float(brentq(lambda x: residual(family, x, pools), *turn, xtol=1e-12)) for turn in turns]
 
 
 def _neighbouring_n(
@@ -245,21 +199,9 @@ def hacking_curve(
     resamples: int = 2000,
     seed: int = 0,
 ) -> list[dict[str, float]]:
-    """Return the expected rewards and the KL over a range of parameters.
+    """Return a row for each parameter, of the rewards of `expected_rewards` with interval, and the KL in nats.
 
-    Parameters
-    ----------
-    family : Family
-    pools : Pools
-    parameters : array-like, shape (T,)
-        Values of θ, within `family.limits` of the smallest pool.
-    level, resamples, seed
-        As in `Bootstrap`; all parameters share the resamples.
-
-    Returns
-    -------
-    list of T dicts
-        Keys parameter, expected_true, ci_low, ci_high, expected_proxy, kl; the bounds are NaN for one prompt.
+    All parameters share the resamples of the bootstrap; the bounds are NaN for one prompt.
     """
     true, proxy = expected_rewards(family, parameters, pools)
     rows = []
@@ -279,21 +221,11 @@ def hacking_curve(
 
 
 def regime(expected_true: ArrayLike, tolerance: float = 0.0) -> str:
-    """Return how the expected true reward moves as the parameter grows.
+    """Return how the expected true reward, given at increasing parameters, shape (T,), moves as the parameter grows.
 
-    Parameters
-    ----------
-    expected_true : array-like, shape (T,)
-        Its values at increasing parameters, T >= 2.
-    tolerance : float
-        Steps no larger than this, >= 0, count as none.
-
-    Returns
-    -------
-    str
-        One of the four regimes of a reward that has at most one extremum: "monotone up", "monotone down",
-        "hacking" (a maximum inside), "initial decline" (a minimum inside); else "flat" or
-        "several extrema".
+    A reward of at most one extremum has one of four regimes: "monotone up", "monotone down", "hacking" (a maximum
+    inside), "initial decline" (a minimum inside); else it is "flat" or has "several extrema". Steps no larger than
+    the tolerance count as none.
 
     References
     ----------
@@ -324,29 +256,11 @@ def regime(expected_true: ArrayLike, tolerance: float = 0.0) -> str:
 def sample(
     family: Family, theta: float, proxy: ArrayLike, rng: np.random.Generator, size: int
 ) -> NDArray[np.int64]:
-    """Draw the responses that a deployer would show, from one prompt's pool of sampled responses.
+    """Draw indices of the responses that a deployer would show, shape (size,), from one prompt's pool of m responses.
 
-    Parameters
-    ----------
-    family : Family
-    theta : float
-        A whole number for bon.
-    proxy : array-like, shape (m,)
-        Proxy rewards of the pool, in any order.
-    rng : numpy Generator
-    size : int
-        How many independent outcomes, >= 1.
-
-    Returns
-    -------
-    ndarray, shape (size,)
-        Indices into the pool. bon, bop and sbon see n of the m responses, without replacement; sbon and
-        tilt use the mid-rank of each proxy in the whole pool as its quantile; ties are broken at random.
-
-    Raises
-    ------
-    InputError
-        If θ is out of range, or a best-of-Poisson draw asks for more than m responses.
+    bon, bop and sbon see n of the m responses, without replacement; sbon and tilt use the mid-rank of each proxy
+    in the whole pool as its quantile; ties are broken at random. θ is a whole number for bon; an InputError if
+    best-of-Poisson draws more than m responses.
 
     Examples
     --------

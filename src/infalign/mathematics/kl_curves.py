@@ -18,11 +18,6 @@ class Curve:
     kl, win_rate : array-like, shape (S, P)
         One row a policy, one column a prompt: its KL estimate in nats (of any sign) and its win rate.
         Seeds of one strength are averaged before, or given as rows of their own.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ, or a value is NaN or infinite.
     """
 
     kl: NDArray[np.float64]
@@ -38,20 +33,10 @@ class Curve:
 
 
 def rates_at_kl(curve: Curve, kl: float, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a curve's win rate at a KL, linear in √KL between its policies and the known point (0, ½).
+    """Return a curve's win rate at a KL in nats, linear in √KL between its policies and the known point (0, ½).
 
-    Parameters
-    ----------
-    curve : Curve
-    kl : float
-        In nats, > 0.
-    weights : ndarray, shape (R, P)
-        Weights of the prompts in each resample, rows summing to 1; each interpolates at its own mean KLs.
-
-    Returns
-    -------
-    ndarray, shape (R,)
-        NaN where the KL is beyond the curve's policies.
+    Each resample, a row of weights of the prompts that sum to 1, shape (R, P), interpolates at its own mean KLs. The
+    result, shape (R,), is NaN where the KL is beyond the curve's policies.
 
     Examples
     --------

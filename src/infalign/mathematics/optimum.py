@@ -36,8 +36,6 @@ class OptimalSolution:
 
     Parameters
     ----------
-    transform, procedure : str
-        Canonical texts, transform = optimal(procedure).
     beta : float
         Of W − β KL.
     kl, win_rate : float
@@ -79,11 +77,7 @@ class OptimalSolution:
 
 
 def _gap(procedure: Procedure, density: Density, beta: float) -> tuple[Density, NDArray[np.float64]]:
-    """The density, and the log ratio to it of what the fixed-point map makes of it.
-
-    Where both are below e^{−60} the density takes the map's value at once: no integral sees it there, and
-    the gap can be many thousands.
-    """
+    """The density, at the map's value where both are below e^{−60}, and the map's log ratio to it."""
     image = Density(density.panels, procedure.win_rate_derivative(density) / beta).log_f
     dead = (density.log_f < _DEAD) & (image < _DEAD)
     if dead.any():
@@ -101,10 +95,7 @@ def _objective(procedure: Procedure, density: Density, beta: float) -> float:
 
 
 def _newton(procedure: Procedure, density: Density, beta: float, climbing: bool) -> tuple[Density, int, bool]:
-    """Newton's method on the fixed-point equation, until the residual is at its rounding error.
-
-    Climbing keeps to an ascent of the objective; otherwise only the residual has to fall.
-    """
+    """Newton's method until the residual is at its rounding error; climbing keeps to an ascent of the objective."""
     density, gap = _gap(procedure, density, beta)
     size = float(np.abs(gap).max())
     reached = size <= _tolerance(density)
@@ -120,16 +111,6 @@ def _newton(procedure: Procedure, density: Density, beta: float, climbing: bool)
     return density, _NEWTON_STEPS, reached
 
 
-def _direction(
-    procedure: Procedure, density: Density, gap: NDArray[np.float64], beta: float
-) -> NDArray[np.floating]:
-    """The change of log f that solves the fixed-point equation linearised at f."""
-    mass = density.panels.weights * density.f
-    change = procedure.win_rate_kernel(density) * (density.f / beta)
-    change -= mass @ change
-    return np.linalg.solve(np.eye(len(gap)) - change, gap - mass @ gap)
-
-
 def _step(
     procedure: Procedure,
     density: Density,
@@ -138,9 +119,11 @@ def _step(
     climbing: bool,
     most_halvings: int,
 ) -> tuple[Density, NDArray[np.float64]] | None:
-    """The longest halved step that is accepted, or None."""
-    direction = _direction(procedure, density, gap, beta)
+    """The longest halved step along the solution of the linearised fixed-point equation that is accepted."""
     mass = density.panels.weights * density.f
+    change = procedure.win_rate_kernel(density) * (density.f / beta)
+    change -= mass @ change
+    direction = np.linalg.solve(np.eye(len(gap)) - change, gap - mass @ gap)
     if climbing and mass @ (gap * direction) <= 0:
         direction = gap
     rise, size = beta * float(mass @ (gap * direction)), float(np.abs(gap).max())
@@ -176,12 +159,6 @@ def _starts(procedure: Procedure, panels: Panels, beta: float) -> list[Density]:
     return [densities[i] for i in order[:_STARTS]]
 
 
-def _attempts(procedure: Procedure, start: Density, beta: float) -> list[tuple[Density, int, bool]]:
-    """Newton's method from one start: climbing, and where the win rate is not concave also freely."""
-    ways = (True,) if procedure.concave else (False, True)
-    return [_newton(procedure, start, beta, climbing) for climbing in ways]
-
-
 def _polished(procedure: Procedure, start: Density, beta: float) -> tuple[Density, int, bool]:
     """Newton's method from a start that is nearly a solution; climbing where it goes astray."""
     density, steps, converged = _newton(procedure, start, beta, climbing=False)
@@ -194,23 +171,19 @@ def _polished(procedure: Procedure, start: Density, beta: float) -> tuple[Densit
     return density, steps + more, converged
 
 
-def _better(
-    attempts: list[tuple[Density, int, bool]], procedure: Procedure, beta: float
-) -> tuple[Density, int, bool]:
-    """The converged one with the best objective, with the steps of all."""
-    density, _, converged = max(attempts, key=lambda each: (each[2], _objective(procedure, each[0], beta)))
-    return density, sum(steps for _, steps, _ in attempts), converged
-
-
 def _best(procedure: Procedure, beta: float, near: Density | None) -> tuple[Density, int, bool]:
     """The converged solution with the best objective from several starts, on panels that resolve it."""
     panels = procedure.optimum_panels(beta)
     concave = procedure.concave
+    ways = (
+        (True,) if concave else (False, True)
+    )  # climbing, and where the win rate is not concave also freely
     starts = _starts(procedure, panels, beta)[: 1 if concave or near is not None else _STARTS]
     attempts = [] if near is None else [_polished(procedure, near.carried(panels), beta)]
     if not (attempts and attempts[0][2] and concave):
-        attempts += [attempt for start in starts for attempt in _attempts(procedure, start, beta)]
-    density, steps, converged = _better(attempts, procedure, beta)
+        attempts += [_newton(procedure, start, beta, climbing) for start in starts for climbing in ways]
+    density, _, converged = max(attempts, key=lambda each: (each[2], _objective(procedure, each[0], beta)))
+    steps = sum(steps for _, steps, _ in attempts)
     for _ in range(_REFINEMENTS):
         marked = _unresolved(density)
         if not (converged and marked.any()) or len(density.f) > _MOST_NODES:
@@ -296,6 +269,9 @@ def optimal(
 ) -> OptimalSolution:
     """Return the transformation that is optimal for a procedure at a KL budget or a β.
 
+    For won and sbon, whose win rate is not concave in the density, it is the best of several starts. `converged` is
+    False if the fixed point was not reached; nothing else says so. No β reaching the budget is an InputError.
+
     Parameters
     ----------
     procedure : str or Procedure
@@ -303,17 +279,6 @@ def optimal(
         KL budget in nats, > 0.
     beta : float, optional
         The β > 0 of the objective W − β KL. Exactly one of `kl` and `beta` is given.
-
-    Returns
-    -------
-    OptimalSolution
-        For won and sbon, whose win rate is not concave in the density, the best of several starts.
-        `converged` is False if the fixed point was not reached; nothing else says so.
-
-    Raises
-    ------
-    InputError
-        If the strength is not above 0, or no β reaches the budget.
 
     References
     ----------

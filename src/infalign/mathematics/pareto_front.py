@@ -10,17 +10,9 @@ LOWER_KL_HIGHER_RATE = (False, True)
 
 
 def on_front(kl: Array, win_rate: Array) -> NDArray[np.bool_]:
-    """Say which policies no other policy, nor the reference, dominates.
+    """Say which policies, shape (S,), no other policy, nor the reference, dominates: True on the Pareto front.
 
-    Parameters
-    ----------
-    kl, win_rate : ndarray, shape (S,)
-        Of each policy: divergence in nats, the less the better, and win rate, the more the better.
-
-    Returns
-    -------
-    ndarray of bool, shape (S,)
-        True on the Pareto front; of policies alike in both, all or none are.
+    The KL in nats is the better the less, the win rate the more. Of policies alike in both, all or none are on it.
 
     References
     ----------
@@ -36,23 +28,15 @@ def on_front(kl: Array, win_rate: Array) -> NDArray[np.bool_]:
 
 
 def front_shares(kl: Array, win_rate: Array, members: NDArray[np.int64], n_series: int) -> Array:
-    """Return the share of the points on the pooled front that belongs to each series.
+    """Return the share of the points on the pooled front that belongs to each series, NaN if there are none.
 
     With unequal numbers of policies the share favours the series that has more: were all on one curve, each
     policy would be on the front and the share be that of the policies. Compare the two.
 
     Parameters
     ----------
-    kl, win_rate : ndarray, shape (S,)
-        Of all policies.
     members : ndarray of int, shape (S,)
         The number of each policy's series, below `n_series`.
-    n_series : int
-
-    Returns
-    -------
-    ndarray, shape (n_series,)
-        Summing to 1; NaN where the reference dominates every policy.
 
     References
     ----------
@@ -63,16 +47,10 @@ def front_shares(kl: Array, win_rate: Array, members: NDArray[np.int64], n_serie
 
 
 def hypervolume(kl: Array, win_rate: Array, budget: float) -> float:
-    """Return the area that the policies of a series dominate: KL up to a budget, win rate above one half.
+    """Return the area that the policies of a series dominate: KL up to a budget in nats, win rate above one half.
 
     Divided by the budget it is the mean gain of the best policy that a KL affords, over KLs from 0 to the
-    budget.
-
-    Parameters
-    ----------
-    kl, win_rate : ndarray, shape (S,)
-    budget : float
-        In nats; policies beyond it, or below one half, add nothing.
+    budget. Policies beyond it, or below one half, add nothing.
 
     Examples
     --------

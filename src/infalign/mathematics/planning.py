@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from infalign.errors import InputError
 from infalign.mathematics import procedures, transforms
 from infalign.mathematics.checks import finite_array
-from infalign.mathematics.frontier import offline_values, score_arrays
+from infalign.mathematics.frontier import score_arrays
 from infalign.mathematics.procedures import BestOf, Procedure
 from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.statistics import bootstrap_mean
@@ -33,14 +33,10 @@ class Plan:
 
     Parameters
     ----------
-    transform : str or None
-        Of the reward to train on; None where the reference itself is best, not trained at all.
+    transform, beta : str or None, float or None
+        What to train on, and the paper's β at that KL; None where the reference itself is best, untrained.
     kl : float
         KL in nats to train to, 0 where nothing is trained.
-    beta : float or None
-        The paper's β of that transform at that KL; None where nothing is trained.
-    procedure : str
-        Its canonical text.
     n_mean : float
         Mean number of draws of the procedure.
     win_rate, ci_low, ci_high : float
@@ -102,7 +98,7 @@ def plan(
     Parameters
     ----------
     reward, judge : array-like, shape (P, K)
-        Scores of the K reference rollouts of each prompt, P >= 2 and K >= 2.
+        Scores of the K reference rollouts of each prompt, P >= 2 and K >= 2, not all tied.
     max_kl, max_n : sequence of float
         Budgets in nats, >= 0, for the policy's KL from the reference before the procedure; and for the
         mean number of draws, >= 1.
@@ -112,11 +108,6 @@ def plan(
         Whether optimal(bon(n)) is tried too.
     level, resamples, seed
         As in `Bootstrap`; the seed also splits the prompts.
-
-    Raises
-    ------
-    InputError
-        If the scores cannot be used or do not differ within any prompt, or an option is out of range.
     """
     reward, judge = score_arrays(reward, judge)
     kl_budgets = _budgets(max_kl, "max_kl", 0.0, "nats, such as 0.5")
@@ -181,23 +172,9 @@ def _warn_about_reach(kl_budgets: list[float], limit: float, draw_budgets: list[
 
 
 def split_prompts(n_prompts: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return which prompts choose and which report, from a seeded permutation.
+    """Return the places of the prompts that choose and that report, increasing, from a seeded permutation of >= 2.
 
-    Parameters
-    ----------
-    n_prompts : int
-        >= 2; prompts are counted in the order of their ids.
-    seed : int
-
-    Returns
-    -------
-    two ndarrays of indices
-        Increasing and disjoint; the second has the odd prompt.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than 2 prompts. With 2 a UserWarning says that there is no interval.
+    The second half has the odd prompt. With 2 prompts a UserWarning says that there is no interval.
 
     Examples
     --------
@@ -242,9 +219,7 @@ def candidate_transforms() -> list[str]:
 
 
 def beaten_others(judge: ArrayLike) -> NDArray[np.float64]:
-    """Return the share of its prompt's other rollouts that each rollout beats, shape (P, K) of `judge`, K >= 2.
-
-    A tie counts ½; the rollout itself is no opponent.
+    """Return the share of its prompt's other rollouts that each rollout beats, shape (P, K) of `judge`, ties ½, K >= 2.
 
     Examples
     --------
@@ -265,7 +240,7 @@ def _policies(reward: NDArray[np.float64], max_kl: float, phis: Sequence[Transfo
 
 
 def _tilted(reward: NDArray[np.float64], transform: Transform, kl: float) -> _Policy:
-    values, values_beta, beta = offline_values(reward, transform, kl=kl)
+    values, values_beta, beta = transform.tilt_of_rewards(reward, "kl", kl)
     return _Policy(transform.text, kl, beta, tilt(values, values_beta))
 
 

@@ -14,19 +14,13 @@ from infalign.mathematics.ranks import tie_bounds
 
 @dataclass(frozen=True, eq=False)
 class Pools:
-    """The scored responses of each prompt, sorted by the proxy.
+    """The scored responses of each prompt, at least 2 each, sorted by the proxy.
 
     Parameters
     ----------
     proxy, true : sequences of P array-likes, shapes (m,)
         Proxy and true rewards of each prompt's m >= 2 responses, in any order; m may differ by prompt.
         Kept sorted by the proxy; responses with one proxy share the mean of their true rewards.
-
-    Raises
-    ------
-    InputError
-        If the numbers of prompts or of a prompt's responses differ, a prompt has fewer than 2, or a reward
-        is NaN or infinite.
 
     Examples
     --------

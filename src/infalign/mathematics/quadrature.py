@@ -22,12 +22,7 @@ _FALLING = _RISING[::-1, ::-1]
 class Panels:
     """Composite Gauss-Legendre panels on [0, 1]; nodes keep both u and 1 − u to full precision.
 
-    Parameters
-    ----------
-    lower : ndarray, shape (a,)
-        Panel edges in u, from 0 up to ½.
-    upper : ndarray, shape (b,)
-        Panel edges in 1 − u, from 0 up to ½.
+    Panel edges are kept as `lower`, shape (a,), in u, and `upper`, shape (b,), in 1 − u, both from 0 up to ½.
 
     Examples
     --------

@@ -10,17 +10,9 @@ from infalign.mathematics.checks import finite_array
 
 
 def mid_ranks(values: ArrayLike) -> NDArray[np.float64]:
-    """Return each value's rank among its own group, as a quantile; ties share the middle.
+    """Return each finite value's rank among its own group along the last axis, as a quantile; ties share the middle.
 
-    Parameters
-    ----------
-    values : array-like, shape (..., K)
-        Finite; groups lie along the last axis.
-
-    Returns
-    -------
-    ndarray, shape (..., K)
-        (#less + ½ #equal, itself included) / K, in (0, 1) with mean ½.
+    (#less + ½ #equal, itself included) / K, in (0, 1) with mean ½, shape (..., K).
 
     Examples
     --------
@@ -58,10 +50,7 @@ def tie_bounds(ordered: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray
 def best_of_n_rank_weights(m: int, n: int) -> NDArray[np.float64]:
     """Return the chance that the i-th smallest of m distinct scores is the largest of a random size-n subset.
 
-    Returns
-    -------
-    ndarray, shape (m,)
-        C(i − 1, n − 1) / C(m, n) for i = 1..m, by the ratio (k − n)/k of C(k − 1, n) to C(k, n).
+    C(i − 1, n − 1) / C(m, n) for i = 1..m, by the ratio (k − n)/k of C(k − 1, n) to C(k, n).
 
     Examples
     --------
@@ -99,17 +88,14 @@ def weights_by_level(
 ) -> NDArray[np.float64]:
     """Return the distribution whose distribution function is G(F), F that of the weights in order of a score.
 
+    Differences of G between the ends of each tie are shared in proportion to the weights; rows sum to 1.
+
     Parameters
     ----------
     weights, select : ndarray, shape (P, K)
         Probabilities of each prompt's responses, and the score they are ordered by.
     level : callable
         G of p in [0, 1] and of 1 − p.
-
-    Returns
-    -------
-    ndarray, shape (P, K)
-        Differences of G between the ends of each tie, shared in proportion to the weights; rows sum to 1.
 
     Examples
     --------
@@ -131,17 +117,7 @@ def weights_by_level(
 
 
 def pairwise_agreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Return the share of response pairs that two scorers order alike, a tie of either counting ½.
-
-    Parameters
-    ----------
-    first, second : ndarray, shape (P, K)
-        Scores of the same K responses to each of P prompts.
-
-    Returns
-    -------
-    float
-        In [0, 1]; NaN when K is 1.
+    """Return the share of response pairs that two scorers, each (P, K), order alike; ties count ½, NaN when K is 1.
 
     Examples
     --------

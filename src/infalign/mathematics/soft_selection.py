@@ -11,43 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import exp1
 
-_STEP = 0.2
+LAPLACE_STEP = 0.2  # spacing of `laplace_times` in log t
 _BLOCK = 4_000_000
 
 
 def laplace_times(n: int, inverse_temperature: float) -> NDArray[np.float64]:
     """Return the points t, evenly spaced in log t, of the trapezoidal rule for ∫ … dt = ∫ … t d(log t).
 
-    Parameters
-    ----------
-    n : int
-        Draws, >= 1; as in all functions here.
-    inverse_temperature : float
-        λ >= 0; as in all functions here.
-
-    Returns
-    -------
-    ndarray, shape (s,)
-        From where n t is below the rounding error to where the smallest e^{−ta} is.
+    They go from where n t is below the rounding error to where the smallest e^{−ta} is. Here and below n >= 1 are
+    the draws, and the inverse temperature is λ >= 0.
 
     Examples
     --------
     >>> t = laplace_times(1, 0.0)
-    >>> bool(np.isclose(laplace_step() * np.sum(t * np.exp(-t)), 1.0, atol=1e-14))
+    >>> bool(np.isclose(LAPLACE_STEP * np.sum(t * np.exp(-t)), 1.0, atol=1e-14))
     True
     """
-    return np.exp(np.arange(-log(n) - 38, inverse_temperature + 4.2, _STEP))
-
-
-def laplace_step() -> float:
-    """Return the spacing of `laplace_times` in log t."""
-    return _STEP
+    return np.exp(np.arange(-log(n) - 38, inverse_temperature + 4.2, LAPLACE_STEP))
 
 
 def independent_weights(
     mass: NDArray[np.float64], u: NDArray[np.float64], n: int, inverse_temperature: float
 ) -> NDArray[np.float64]:
-    """Return the distribution of the pick of softmax(λ u) among n independent draws.
+    """Return the distribution of the pick of softmax(λ u) among n independent draws, shape of mass.
+
+    n p a ∫ e^{−ta} M(t)^{n−1} dt with M(t) = Σ p e^{−ta}.
 
     Parameters
     ----------
@@ -55,11 +43,6 @@ def independent_weights(
         Probability of each outcome (or weight × density on a quadrature grid).
     u : ndarray, shape (k,)
         The quantile of each outcome, in [0, 1], increasing or not.
-
-    Returns
-    -------
-    ndarray, shape (..., k)
-        n p a ∫ e^{−ta} M(t)^{n−1} dt with M(t) = Σ p e^{−ta}.
 
     Examples
     --------
@@ -74,22 +57,14 @@ def independent_weights(
         kernel = np.exp(-np.outer(t, a))
         moments = mass @ kernel.T
         total += (t * moments ** (n - 1)) @ kernel
-    return n * _STEP * mass * a * total
+    return n * LAPLACE_STEP * mass * a * total
 
 
 def subset_weights(u: NDArray[np.float64], n: int, inverse_temperature: float) -> NDArray[np.float64]:
-    """Return the probability that softmax(λ u) over a random size-n subset picks each response.
+    """Return the probability, shape (m,), that softmax(λ u) over a random size-n subset of u picks each.
 
-    Parameters
-    ----------
-    u : ndarray, shape (m,)
-        The quantile of each response, in [0, 1]; m >= n.
-
-    Returns
-    -------
-    ndarray, shape (m,)
-        w_i = ∫ a_i e^{−t a_i} e_{n−1}({e^{−t a_j}}, j ≠ i) dt / C(m, n), summing to 1; the elementary
-        symmetric polynomials are kept as means over subsets, so every step is a convex combination.
+    w_i = ∫ a_i e^{−t a_i} e_{n−1}({e^{−t a_j}}, j ≠ i) dt / C(m, n), summing to 1; the elementary symmetric
+    polynomials are kept as means over subsets, so every step is a convex combination.
 
     Examples
     --------
@@ -102,7 +77,7 @@ def subset_weights(u: NDArray[np.float64], n: int, inverse_temperature: float) -
     for rows in _blocks(len(times), len(u) * (n + 1)):
         t = times[rows]
         total += t @ _polynomial_gradient(np.exp(-np.outer(t, a)), n)
-    return _STEP * a * total
+    return LAPLACE_STEP * a * total
 
 
 def _polynomial_gradient(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -139,49 +114,16 @@ def uniform_pick(u: NDArray[np.float64], n: int, inverse_temperature: float) -> 
     total = np.zeros(len(u))
     for rows in _blocks(len(times), len(u)):
         total += weights[rows] @ np.exp(-np.outer(times[rows], a))
-    return n * _STEP * a * total
-
-
-def uniform_pick_derivative(
-    u: NDArray[np.float64], n: int, inverse_temperature: float
-) -> NDArray[np.float64]:
-    """Return the derivative in λ of the density at u, shape (k,), of the pick among n uniform draws.
-
-    Times a reward of u and integrated: the expected covariance, within the softmax over the n draws, of the
-    reward and u. At λ = 0 it is (1 − 1/n)(u − ½).
-
-    Examples
-    --------
-    >>> uniform_pick_derivative(np.array([0.0, 0.5, 1.0]), 4, 0.0).round(12) + 0.0
-    array([-0.375,  0.   ,  0.375])
-    """
-    a = np.exp(inverse_temperature * (u - 1))
-    times = laplace_times(n, inverse_temperature)
-    moment_power, power_slope = _moment_powers(times, n, inverse_temperature)
-    total = np.zeros(len(u))
-    for rows in _blocks(len(times), len(u)):
-        scaled = np.outer(times[rows], a)
-        kernel = scaled * np.exp(-scaled)
-        total += u * (moment_power[rows] @ (kernel * (1 - scaled))) + power_slope[rows] @ kernel
-    return n * _STEP * total
+    return n * LAPLACE_STEP * a * total
 
 
 def uniform_pick_distribution(
     u: NDArray[np.float64], n: int, inverse_temperature: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the distribution function of the pick among n uniform draws, and its derivative in λ.
+    """Return the distribution function at u, shape (k,), of the pick among n uniform draws, and its derivative in λ.
 
     The integral of a e^{−ta} over u is (e^{−ta(0)} − e^{−ta(u)}) / (λt), so no quadrature in u is needed. For
     λ below 1e-8 the limit at 0 is returned, which differs by less than λ.
-
-    Parameters
-    ----------
-    u : ndarray, shape (k,)
-        Points in [0, 1].
-
-    Returns
-    -------
-    distribution, derivative : ndarray, shape (k,)
 
     Examples
     --------
@@ -202,7 +144,7 @@ def uniform_pick_distribution(
         change = (t * a * u * np.exp(-t * a) - below) / inverse_temperature
         level += moment_power[rows] @ below
         slope += moment_power[rows] @ change + power_slope[rows] @ below
-    return n * _STEP * level, n * _STEP * slope
+    return n * LAPLACE_STEP * level, n * LAPLACE_STEP * slope
 
 
 def _moment_powers(

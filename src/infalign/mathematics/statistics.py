@@ -15,8 +15,6 @@ from infalign.mathematics.kl_curves import Curve, rates_at_kl
 
 METHODS = {"percentile": "percentile", "bca": "BCa"}
 _BLOCK = 10_000_000
-
-
 UNDEFINED = float("nan")
 
 
@@ -24,19 +22,7 @@ UNDEFINED = float("nan")
 class Bootstrap:
     """Options of a bootstrap over prompts; `*bootstrap` hands them to the functions below.
 
-    Parameters
-    ----------
-    level : float
-        Confidence level of the interval, in (0, 1).
-    resamples : int
-        >= 1.
-    seed : int
-        Of the bootstrap.
-
-    Raises
-    ------
-    InputError
-        If an option is out of range.
+    The level of the interval lies in (0, 1); there is at least 1 resample.
 
     Examples
     --------
@@ -68,17 +54,7 @@ class Interval:
 
 
 def interval_columns(names: Sequence[str], interval: Interval | None) -> dict[str, float | None]:
-    """Return estimate, low and high as columns of a table.
-
-    Parameters
-    ----------
-    names : sequence of 3 str
-    interval : Interval or None
-
-    Returns
-    -------
-    dict
-        None where a number is not defined; no column without an interval.
+    """Return estimate, low and high under three names, None where a number is undefined; none without an interval.
 
     Examples
     --------
@@ -96,26 +72,10 @@ def interval_columns(names: Sequence[str], interval: Interval | None) -> dict[st
 def bootstrap_mean(
     values: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0, method: str = "percentile"
 ) -> Interval:
-    """Return the mean over prompts with its bootstrap interval.
+    """Return the mean over prompts, shape (P,), with its bootstrap interval by scipy.stats.bootstrap.
 
-    Parameters
-    ----------
-    values : array-like, shape (P,)
-        One value a prompt; prompts are resampled, never pairs within them.
-    level, resamples, seed
-        As in `Bootstrap`.
-    method : {"percentile", "bca"}
-        Of scipy.stats.bootstrap.
-
-    Returns
-    -------
-    Interval
-        The bounds are NaN for a single prompt, and equal the mean where all values are equal.
-
-    Raises
-    ------
-    InputError
-        If a value is NaN or infinite, there is none, or an option is out of range.
+    Prompts are resampled, never pairs within them. The bounds are NaN for a single prompt, and equal the mean where
+    all values are equal. Options as in `Bootstrap`; the method is "percentile" or "bca".
 
     Examples
     --------
@@ -171,12 +131,9 @@ def value_at_kl(
 ) -> Interval:
     """Return a curve's win rate interpolated at a KL in nats, > 0, with its bootstrap interval over prompts.
 
-    Returns
-    -------
-    Interval
-        Linear in √KL between the policies' means and the known point (0, ½); each resample
-        interpolates at its own mean KLs, so the KL's error is carried. NaN outside the range of the
-        policies; the bounds are NaN too where more than (1 − level)/2 of the resamples fall outside.
+    It is linear in √KL between the policies' means and the known point (0, ½); each resample interpolates at its own
+    mean KLs, so the KL's error is carried. It is NaN outside the range of the policies; the bounds are NaN too where
+    more than (1 − level)/2 of the resamples fall outside.
 
     Examples
     --------
@@ -211,12 +168,7 @@ def difference_at_kl(
 
 @lru_cache(maxsize=2)
 def resample_weights(prompts: int, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return the weights of the prompts in a bootstrap: the sample itself, then its resamples.
-
-    Returns
-    -------
-    ndarray, shape (1 + resamples, P), read-only
-        Rows sum to 1; the first is 1/P everywhere.
+    """Return the read-only weights of the prompts in a bootstrap, shape (1 + resamples, P): 1/P, then its resamples.
 
     Examples
     --------
@@ -231,19 +183,10 @@ def resample_weights(prompts: int, resamples: int, seed: int) -> NDArray[np.floa
 
 
 def percentile_interval(values: NDArray[np.float64], level: float = 0.95) -> Interval:
-    """Return the first value with the percentile interval of the others.
+    """Return the first value, the estimate, with the percentile interval of the others, those of the resamples.
 
-    Parameters
-    ----------
-    values : array, shape (1 + resamples,)
-        The estimate, then that of each resample; NaN where it is undefined.
-    level : float
-        Confidence level, in (0, 1).
-
-    Returns
-    -------
-    Interval
-        The bounds are NaN where the estimate or more than (1 − level)/2 of the resamples are undefined.
+    NaN says that a value is undefined. The bounds are NaN where the estimate or more than (1 − level)/2 of the
+    resamples are undefined.
 
     Examples
     --------
@@ -261,20 +204,14 @@ def percentile_interval(values: NDArray[np.float64], level: float = 0.95) -> Int
 def bootstrap_ratio(
     totals: ArrayLike, sizes: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Return the mean over items, of which prompts have different numbers, with an interval over prompts.
+    """Return sum(totals) / sum(sizes), the mean over all items of all prompts, with an interval over prompts.
+
+    Prompts are resampled with all their items. The bounds are NaN for a single prompt.
 
     Parameters
     ----------
     totals, sizes : array-like, shape (P,)
         Sum of the values of each prompt's items, and their number, > 0.
-    level, resamples, seed
-        As in `Bootstrap`.
-
-    Returns
-    -------
-    Interval
-        Of sum(totals) / sum(sizes); prompts are resampled with all their items. The bounds are NaN for a
-        single prompt.
 
     References
     ----------
@@ -299,19 +236,9 @@ def bootstrap_ratio(
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Return the mean of a few independent runs with its t interval.
+    """Return the mean of a few independent runs, shape (R,), with its t interval; its bounds are NaN for a single run.
 
-    Parameters
-    ----------
-    values : array-like, shape (R,)
-        One value a run, e.g. a seed of training; taken as normal, of unknown spread.
-    level : float
-        Confidence level, in (0, 1).
-
-    Returns
-    -------
-    Interval
-        The bounds are NaN for a single run.
+    A value a run, e.g. a seed of training, is taken as normal, of unknown spread.
 
     Examples
     --------
@@ -329,14 +256,7 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
 
 
 def power(effect: float, standard_error: float, level: float = 0.95) -> float:
-    """Return the chance that a two-sided interval excludes 0 when the true effect is `effect`.
-
-    Parameters
-    ----------
-    effect, standard_error : float
-        The true difference, and that of its normal estimate, > 0.
-    level : float
-        Of the interval, in (0, 1).
+    """Return the chance that a two-sided interval of a normal estimate excludes 0 when the true effect is `effect`.
 
     Examples
     --------

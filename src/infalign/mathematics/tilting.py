@@ -24,18 +24,9 @@ def tilt(values: ArrayLike, beta: float) -> NDArray[np.float64]:
 
 
 def tilt_kl(values: ArrayLike, beta: float) -> NDArray[np.float64]:
-    """Return the KL divergence in nats of each row's tilt from uniform weights.
+    """Return the KL divergence in nats, in [0, log K], of each row's tilt from uniform weights, shape (...), for β > 0.
 
-    Parameters
-    ----------
-    values : array-like, shape (..., K)
-    beta : float
-        > 0.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        In [0, log K]; precise also where it is far below the rounding error of 1.
+    Precise also where it is far below the rounding error of 1.
 
     Examples
     --------
@@ -50,25 +41,15 @@ def tilt_kl(values: ArrayLike, beta: float) -> NDArray[np.float64]:
 
 
 def beta_for_kl(values: ArrayLike, kl: float) -> float:
-    """Return the one β for which the tilts of all prompts have a given mean KL.
+    """Return the one β for which the tilts of all prompts have a given mean KL in nats, > 0.
+
+    The mean over prompts of Σ p log(K p), p ∝ exp(values / β), is the budget. No β > 0 reaches `largest_kl`, which is
+    0 if all values of every prompt are tied: an InputError.
 
     Parameters
     ----------
     values : array-like, shape (P, K) or (K,)
         Φ (or raw rewards) of each prompt's K reference rollouts.
-    kl : float
-        The budget in nats, > 0.
-
-    Returns
-    -------
-    float
-        β such that the mean over prompts of Σ p log(K p), p ∝ exp(values / β), is the budget.
-
-    Raises
-    ------
-    InputError
-        If a value is NaN or infinite, the budget is not above 0, or no β > 0 reaches it: the limit is
-        the mean of log(K / ties at the top), which is 0 if all values of every prompt are tied.
 
     Examples
     --------
@@ -89,17 +70,9 @@ def beta_for_kl(values: ArrayLike, kl: float) -> float:
 
 
 def largest_kl(values: ArrayLike) -> float:
-    """Return the mean KL in nats that the tilts of all prompts tend to as β goes to 0.
+    """Return the mean KL in nats that the tilts of all prompts, shape (P, K) or (K,), tend to as β goes to 0.
 
-    Parameters
-    ----------
-    values : array-like, shape (P, K) or (K,)
-        Φ (or raw rewards) of each prompt's K reference rollouts.
-
-    Returns
-    -------
-    float
-        The mean of log(K / ties at the top), in [0, log K]; no β > 0 reaches it.
+    It is the mean of log(K / ties at the top), in [0, log K]; no β > 0 reaches it.
 
     Examples
     --------
@@ -114,19 +87,7 @@ def largest_kl(values: ArrayLike) -> float:
 def solve_log(function: Callable[[float], float], target: float, start: float) -> float:
     """Return the x > 0 at which a function that decreases in x takes a value, to the rounding error of log x.
 
-    Parameters
-    ----------
-    function : callable
-        Decreasing in x > 0.
-    target : float
-        A value it takes.
-    start : float
-        Where the search starts, > 0.
-
-    Raises
-    ------
-    InputError
-        If no x between start · e^{−700} and start · e^{700} gives the value.
+    The search begins at `start` > 0; an InputError if no x within a factor e^{±700} of it gives the value.
 
     Examples
     --------

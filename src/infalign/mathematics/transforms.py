@@ -35,10 +35,8 @@ class Transform:
         Whether it acts on the strict calibration (a tie counts 0), else on the one its user chooses.
     candidates : tuple of str or None
         The text forms that `plan` tries.
-    exponent : float or None
-        The t of exp(t).
-    procedure : Procedure or None
-        What an optimal transformation is optimal for.
+    exponent, procedure : float or None, Procedure or None
+        The t of exp(t), and what an optimal transformation is optimal for.
     """
 
     name: ClassVar[str] = ""
@@ -76,10 +74,9 @@ class Transform:
         self.left_out("value", "Φ of calibrated rewards u in [0, 1]")
 
     def below_top(self, u: Array, complement: Array) -> Array:
-        """Return Φ(u) − Φ(1), never above 0, with the factor of `value`.
+        """Return Φ(u) − Φ(1) <= 0, with the factor of `value`.
 
-        Exact also where 1 − u is far below the spacing of u: u in (0, 1) and its complement 1 − u each come to full
-        relative precision.
+        u in (0, 1) and its complement 1 − u each come to full relative precision.
         """
         self.left_out("below_top", "Φ(u) − Φ(1) from u and 1 − u")
 
@@ -95,21 +92,8 @@ class Transform:
     def scaled(self, u: ArrayLike, n_rollouts: int | None = None) -> Array:
         """Return Φ(u) up to a factor that keeps it bounded: u; log u; e^{t(u−1)} for t > 0; −e^{tu} for t < 0.
 
-        Parameters
-        ----------
-        u : array-like, any shape
-            Calibrated rewards in [0, 1].
-        n_rollouts : int, optional
-            K of an empirical calibration; log needs the strict one, and then acts on (1 + K u) / (K + 1).
-
-        Raises
-        ------
-        InputError
-            For raw (not a function of u), optimal (needs a solution: `values_at`), u outside [0, 1], or log of 0.
-
-        References
-        ----------
-        Balashankar et al. 2025, InfAlign, section 4 (exponential tilting).
+        With `n_rollouts`, the K of an empirical calibration, log acts on (1 + K u) / (K + 1): it needs the strict one.
+        raw and optimal have no Φ here. Balashankar et al. 2025, InfAlign, section 4 (exponential tilting).
         """
         u = _calibrated(u)
         return self.value(u if n_rollouts is None else self.from_rollouts(u, n_rollouts))
@@ -118,13 +102,9 @@ class Transform:
         """Return `scaled` for a policy of a given strength ("kl" in nats or the paper's "beta")."""
         return self.scaled(u, n_rollouts)
 
-    def ideal_panels(self) -> Panels:
-        """Return panels that resolve the policy it asks for, at any strength."""
-        return Panels.graded(56, 120, per_octave=2)
-
     def ideal_density(self, kind: str, strength: float) -> tuple[Density, float]:
         """Return the continuous policy it asks for at a strength, and the paper's β."""
-        panels = self.ideal_panels()
+        panels = Panels.graded(56, 120, per_octave=2)
         excess = self.below_top(panels.u, panels.complement)
         factor = float(np.exp(self.log_scale))
         if kind == "kl":
@@ -146,7 +126,16 @@ class Transform:
         return values, beta
 
     def tilt_of_rewards(self, reward: Array, kind: str, strength: float) -> tuple[Array, float, float]:
-        """Return what the tilt of scored rollouts exponentiates, see `frontier.offline_values`."""
+        """Return what the tilt of scored rollouts exponentiates, the β of these values, and the paper's β.
+
+        The values, shape (P, K), are the scaled Φ of each reward's mid-rank; the reward itself for raw. The
+        strength is the mean KL over prompts in nats ("kl") or the paper's β ("beta").
+
+        Examples
+        --------
+        >>> Identity().tilt_of_rewards(np.arange(4.0)[None], "beta", 0.5)
+        (array([[0.125, 0.375, 0.625, 0.875]]), 0.5, 0.5)
+        """
         values, beta = self.tilt_of(mid_ranks(reward), kind, strength)
         return values, beta, beta * float(np.exp(self.log_scale))
 
@@ -224,19 +213,12 @@ class Logarithm(Transform):
 
 @dataclass(frozen=True)
 class Exponential(Transform):
-    """Φ(u) = sign(t) e^{tu}.
-
-    Parameters
-    ----------
-    exponent : float
-        t, finite and not 0.
+    """Φ(u) = sign(t) e^{tu}, with a finite exponent t other than 0.
 
     Examples
     --------
     >>> Exponential(10.0).text, Exponential(10.0).log_scale, Exponential(-10.0).log_scale
     ('exp(10)', 10.0, 0.0)
-    >>> float(Exponential(10.0).scaled([1.0])[0]), float(Exponential(-10.0).scaled([0.0])[0])
-    (1.0, -1.0)
     """
 
     exponent: float = field()
@@ -280,12 +262,7 @@ class Exponential(Transform):
 
 @dataclass(frozen=True)
 class Optimal(Transform):
-    """The transformation that is optimal for a procedure at each strength, see `optimum`.
-
-    Parameters
-    ----------
-    procedure : Procedure
-    """
+    """The transformation that is optimal for a procedure at each strength, see `optimum`."""
 
     procedure: Procedure = field()
 
@@ -305,7 +282,6 @@ class Optimal(Transform):
         raise InputError(f"{self.text} has no closed form in the calibrated reward: solve it first")
 
     def values_at(self, kind: str, strength: float, u: Array, n_rollouts: int | None = None) -> Array:
-        """Return the solution's Φ at that strength, interpolated."""
         return optimal(self.procedure, **{kind: strength}).at(_calibrated(u))
 
     def ideal_density(self, kind: str, strength: float) -> tuple[Density, float]:
@@ -325,12 +301,7 @@ def _calibrated(u: ArrayLike) -> Array:
 
 
 def parse_transform(text: str | Transform) -> Transform:
-    """Read a transformation from its text form; blanks do not matter.
-
-    Raises
-    ------
-    InputError
-        If the text is none of the valid forms, which the message lists.
+    """Read a transformation from its text form; blanks do not matter. An InputError lists the valid forms.
 
     Examples
     --------

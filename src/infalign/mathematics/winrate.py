@@ -14,36 +14,22 @@ from infalign.mathematics.ranks import best_of_n_rank_weights
 def selection_weights(
     select: ArrayLike, procedure: str | Procedure, quantiles: ArrayLike | None = None
 ) -> NDArray[np.float64]:
-    """Return the probability that each of m samples is what the procedure outputs.
+    """Return the probability that each of m samples is what the procedure outputs, over all its size-n subsets alike.
+
+    Samples tied in `select` share alike (bon, won, bop). Order-statistic weights: C(i − 1, n − 1) / C(m, n).
 
     Parameters
     ----------
     select : array-like, shape (m,)
         The score the procedure selects by.
     procedure : str or Procedure
-        It acts on a size-n subset of the samples, every subset alike.
+        An InputError if it needs more than m samples.
     quantiles : array-like, shape (m,), optional
         For sbon: the quantile of each score under the reference policy; by default the mid-rank of
         `select` among itself.
 
-    Returns
-    -------
-    ndarray, shape (m,)
-        Summing to 1; samples tied in `select` share alike (bon, won, bop).
-
-    Raises
-    ------
-    InputError
-        If a score is NaN or infinite, or the procedure needs more than m samples.
-
-    References
-    ----------
-    Order-statistic weights C(i − 1, n − 1) / C(m, n) over all subsets.
-
     Examples
     --------
-    >>> selection_weights([1.0, 2.0, 3.0], "bon(2)").round(12)
-    array([0.        , 0.33333333, 0.66666667])
     >>> selection_weights([1.0, 1.0, 3.0], "won(2)").round(12)
     array([0.5, 0.5, 0. ])
     """
@@ -65,14 +51,7 @@ def _check_samples(m: int, procedure: Procedure) -> None:
 def weighted_win_rate(
     judge: ArrayLike, weights: ArrayLike, other_judge: ArrayLike, other_weights: ArrayLike
 ) -> float:
-    """Return the chance that a draw on one side beats an independent one on the other; ties count ½.
-
-    Parameters
-    ----------
-    judge, weights : array-like, shape (m,)
-        The judge's scores and the probabilities of one side's responses.
-    other_judge, other_weights : array-like, shape (k,)
-        Those of the other side.
+    """Return the chance that a draw on one side beats an independent one on the other by judge; ties count ½.
 
     Examples
     --------
@@ -95,7 +74,9 @@ def expected_win_rate(
     procedure: str | Procedure,
     opponent: str | Procedure | None = None,
 ) -> float:
-    """Return one prompt's win rate through a procedure, over all size-n subsets on both sides.
+    """Return one prompt's win rate through a procedure, in [0, 1], over all size-n subsets on both sides.
+
+    The judge decides the winner, a tie counts ½. An InputError if a side has too few samples.
 
     Parameters
     ----------
@@ -108,26 +89,12 @@ def expected_win_rate(
     opponent : str or Procedure, optional
         Applied to the reference's; by default the same.
 
-    Returns
-    -------
-    float
-        In [0, 1]; the judge decides the winner, a tie counts ½.
-
-    Raises
-    ------
-    InputError
-        If a score is NaN or infinite, a side's columns differ in length, or a side has too few samples.
-
     References
     ----------
     Balashankar et al. 2025, InfAlign, Definition 4.
 
     Examples
     --------
-    >>> expected_win_rate([1.0, 3.0], [1.0, 3.0], [0.0, 2.0], [0.0, 2.0], "none")
-    0.75
-    >>> expected_win_rate([1.0, 3.0], [1.0, 3.0], [0.0, 2.0], [0.0, 2.0], "bon(2)")
-    1.0
     >>> expected_win_rate([1.0, 3.0], [1.0, 3.0], [0.0, 4.0], [0.0, 4.0], "bon(2)", "none")
     0.5
     """
@@ -165,20 +132,9 @@ def win_rate_by_prompt(
     procedure: str | Procedure,
     opponent: str | Procedure | None = None,
 ) -> NDArray[np.float64]:
-    """Return the win rate of each prompt, shape (P,).
+    """Return the win rate of each prompt, shape (P,), from one array a prompt, as in `expected_win_rate`.
 
-    Parameters
-    ----------
-    policy_select, policy_judge, reference_select, reference_judge : sequences of P array-likes
-        One array a prompt, in the same order, as in `expected_win_rate`; lengths may vary by prompt.
-    procedure : str or Procedure
-    opponent : str or Procedure, optional
-        The reference's; by default the same.
-
-    Raises
-    ------
-    InputError
-        As `expected_win_rate`, or if there is no prompt or the numbers of prompts differ.
+    The four sequences have the same P prompts in the same order; the lengths of the arrays may vary by prompt.
     """
     columns = (policy_select, policy_judge, reference_select, reference_judge)
     counts = {len(column) for column in columns}
@@ -199,19 +155,10 @@ def best_of_n_win_rate(select: ArrayLike, judge: ArrayLike, n: int) -> float:
     Parameters
     ----------
     select, judge : array-like, shape (K,)
-        The score that the best is picked by, and the judge's score, which decides the winner.
+        The score that the best is picked by, where ties are picked alike, and the judge's score, which decides the
+        winner, where a tie counts ½.
     n : int
         From 1 to K - 1.
-
-    Returns
-    -------
-    float
-        In [0, 1]; a tie counts ½, and responses tied in `select` are picked alike.
-
-    Raises
-    ------
-    InputError
-        If a score is NaN or infinite, the columns differ in length, or there are not more than n responses.
 
     References
     ----------

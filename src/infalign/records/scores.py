@@ -327,7 +327,7 @@ def calibrated_table(
     for prompt, rows in _rows_by_prompt(frame).items():
         data = (rewards[rows], references[prompt], places[rows])
         if calibrator.p is None:
-            calibrated[rows] = empirical_calibration(data[0], data[1], ties=ties, own=data[2] >= 0)
+            calibrated[rows] = empirical_calibration(data[0], data[1], ties=ties, in_reference=data[2] >= 0)
         else:
             calibrated[rows] = _anchored(*data, offset, calibrator.p)
     others = pl.scan_parquet(scores).drop("calibrated", strict=False)

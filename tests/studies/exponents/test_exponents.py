@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from infalign.errors import InputError
-from infalign.mathematics.frontier import ideal, optimal
+from infalign.mathematics.frontier import ideal
+from infalign.mathematics.optimum import optimal
 from infalign.studies.exponents.mathematics import ENOUGH, best_exponent, exponential
 
 

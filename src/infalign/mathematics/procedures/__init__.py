@@ -28,12 +28,7 @@ __all__ = [
 
 
 def parse_procedure(text: str | Procedure) -> Procedure:
-    """Read a procedure from its text form; blanks do not matter.
-
-    Raises
-    ------
-    InputError
-        If the text is none of the valid forms, which the message lists, or a number is out of range.
+    """Read a procedure from its text form; blanks do not matter. An InputError lists the valid forms.
 
     Examples
     --------

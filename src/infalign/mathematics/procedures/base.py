@@ -25,17 +25,7 @@ _BLOCK = 4_000_000
 
 @dataclass(frozen=True)
 class Number:
-    """A number in a procedure's text form.
-
-    Parameters
-    ----------
-    symbol : str
-        How the form calls it, such as n.
-    range : str
-        What it may be, such as n >= 1.
-    read : callable
-        Takes its text and the whole text, and returns the number or raises an InputError.
-    """
+    """A number in a text form: its symbol, its range, and how it is read from its text and the whole text."""
 
     symbol: str
     range: str
@@ -147,19 +137,9 @@ class Procedure:
     # The reference policy under the procedure
 
     def curve(self, p: Levels, q: Levels) -> tuple[Levels, Levels, Levels]:
-        """Return G(p), G'(p) and G''(p) of a calibrated procedure.
+        """Return G(p), G'(p) and G''(p) of a calibrated procedure, shapes of p.
 
-        Parameters
-        ----------
-        p, q : ndarray
-            Levels of the distribution function in [0, 1], and 1 − p to full relative precision.
-
-        Returns
-        -------
-        three ndarrays, shape of p
-
-        References
-        ----------
+        The levels p of the distribution function lie in [0, 1]; q = 1 − p comes to full relative precision.
         Balashankar et al. 2025, InfAlign, Definition 6 and Lemma 5 (g_T = G' up to a factor).
         """
         self.left_out("curve", "the distribution function it gives to the reference, with slope and bend")
@@ -216,17 +196,9 @@ class Procedure:
         return weights_by_rank(select, self.rank_weights(len(select)))
 
     def offline_weights(self, weights: Levels, select: Levels) -> Levels:
-        """Return the distribution of its output on independent draws from weights.
+        """Return the distribution of its output on independent draws from weights, shape (P, K), by a score.
 
-        Parameters
-        ----------
-        weights, select : ndarray, shape (P, K)
-            Probabilities of the rollouts, and the score it selects by.
-
-        Returns
-        -------
-        ndarray, shape (P, K)
-            Summing to 1 for each prompt; within a tie in `select` proportional to the weights.
+        It sums to 1 for each prompt; within a tie in `select` it is proportional to the weights.
         """
         return weights_by_level(weights, select, lambda p, q: self.curve(p, q)[0])
 
@@ -283,10 +255,6 @@ class Procedure:
     def largest_theta(cls, m: int) -> float:
         """Return the largest θ that m responses a prompt allow."""
         return cls.theta_range[1]
-
-    def score_function(self, u: ArrayLike) -> Levels:
-        """Return ψ(u, θ) = ∂ log p_θ(u) / ∂θ, shape of u (Khalaf et al. 2025, Algorithm 4)."""
-        self.left_out("score_function", "the derivative of its log density in the hedged parameter")
 
     def distribution_derivative(self, u: ArrayLike) -> Levels:
         """Return ∂P_θ(u) / ∂θ, shape of u; at most 0, as a larger θ moves mass to higher quantiles."""

@@ -23,12 +23,7 @@ POISSON_TAIL = 1e-6
 
 @dataclass(frozen=True)
 class BestOfPoisson(Procedure):
-    """Best-of-Poisson, of density (1 + μu) e^{μ(u−1)}.
-
-    Parameters
-    ----------
-    mu : float
-        Mean of the draws beyond the first, >= 0.
+    """Best-of-Poisson, of density (1 + μu) e^{μ(u−1)}; μ >= 0 is the mean of the draws beyond the first.
 
     References
     ----------
@@ -97,10 +92,6 @@ class BestOfPoisson(Procedure):
     def largest_theta(cls, m: int) -> float:
         """Return the μ with P(1 + Poisson(μ) > m) = 1e-6."""
         return float(gammaincinv(m, POISSON_TAIL))
-
-    def score_function(self, u: ArrayLike) -> Levels:
-        u = checked_quantiles(u)
-        return u / (1 + self.mu * u) + u - 1
 
     def distribution_derivative(self, u: ArrayLike) -> Levels:
         u = checked_quantiles(u)

@@ -21,12 +21,11 @@ from infalign.mathematics.procedures.base import (
 from infalign.mathematics.quadrature import Panels
 from infalign.mathematics.ranks import mid_ranks
 from infalign.mathematics.soft_selection import (
+    LAPLACE_STEP,
     independent_weights,
-    laplace_step,
     laplace_times,
     subset_weights,
     uniform_pick,
-    uniform_pick_derivative,
     uniform_pick_distribution,
 )
 
@@ -35,16 +34,9 @@ INVERSE_TEMPERATURES = (5.0, 20.0)  # that `plan` tries
 
 @dataclass(frozen=True)
 class SoftBestOf(Procedure):
-    """Soft best-of-n; its density has no elementary form, see `soft_selection`.
+    """Soft best-of-n with λ in [0, 500]; its density has no elementary form, see `soft_selection`.
 
     It is no function G of the policy's own quantiles, so it has no `curve`.
-
-    Parameters
-    ----------
-    n : int
-        Draws, >= 1.
-    inverse_temperature : float
-        λ in [0, 500].
 
     Examples
     --------
@@ -133,11 +125,6 @@ class SoftBestOf(Procedure):
         """Return the density on panels that also resolve the softmax, whose steps are 1/λ wide."""
         return density.carried(density.panels.limited(4 / max(self.inverse_temperature, 8.0)))
 
-    def score_function(self, u: ArrayLike) -> Levels:
-        u = checked_quantiles(u)
-        slope = uniform_pick_derivative(u.ravel(), self.n, self.inverse_temperature).reshape(u.shape)
-        return slope / self.density(u)
-
     def distribution_derivative(self, u: ArrayLike) -> Levels:
         u = checked_quantiles(u)
         return uniform_pick_distribution(u.ravel(), self.n, self.inverse_temperature)[1].reshape(u.shape)
@@ -170,7 +157,7 @@ def _grid(procedure: SoftBestOf, panels: Panels) -> tuple[Levels, ...]:
     n, times = procedure.n, laplace_times(procedure.n, procedure.inverse_temperature)
     a = np.exp(-procedure.inverse_temperature * panels.complement)
     exponentials = np.exp(-np.outer(times, a))
-    steps = laplace_step() * times
+    steps = LAPLACE_STEP * times
     moments = exponentials @ panels.weights
     reference = n * a * ((steps * moments ** (n - 1)) @ exponentials)
     return exponentials, steps, a * panels.from_zero(reference)

@@ -13,12 +13,7 @@ from infalign.mathematics.ranks import best_of_n_rank_weights
 
 @dataclass(frozen=True)
 class WorstOf(Procedure):
-    """Worst-of-n, of density n (1 − u)^{n−1}.
-
-    Parameters
-    ----------
-    n : int
-        Draws, >= 1.
+    """Worst-of-n, of density n (1 − u)^{n−1}, n >= 1.
 
     Examples
     --------

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from infalign.mathematics.frontier import ideal, offline, optimal
+from infalign.mathematics.frontier import ideal, offline
+from infalign.mathematics.optimum import optimal
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.statistics import Bootstrap, bootstrap_mean, interval_columns, value_at_kl
 from infalign.mathematics.transforms import parse_transform

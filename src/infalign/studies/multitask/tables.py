@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from infalign.mathematics.frontier import ideal, optimal
+from infalign.mathematics.frontier import ideal
+from infalign.mathematics.optimum import optimal
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.transforms import parse_transform
 from infalign.studies.multitask.change_of_variables import (

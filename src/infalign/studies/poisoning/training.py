@@ -314,7 +314,7 @@ def targets_of_rollouts(rollouts: pl.DataFrame) -> pl.DataFrame:
     parts = []
     for _, rows in rollouts.group_by("prompt", maintain_order=True):
         rewards = rows["reward"].to_numpy()
-        labels = empirical_calibration(rewards, rewards, own=np.ones(len(rewards), dtype=bool))
+        labels = empirical_calibration(rewards, rewards, in_reference=np.ones(len(rewards), dtype=bool))
         parts.append(rows.with_columns(label=pl.Series(labels)))
     return pl.concat(parts).filter("finished").select("prompt", "response", "label")
 
