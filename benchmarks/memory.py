@@ -146,9 +146,7 @@ def generate(folder: Path, *sizes: int) -> None:
     prompts = {"prompt_id": prompt_ids, "prompt": [text[start : start + length] for start in starts]}
     write_table(pl.DataFrame(prompts), at["prompts"], {})
     write_table(pl.DataFrame({"update": [0], "seconds": [1.0]}), at["training"], {"beta": 0.1})
-    for name, own in zip(
-        shard_names("responses", N_SHARDS), np.array_split(prompt_ids, N_SHARDS), strict=True
-    ):
+    for name, own in zip(shard_names("responses", N_SHARDS), np.array_split(prompt_ids, N_SHARDS), strict=True):
         frame = random_responses(own.tolist(), text, sizes[1], sizes[2], rng)
         facts = {"seed": 0, "model_sha256": "stand-in", "truncated_responses": frame.height}
         sampling = config.tasks["helpful"].rollouts
@@ -189,9 +187,7 @@ def score(folder: Path, *sizes: int) -> None:
     at = tables(folder, config)
     module.load_reward_model = module.load_language_model = lambda folder: (None, None)
     module.weights_sha256 = lambda folder: "stand-in"
-    module.reward_scores = lambda model, tokenizer, prompts, responses, finished: rng.normal(
-        size=len(responses)
-    )
+    module.reward_scores = lambda model, tokenizer, prompts, responses, finished: rng.normal(size=len(responses))
     module.encode_prompts = lambda tokenizer, prompts: [list(range(PROMPT_TOKENS)) for _ in prompts]
 
     def statistics(model, other, prompts, tokens, temperature):

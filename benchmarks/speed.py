@@ -82,15 +82,11 @@ def sampling(task: Path, prompts: pl.DataFrame) -> tuple[Side, Side]:
     model, tokenizer = load_language_model(task / "models" / "reference")
     tokens = encode_prompts(tokenizer, prompts["prompt"].to_list())
     rows = [row for row in tokens for _ in range(N_SAMPLES)]
-    uniforms = np.concatenate(
-        [prompt_uniforms(0, name, N_SAMPLES, MAX_NEW_TOKENS) for name in prompts["prompt_id"]]
-    )
+    uniforms = np.concatenate([prompt_uniforms(0, name, N_SAMPLES, MAX_NEW_TOKENS) for name in prompts["prompt_id"]])
     width = max(map(len, rows))
     padded = torch.tensor([[tokenizer.eos_token_id] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-    ours = partial(
-        sample_tokens, model, rows, uniforms, eos_id=tokenizer.eos_token_id, max_new_tokens=MAX_NEW_TOKENS
-    )
+    ours = partial(sample_tokens, model, rows, uniforms, eos_id=tokenizer.eos_token_id, max_new_tokens=MAX_NEW_TOKENS)
     peer = partial(
         model.generate, padded, attention_mask=mask, do_sample=True, top_k=0, max_new_tokens=MAX_NEW_TOKENS,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.eos_token_id,

@@ -22,9 +22,7 @@ def calibration_costs(run: Path, /, *, tasks: Path) -> None:
     costs = run_calibration_costs(stored)
     write_table(costs, run / "calibration_costs.parquet", {"run": stored.config.run})
     page = calibration_costs_html(costs)
-    write_atomically(
-        run / "calibration_costs.html", lambda partial: partial.write_text(page, encoding="utf-8")
-    )
+    write_atomically(run / "calibration_costs.html", lambda partial: partial.write_text(page, encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ from infalign.studies.estimation.block import Estimation
 from infalign.studies.estimation.tables import estimation_table, log_distribution_table
 
 
-def estimation_error(
-    scores: Path, /, *, settings: str, seed: int = 0, out: Path, log_distribution: Path
-) -> None:
+def estimation_error(scores: Path, /, *, settings: str, seed: int = 0, out: Path, log_distribution: Path) -> None:
     """Write the tests' rejection rates and the estimates of log F for three prompts.
 
     Parameters

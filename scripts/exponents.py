@@ -24,9 +24,7 @@ def exponents(run: Path, /, *, tasks: Path) -> None:
     """
     stored = RunTables(run, tasks)
     block = stored.block("exponents", Exponents)
-    paths = {
-        task: tasks.parent / f"{main_scores(stored.config, task)}.parquet" for task in stored.config.goals
-    }
+    paths = {task: tasks.parent / f"{main_scores(stored.config, task)}.parquet" for task in stored.config.goals}
     scores = {task: read_table(path, COLUMNS, also=()) for task, path in paths.items()}
     metrics, prompt_metrics = stored.main("metrics"), stored.main("prompt_metrics")
     for name, table in exponent_tables(block, stored.config, metrics, prompt_metrics, scores).items():

@@ -23,9 +23,7 @@ def merge_shards(tables: Positional[tuple[Path, ...]], *, out: Path) -> None:
     facts = merged_facts({path: read_manifest(path) for path in tables}, ALIKE)
     if set(SCORERS) <= set(column_names(tables[0])):
         columns = ["prompt_id", "sample_id", *SCORERS[:2]]
-        facts["agreement"] = agreements(
-            pl.concat([read_table(path, columns, also=SCORERS) for path in tables])
-        )
+        facts["agreement"] = agreements(pl.concat([read_table(path, columns, also=SCORERS) for path in tables]))
     write_table(pl.scan_parquet(list(tables)), out, facts)
 
 

@@ -12,9 +12,7 @@ from infalign.records.tables import read_table, write_table
 from infalign.studies.poisoning.tables import OUTCOMES_SCHEMA, accuracy_table, prompt_table
 
 
-def poisoned_accuracy(
-    outcomes: Positional[tuple[Path, ...]], *, evaluation: str, out: Path, by_prompt: Path
-) -> None:
+def poisoned_accuracy(outcomes: Positional[tuple[Path, ...]], *, evaluation: str, out: Path, by_prompt: Path) -> None:
     """Write accuracies with their intervals, and accuracies by prompt.
 
     Parameters

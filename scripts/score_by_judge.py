@@ -37,9 +37,7 @@ def score_by_judge(
     column : of the tables that holds this judge's scores already; default: the responses are scored.
     """
     if len(names) != len(responses):
-        raise InputError(
-            f"names: one for each table, got {len(names)} for {len(responses)}; give as many --names"
-        )
+        raise InputError(f"names: one for each table, got {len(names)} for {len(responses)}; give as many --names")
     model, tokenizer = load_reward_model(judge)
     texts = dict(read_table(prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt").iter_rows())
     parts = []

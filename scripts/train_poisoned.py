@@ -64,9 +64,7 @@ def train_poisoned(
     poisoned = poison_training(first_pairs(rows, "reward_train", n_pairs), phrase, rate, seed)
     held_out = within_prompts(first_pairs(rows, "reward_test"))
     texts = read_table(rollout_prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt")
-    own = read_table(rollouts, ["prompt_id", "response", "finished"]).join(
-        texts, on="prompt_id", maintain_order="left"
-    )
+    own = read_table(rollouts, ["prompt_id", "response", "finished"]).join(texts, on="prompt_id", maintain_order="left")
     start, encoder = models.start_model(
         block.base, tokenizer=models.load_tokenizer(tokenizer), reference=reference, seed=seed
     )

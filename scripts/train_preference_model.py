@@ -46,9 +46,7 @@ def train_preference_model(
     table, untrained = labels if block.learns == "labels" else pairs, block.training is None
     rows = read_table(table, supervised.EXAMPLE_COLUMNS[block.learns], may_be_empty=untrained)
     train, held_out = (rows.filter(split=f"{split}_{part}") for part in ("train", "test"))
-    model, encoder = reward_models.untrained_reward_model(
-        block, tokenizer, reference, demonstrations, seed=seed
-    )
+    model, encoder = reward_models.untrained_reward_model(block, tokenizer, reference, demonstrations, seed=seed)
     if block.training is not None:
         if n_pairs is not None or flipped:
             train = changed_pairs(train, n_pairs=n_pairs, flipped=flipped, seed=seed)

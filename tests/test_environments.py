@@ -35,9 +35,7 @@ def pip_part(name: str) -> list[str]:
 
 def requirements(extras: list[str]) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    texts = project["dependencies"] + [
-        text for extra in extras for text in project["optional-dependencies"][extra]
-    ]
+    texts = project["dependencies"] + [text for extra in extras for text in project["optional-dependencies"][extra]]
     return [Requirement(text) for text in texts]
 
 
@@ -100,9 +98,7 @@ def test_the_pip_part_resolves_to_the_lock(name, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     metadata = [item["metadata"] for item in json.loads(done.stdout)["install"]]
-    found = {
-        re.sub(r"[-_.]+", "-", item["name"]).lower(): item["version"].partition("+")[0] for item in metadata
-    }
+    found = {re.sub(r"[-_.]+", "-", item["name"]).lower(): item["version"].partition("+")[0] for item in metadata}
     assert found.pop("infalign") == "0.1.0"
     pins = locked(name)
     assert {

@@ -11,9 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PROFILES = {
-    name: yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text()) for name in ("gpu", "slurm")
-}
+PROFILES = {name: yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text()) for name in ("gpu", "slurm")}
 RULES = dict(
     re.findall(
         r"^ *rule (\w+):$(.*?)(?=^ *rule |\Z)",
@@ -37,10 +35,7 @@ def test_rules_with_a_model_go_to_the_partition_with_gpus():
 
 def test_profiles_name_rules_that_exist():
     named = {
-        rule
-        for profile in PROFILES.values()
-        for key in ("set-resources", "groups")
-        for rule in profile.get(key, {})
+        rule for profile in PROFILES.values() for key in ("set-resources", "groups") for rule in profile.get(key, {})
     }
     assert named <= set(RULES)
 
@@ -62,9 +57,7 @@ def test_more_memory_is_asked_for_at_each_attempt():
 def jobs_and_edges(config: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """Rule of each job of a run, and which job waits for which."""
     command = ["snakemake", "--dag", "dot", "--nolock", "--configfile", f"config/{config}.yaml"]
-    dot = subprocess.run(
-        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    dot = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return dict(re.findall(r'(\d+)\[label *= *"(\w+)', dot)), re.findall(r"(\d+) -> (\d+)", dot)
 
 
@@ -109,8 +102,6 @@ def test_jobs_of_one_machine_have_a_gpu_each(tmp_path):
     shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
     command = ["snakemake", "--profile", "profiles/gpu", "--cores", "4", "--resources", "gpu=4"]
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "0,1", "GPU_LOCKS": str(tmp_path / "locks")}
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=tmp_path, env=env, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", *command], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {(tmp_path / f"{i}.txt").read_text().strip() for i in range(6)} == {"0", "1"}

@@ -41,9 +41,7 @@ def test_tree_names_what_exists(path):
 
 def test_tree_names_every_folder_that_has_files():
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    top = {
-        line.split("/")[0] + "/" for line in listed.splitlines() if "/" in line and not line.startswith(".")
-    }
+    top = {line.split("/")[0] + "/" for line in listed.splitlines() if "/" in line and not line.startswith(".")}
     named = {path.split("/")[0] + "/" for path in tree_paths() if "/" in path}
     assert top <= named
 
@@ -59,9 +57,7 @@ def test_configs_of_the_commands_are_valid(line):
 PLANNED_ELSEWHERE = ("config/hh.yaml", "snakemake --configfile config/paper.yaml")
 
 
-@pytest.mark.parametrize(
-    "line", [line for line in SNAKEMAKE if not any(part in line for part in PLANNED_ELSEWHERE)]
-)
+@pytest.mark.parametrize("line", [line for line in SNAKEMAKE if not any(part in line for part in PLANNED_ELSEWHERE)])
 def test_snakemake_plans_the_commands(line, tmp_path):
     for name in ("my_pairs", "helpful-base", "harmless-base"):
         (tmp_path / name).mkdir()

@@ -88,9 +88,7 @@ def main() -> NoReturn:
     gpus = visible_gpus()
     count = n_wanted(sys.argv)
     if count > len(gpus):
-        fail(
-            f"the command starts {count} processes and there are {len(gpus)} GPUs ({','.join(gpus)}); start fewer"
-        )
+        fail(f"the command starts {count} processes and there are {len(gpus)} GPUs ({','.join(gpus)}); start fewer")
     folder = Path(os.environ.get("GPU_LOCKS", f"/tmp/gpu-locks-{os.getuid()}"))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     taken = (collect if count == 1 else collect_in_turn)(gpus, count, folder)

@@ -251,9 +251,7 @@ def test_smooth_fit_recovers_its_own_law():
     objective = build_best_of_n_objective(scores, 3, objective="bound", smooth=True)
     asked = np.array([-0.5, 0.0, 0.33, 4.0])
     assert objective.values(["a"] * 4, asked) == pytest.approx(2 * -a * np.exp(-b * asked), rel=1e-6)
-    moved = build_best_of_n_objective(
-        scores.with_columns(pl.col("reward") * 10 + 3), 3, objective="bound", smooth=True
-    )
+    moved = build_best_of_n_objective(scores.with_columns(pl.col("reward") * 10 + 3), 3, objective="bound", smooth=True)
     assert moved.values(["a"] * 4, 10 * asked + 3) == pytest.approx(objective.values(["a"] * 4, asked))
 
 

@@ -79,9 +79,7 @@ def distances(toy, policy, n):
         target = best_of(p, r, n)
         ranks = (p * (r < r[:, None])).sum(axis=1) + p / 2
         log_ratio = np.log(target / q)
-        rows.append(
-            [target @ log_ratio, -q @ log_ratio, np.abs(target - q).sum() / 2, q @ ranks, target @ ranks]
-        )
+        rows.append([target @ log_ratio, -q @ log_ratio, np.abs(target - q).sum() / 2, q @ ranks, target @ ranks])
     return dict(zip(("forward", "backward", "variation", "wins", "ideal"), np.mean(rows, 0), strict=True))
 
 
@@ -92,9 +90,7 @@ def reached_n(toy, policy):
         p, q = (np.exp(toy.log_probs(model, prompt)) for model in (toy.reference, policy))
         r = rewards(toy, prompt)
         ranks = (p * (r < r[:, None])).sum(axis=1) + p / 2
-        logs.append(
-            np.log(brentq(lambda n, p=p, q=q, r=r, ranks=ranks: (best_of(p, r, n) - q) @ ranks, 0.1, 1000))
-        )
+        logs.append(np.log(brentq(lambda n, p=p, q=q, r=r, ranks=ranks: (best_of(p, r, n) - q) @ ranks, 0.1, 1000)))
     return float(np.exp(np.mean(logs)))
 
 
@@ -108,13 +104,9 @@ def load(folder):
 def test_bond_value_by_hand_on_two_tokens():
     """Tokens a < b with anchor probabilities 1/4 and 3/4: best of two is 1/16 and 15/16."""
     million = 10**6
-    values = best_of_anchor.log_density_of_best(
-        [0, million // 4], [million // 4, 3 * million // 4], million, 2
-    )
+    values = best_of_anchor.log_density_of_best([0, million // 4], [million // 4, 3 * million // 4], million, 2)
     assert np.exp(values) * [0.25, 0.75] == pytest.approx([1 / 16, 15 / 16], abs=1e-5)
-    values = best_of_anchor.log_density_of_best(
-        [0, million // 4], [million // 4, 3 * million // 4], million, 3
-    )
+    values = best_of_anchor.log_density_of_best([0, million // 4], [million // 4, 3 * million // 4], million, 3)
     assert np.exp(values) * [0.25, 0.75] == pytest.approx([1 / 64, 63 / 64], abs=1e-5)
 
 
@@ -133,16 +125,12 @@ def test_bond_value_of_a_thousand_is_finite():
 
 def test_bond_value_by_hand_from_samples_with_a_tie():
     samples = best_of_anchor.BestOfAnchor(["x"], [[[0]] * 4], np.array([[0.0, 1.0, 1.0, 2.0]]), 2)
-    values = samples.values(
-        ["x", "x", "x"], np.array([-1.0, 1.0, 3.0])
-    )  # (F⁻, F) = (0, 1), (1, 4), (4, 5) / 5
+    values = samples.values(["x", "x", "x"], np.array([-1.0, 1.0, 3.0]))  # (F⁻, F) = (0, 1), (1, 4), (4, 5) / 5
     assert np.exp(values) == pytest.approx([1 / 5, 1, 9 / 5])
 
 
 def test_jbond_reward_by_hand():
-    values = best_of_anchor.WorseThanBoth(np.array([0.5, 0.5, 0.5])).values(
-        ["x"] * 3, np.array([0.4, 0.5, 0.7])
-    )
+    values = best_of_anchor.WorseThanBoth(np.array([0.5, 0.5, 0.5])).values(["x"] * 3, np.array([0.4, 0.5, 0.7]))
     assert values.tolist() == pytest.approx([-np.log(16), 0, 0])
 
 
@@ -385,9 +373,7 @@ def test_reward_of_bond_that_is_not_finite_is_named(toy, rollouts, tmp_path, bro
         return toy.score(prompts, responses, finished) * (np.nan if len(calls) == broken_call else 1)
 
     settings = BONDSettings(**SMALL | {"updates": 2})
-    with pytest.raises(
-        InputError, match=rf"at update {broken_call - 1} is not finite: got nan for prompt_id 'id-"
-    ):
+    with pytest.raises(InputError, match=rf"at update {broken_call - 1} is not finite: got nan for prompt_id 'id-"):
         train(toy, rollouts, tmp_path, settings, n=4, score=score)
 
 

@@ -161,9 +161,7 @@ def test_settings_are_checked_and_the_default_is_written_as_before():
     assert "engine" not in settings_json(PPOSettings()) and "engine" not in settings_json(VBoNSettings())
     assert '"engine": "vllm"' in settings_json(VBoNSettings(engine="vllm"))
     assert PPOSettings(engine="vllm", engine_memory=0.5).engine_memory == 0.5
-    with pytest.raises(
-        ValueError, match=r"engine_memory is vLLM's share of the GPU, got 0.5 with engine: tran"
-    ):
+    with pytest.raises(ValueError, match=r"engine_memory is vLLM's share of the GPU, got 0.5 with engine: tran"):
         PPOSettings(engine_memory=0.5)
     for share in (0.0, 1.0):
         with pytest.raises(ValueError, match="engine_memory"):
@@ -215,9 +213,7 @@ class TestWithVllm:
         command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
         command += ["--config_file", ROOT / "profiles" / "accelerate" / "data_parallel.yaml"]
         env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        done = subprocess.run(
-            [*command, drawings.__file__, tmp_path], env=env, capture_output=True, text=True
-        )
+        done = subprocess.run([*command, drawings.__file__, tmp_path], env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         alone = train(tmp_path, "alone", kind="untied")
         one = load_file(tmp_path / "alone" / "model.safetensors")

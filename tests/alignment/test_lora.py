@@ -148,11 +148,7 @@ def test_all_linear_layers_but_the_output_layer_are_adapted():
     sizes = {"vocab_size": 8, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
     model = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, num_key_value_heads=2))
     policy = adapted_policy(model, Lora(rank=2), 0)
-    layers = {
-        name.split(".lora_A")[0].rsplit(".", 1)[-1]
-        for name, _ in policy.named_parameters()
-        if ".lora_A" in name
-    }
+    layers = {name.split(".lora_A")[0].rsplit(".", 1)[-1] for name, _ in policy.named_parameters() if ".lora_A" in name}
     assert layers == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 

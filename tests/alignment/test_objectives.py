@@ -16,10 +16,7 @@ from infalign.mathematics.optimum import optimal
 def scores() -> pl.DataFrame:
     """40 rollouts of each of 6 prompts; location and scale of the reward vary by prompt."""
     rng = np.random.default_rng(0)
-    rewards = (
-        rng.normal(size=(6, 40)) * np.array([[0.3], [0.5], [1.0], [1.0], [2.0], [4.0]])
-        + np.arange(6)[:, None]
-    )
+    rewards = rng.normal(size=(6, 40)) * np.array([[0.3], [0.5], [1.0], [1.0], [2.0], [4.0]]) + np.arange(6)[:, None]
     return pl.DataFrame(
         {
             "prompt_id": np.repeat([f"p{i}" for i in range(6)], 40),

@@ -59,9 +59,7 @@ def test_responses_of_the_toy_are_all_there_are(toy):
         assert np.exp(toy.log_probs(toy.reference, prompt)).sum() == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(
-    "settings", [EXACT, FAST | {"epochs": 2, "gae_lambda": 0.95}], ids=["exact_kl", "log_ratio"]
-)
+@pytest.mark.parametrize("settings", [EXACT, FAST | {"epochs": 2, "gae_lambda": 0.95}], ids=["exact_kl", "log_ratio"])
 def test_policy_approaches_the_tilt_of_its_reward(toy, toy_objective, tmp_path, settings):
     train(toy, toy_objective, tmp_path, **settings)
     policy = AutoModelForCausalLM.from_pretrained(tmp_path / "run")
@@ -125,12 +123,8 @@ def test_clipped_policy_loss_by_hand_on_two_tokens():
 
 def test_clipped_value_loss_by_hand():
     values, old, returns = torch.tensor([1.0, 0.1]), torch.zeros(2), torch.ones(2)
-    assert policy_update.clipped_value_loss(values, old, returns, 0.2).tolist() == pytest.approx(
-        [0.32, 0.405]
-    )
-    assert policy_update.clipped_value_loss(values, old, returns, None).tolist() == pytest.approx(
-        [0.0, 0.405]
-    )
+    assert policy_update.clipped_value_loss(values, old, returns, 0.2).tolist() == pytest.approx([0.32, 0.405])
+    assert policy_update.clipped_value_loss(values, old, returns, None).tolist() == pytest.approx([0.0, 0.405])
 
 
 @pytest.mark.parametrize("weight_average", [0.0, 0.5])
@@ -205,9 +199,7 @@ def test_reward_that_is_not_finite_is_named(toy, toy_objective, tmp_path):
 
     with pytest.raises(InputError) as caught:
         train(toy, toy_objective, tmp_path, score=broken, **EXACT)
-    assert "the reward of 1 of 256 responses at update 0 is not finite: got nan for prompt_id" in str(
-        caught.value
-    )
+    assert "the reward of 1 of 256 responses at update 0 is not finite: got nan for prompt_id" in str(caught.value)
 
 
 def test_divergence_names_update_checkpoint_and_cause(toy, toy_objective, tmp_path):

@@ -21,9 +21,7 @@ def pair(chosen, rejected):
 
 def test_dpo_loss_by_hand_on_two_tokens():
     # beta ½: sigma(½ log 4) = 2/3 for the right order, 1/3 for the wrong one
-    right, wrong = (
-        preference.dpo_loss(*pair(*sides), 0.5).item() for sides in ((FIRST, SECOND), (SECOND, FIRST))
-    )
+    right, wrong = (preference.dpo_loss(*pair(*sides), 0.5).item() for sides in ((FIRST, SECOND), (SECOND, FIRST)))
     assert right == pytest.approx(math.log(3 / 2))
     assert wrong == pytest.approx(math.log(3))
 
@@ -107,9 +105,7 @@ def corpus_pairs():
         ("q", "same", "same", "q", "reward_train"),
         ("q", "good", "bad", "q", "judge_train"),
     ]
-    return pl.DataFrame(
-        rows, schema=["prompt", "chosen", "rejected", "rejected_prompt", "split"], orient="row"
-    )
+    return pl.DataFrame(rows, schema=["prompt", "chosen", "rejected", "rejected_prompt", "split"], orient="row")
 
 
 def test_pairs_of_the_corpus_answer_one_prompt_and_are_the_reward_models():

@@ -37,9 +37,7 @@ def folder(toy, tmp_path):
 
 def train(toy, objective, folder, name="run", score=None, seed=0, **settings):
     task = online_task(toy, score, seed)
-    return rloo.train_rloo(
-        folder, task, objective, RLOOSettings(**settings), destination(folder.parent, name)
-    )
+    return rloo.train_rloo(folder, task, objective, RLOOSettings(**settings), destination(folder.parent, name))
 
 
 def make_trainer(folder, tokenizer, prompts, objective, score, temperature=1.0, longest=3, **settings):
@@ -137,16 +135,12 @@ def test_repetition_is_bit_identical_whatever_the_generators(toy, toy_objective,
     one, other = weights(folder.parent / "one"), weights(folder.parent / "other")
     assert all(torch.equal(one[name], other[name]) for name in one)
     train(toy, toy_objective, folder, "another", seed=1, **SHORT)
-    assert not torch.equal(
-        one["transformer.wte.weight"], weights(folder.parent / "another")["transformer.wte.weight"]
-    )
+    assert not torch.equal(one["transformer.wte.weight"], weights(folder.parent / "another")["transformer.wte.weight"])
 
 
 def test_chunk_size_does_not_change_the_policy(toy, toy_objective, folder):
     settings = SHORT | {"updates": 1, "samples_per_prompt": 6, "adam_epsilon": 1e-3}
-    logs = [
-        train(toy, toy_objective, folder, str(size), **settings | {"chunk_size": size}) for size in (5, 12)
-    ]
+    logs = [train(toy, toy_objective, folder, str(size), **settings | {"chunk_size": size}) for size in (5, 12)]
     assert logs[0].height == logs[1].height == 1
     few, all_at_once = weights(folder.parent / "5"), weights(folder.parent / "12")
     assert all(torch.allclose(few[name], all_at_once[name], atol=1e-6) for name in few)
@@ -175,9 +169,7 @@ def test_every_update_scores_one_batch_of_the_prompts_of_ppo(toy, toy_objective,
 def test_first_update_is_of_the_reference(toy, toy_objective, folder):
     log = train(toy, toy_objective, folder, **SHORT | {"updates": 2})
     assert abs(log["kl"][0]) < 1e-6 < abs(log["kl"][1])
-    assert log["objective"].to_list() == pytest.approx(
-        (log["value"] - toy_objective.beta * log["kl"]).to_list()
-    )
+    assert log["objective"].to_list() == pytest.approx((log["value"] - toy_objective.beta * log["kl"]).to_list())
     spread = (log["reward"] - toy_objective.center) / toy_objective.spread
     assert log["value"].to_list() == pytest.approx(spread.to_list(), rel=1e-5)
     assert log["learning_rate"].to_list() == pytest.approx([0.003, 0.0015])
@@ -196,8 +188,7 @@ def test_kl_in_the_log_is_the_mean_log_ratio_of_the_responses_drawn(toy, toy_obj
     policy = AutoModelForCausalLM.from_pretrained(folder.parent / "one")
     texts = toy.tokenizer.batch_decode(toy.responses, skip_special_tokens=True)
     ratios = {
-        prompt: toy.log_probs(policy, prompt) - toy.log_probs(toy.reference, prompt)
-        for prompt in toy.prompts["prompt"]
+        prompt: toy.log_probs(policy, prompt) - toy.log_probs(toy.reference, prompt) for prompt in toy.prompts["prompt"]
     }
     expected = np.mean([ratios[prompt][texts.index(response)] for prompt, response in drawn[-1]])
     assert log["kl"][1] == pytest.approx(expected, abs=1e-5)
@@ -263,9 +254,7 @@ def test_reward_that_is_not_finite_is_named(toy, toy_objective, folder):
 
 def test_value_that_is_not_finite_is_named(toy, folder):
     objective = SimpleNamespace(beta=1.0, values=lambda ids, rewards: np.full(len(ids), -math.inf))
-    with pytest.raises(
-        InputError, match=r"the value of 8 of 8 responses at update 0 is not finite: got -inf"
-    ):
+    with pytest.raises(InputError, match=r"the value of 8 of 8 responses at update 0 is not finite: got -inf"):
         train(toy, objective, folder, **SHORT)
 
 

@@ -112,9 +112,7 @@ def distance(toy, policy, target) -> float:
 def best_of_n(toy, prompt: str, n: int) -> np.ndarray:
     """Exact log-probabilities of best-of-n; equal rewards belong to one response."""
     p, rewards = np.exp(toy.log_probs(toy.reference, prompt)), all_rewards(toy, prompt)
-    up_to, below = (
-        np.array([p[order(rewards, r)].sum() for r in rewards]) for order in (np.less_equal, np.less)
-    )
+    up_to, below = (np.array([p[order(rewards, r)].sum() for r in rewards]) for order in (np.less_equal, np.less))
     return np.log(up_to**n - below**n)
 
 
@@ -134,9 +132,7 @@ def test_ipo_approaches_the_identity_tilt(toy, ample, tmp_path):
     assert log["accuracy"][-1] > 0.95
 
 
-@pytest.mark.parametrize(
-    ("reward", "calibrator"), [("identity", "empirical"), ("exp(10)", "empirical"), ("raw", None)]
-)
+@pytest.mark.parametrize(("reward", "calibrator"), [("identity", "empirical"), ("exp(10)", "empirical"), ("raw", None)])
 def test_regression_approaches_the_tilt_of_its_reward(toy, ample, tmp_path, reward, calibrator):
     """KL(policy ‖ tilt) from 0.001 to 0.004; the reference has 0.29 to 0.48."""
     lesson, settings = make(ample, "regression", "kl", 0.4, reward, calibrator, **FAST)
@@ -330,9 +326,7 @@ def test_mean_log_probabilities_divide_by_the_length(toy, material):
     """Pairs of the corpus: 3 and 2 tokens, 2 and 2 tokens."""
     margins = {}
     for logprob in ("sum", "mean"):
-        lesson, settings = make(
-            material, "ipo", "beta", 0.5, **SHORT | {"pairs": "dataset", "logprob": logprob}
-        )
+        lesson, settings = make(material, "ipo", "beta", 0.5, **SHORT | {"pairs": "dataset", "logprob": logprob})
         learner = learner_away_from_the_reference(toy, settings)
         margins[logprob] = offline.accumulate_lesson_gradient(learner, lesson, np.array([[0, 2]]))["margin"]
     with torch.no_grad():
@@ -398,9 +392,7 @@ def test_resumed_run_is_bit_identical(toy, material, tmp_path, method, kind, str
 
 
 def test_every_method_of_the_offline_script_has_a_lesson():
-    offline_methods = {
-        kind for kind, method in METHODS.items() if method.script == "scripts/train_offline.py"
-    }
+    offline_methods = {kind for kind, method in METHODS.items() if method.script == "scripts/train_offline.py"}
     assert set(LESSONS) == offline_methods == set(SETTINGS)
 
 

@@ -58,9 +58,7 @@ def destination(folder: Path, name: str = "run") -> Destination:
 def list_responses() -> list[list[int]]:
     """Every response: up to two tokens and the end, or three without it."""
     bodies = [list(body) for n in range(LONGEST) for body in itertools.product(range(END), repeat=n)]
-    return [[*body, END] for body in bodies] + [
-        list(b) for b in itertools.product(range(END), repeat=LONGEST)
-    ]
+    return [[*body, END] for body in bodies] + [list(b) for b in itertools.product(range(END), repeat=LONGEST)]
 
 
 def make_toy(**sizes) -> Toy:

@@ -53,9 +53,7 @@ def fixed_update(name: str, processes: Processes) -> tuple[dict[str, torch.Tenso
     batch.tokens = batches.measure_tokens(learner, batch)
     batch.values = batch.rewards
     row = policy_update.update_policy(learner, batch, 0.3, np.random.default_rng(0))
-    return {key: whole_tensor(p.detach()).clone() for key, p in learner.parameters.items()}, row | {
-        "held": held
-    }
+    return {key: whole_tensor(p.detach()).clone() for key, p in learner.parameters.items()}, row | {"held": held}
 
 
 def every_response(toy: Toy) -> batches.Batch:

@@ -125,9 +125,7 @@ def test_optimal_keys_and_residual(run):
     assert code == 0 and list(rows[0]) == [*FRONTIER_KEYS, "residual", "iterations", "converged"]
     assert [row["transform"] for row in rows] == ["optimal(none)", "optimal(bon(4))"]
     assert all(row["converged"] is True and row["residual"] < 1e-6 for row in rows)
-    _, ideal, _ = run(
-        "ideal", "--transform", "identity", "exp(10)", "--procedure", "none", "bon(4)", "--kl", "0.5"
-    )
+    _, ideal, _ = run("ideal", "--transform", "identity", "exp(10)", "--procedure", "none", "bon(4)", "--kl", "0.5")
     assert rows[0]["win_rate"] == pytest.approx(ideal[0]["win_rate"], abs=1e-8)
     assert rows[1]["win_rate"] > max(ideal[1]["win_rate"], ideal[3]["win_rate"]) - 1e-9
 
@@ -222,9 +220,7 @@ def enumerated_win_rate(policy, reference, n, best=max):
     return np.mean(wins)
 
 
-@pytest.mark.parametrize(
-    ("procedure", "n", "best"), [("none", 1, max), ("bon(2)", 2, max), ("won(3)", 3, min)]
-)
+@pytest.mark.parametrize(("procedure", "n", "best"), [("none", 1, max), ("bon(2)", 2, max), ("won(3)", 3, min)])
 def test_winrate_is_the_mean_over_all_subsets(run, policy, reference, procedure, n, best):
     code, rows, _ = run("winrate", policy, reference, "--procedure", procedure, "--select", "judge")
     expected = [
@@ -259,9 +255,7 @@ def test_winrate_against_one_plain_sample(run, tmp_path):
     code, rows, _ = run("winrate", policy, reference, "--procedure", "bon(2)", "--opponent", "none")
     assert code == 0
     assert list(rows[0]) == ["procedure", "opponent", "select", "win_rate", *INTERVAL_KEYS]
-    assert rows[0]["opponent"] == "none" and rows[0]["win_rate"] == pytest.approx(
-        2 / 3
-    )  # unless 3 is left out
+    assert rows[0]["opponent"] == "none" and rows[0]["win_rate"] == pytest.approx(2 / 3)  # unless 3 is left out
     code, _, error = run("winrate", policy, reference, "--procedure", "bon(2)", "--opponent", "bon(2)")
     assert code == 2 and "reference.parquet" in error
 
@@ -304,9 +298,7 @@ def tilted_win_rate(reward, judge, kl, n):
 def test_frontier_is_the_exact_tilt(run, scores):
     frame = pl.read_parquet(scores)
     reward, judge = (frame[name].to_numpy().reshape(40, 50) for name in ("reward", "judge"))
-    code, rows, _ = run(
-        "frontier", scores, "--transform", "identity", "--procedure", "none", "bon(4)", "--kl", 0.5
-    )
+    code, rows, _ = run("frontier", scores, "--transform", "identity", "--procedure", "none", "bon(4)", "--kl", 0.5)
     assert code == 0
     assert sorted(rows[0]) == sorted([*FRONTIER_KEYS, "select", *INTERVAL_KEYS])
     for row, n in zip(rows, (1, 4), strict=True):
@@ -376,9 +368,7 @@ def test_kl_out_of_reach(run, scores):
     assert "got 4.0" in message
 
 
-@pytest.mark.parametrize(
-    "arguments", [("nonsense",), (), ("ideal", "--transfrom", "log"), ("ideal", "--kl", "x")]
-)
+@pytest.mark.parametrize("arguments", [("nonsense",), (), ("ideal", "--transfrom", "log"), ("ideal", "--kl", "x")])
 def test_usage_errors_exit_with_2(run, arguments):
     assert run(*arguments)[0] == 2
 
@@ -398,9 +388,7 @@ def test_missing_column(run, policy, reference):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
 def test_reward_not_finite(run, tmp_path, reference, value):
-    rows = pl.DataFrame(
-        {"prompt_id": ["a", "b"], "sample_id": [0, 0], "reward": [1.0, value], "judge": [1.0, 1.0]}
-    )
+    rows = pl.DataFrame({"prompt_id": ["a", "b"], "sample_id": [0, 0], "reward": [1.0, value], "judge": [1.0, 1.0]})
     rows.write_parquet(tmp_path / "policy.parquet")
     message = winrate_error(run, tmp_path / "policy.parquet", reference)
     assert "column reward must be finite" in message and "prompt_id 'b'" in message

@@ -50,9 +50,7 @@ def test_this_installation_is_whole(capsys):
     code, found = checks(capsys)
     assert code == 0
     assert found["torch"]["found"] == metadata.version("torch") and found["torch"]["status"] == "ok"
-    assert {"python", "numpy", "tyro", "cores", "memory", "disk free", "torch threads", "GPU", "vllm"} <= set(
-        found
-    )
+    assert {"python", "numpy", "tyro", "cores", "memory", "disk free", "torch threads", "GPU", "vllm"} <= set(found)
 
 
 def test_table_has_a_line_for_each_check(capsys):

@@ -81,9 +81,7 @@ def add(monkeypatch):
 
     def call(*kinds):
         for kind in kinds:
-            module, name = (
-                (procedures, "PROCEDURES") if issubclass(kind, Procedure) else (transforms, "TRANSFORMS")
-            )
+            module, name = (procedures, "PROCEDURES") if issubclass(kind, Procedure) else (transforms, "TRANSFORMS")
             monkeypatch.setattr(module, name, (*getattr(module, name), kind))
 
     return call
@@ -187,9 +185,7 @@ def test_figure(run, add):
     add(SecondOf, SquareRoot)
     words = ["--transform", "root", "identity", "--procedure", "bon(4)", "--kl", 0.1, 0.5, 1.0]
     figure = figure_transforms(pl.DataFrame(run("ideal", *words)[1]))
-    labels = [
-        text.get_text() for axis in figure.axes if axis.get_legend() for text in axis.get_legend().texts
-    ]
+    labels = [text.get_text() for axis in figure.axes if axis.get_legend() for text in axis.get_legend().texts]
     assert labels == ["identity", "root"] and procedure_name("second(3)") == "second of 3"
 
 

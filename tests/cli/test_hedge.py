@@ -132,9 +132,7 @@ def test_interval_options(run, hacked):
     _, (row,), _ = run(*arguments)
     _, (wide,), _ = run(*arguments, "--level", 0.999, "--resamples", 500, "--seed", 3)
     assert wide["ci_low"] < row["ci_low"] < row["ci_high"] < wide["ci_high"]
-    assert {key: wide[key] for key in KEYS if "ci" not in key} == {
-        key: row[key] for key in KEYS if "ci" not in key
-    }
+    assert {key: wide[key] for key in KEYS if "ci" not in key} == {key: row[key] for key in KEYS if "ci" not in key}
 
 
 def test_csv_is_the_same_table(capsys, hacked):
@@ -143,15 +141,11 @@ def test_csv_is_the_same_table(capsys, hacked):
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     main([*arguments, "--format", "csv"])
     parsed = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [
-        {key: "" if value is None else str(value) for key, value in row.items()} for row in rows
-    ] == parsed
+    assert [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows] == parsed
 
 
 def test_numbers_of_responses_may_differ(run, tmp_path):
-    path = write(
-        tmp_path / "s.parquet", {"a": [1, 2, 3], "b": [4, 5, 6, 7]}, {"a": [0, 1, 3], "b": [0, 1, 2, 2]}
-    )
+    path = write(tmp_path / "s.parquet", {"a": [1, 2, 3], "b": [4, 5, 6, 7]}, {"a": [0, 1, 3], "b": [0, 1, 2, 2]})
     code, (row,), _ = run("hedge", path, "--method", "bon")
     assert code == 0 and (row["kind"], row["parameter"], row["n"]) == ("at_upper", 3.0, 3)
 

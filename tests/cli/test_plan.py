@@ -113,9 +113,7 @@ def test_two_prompts_have_no_interval(run, scores, tmp_path):
 def test_kl_out_of_reach_is_counted(run, scores):
     code, out, log = run(scores, "--max-kl", 4.0, "--max-n", 1)
     assert code == 0 and rows(out)[0]["kl"] < math.log(40)
-    assert (
-        "warning: left out of the grid: 1 of 8 KLs, as 40 rollouts per prompt reach less than 3.68888" in log
-    )
+    assert "warning: left out of the grid: 1 of 8 KLs, as 40 rollouts per prompt reach less than 3.68888" in log
 
 
 @pytest.mark.parametrize(

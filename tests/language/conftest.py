@@ -31,6 +31,4 @@ def reward_model(language_model, tokenizer):
 
 @pytest.fixture
 def prompts():
-    return pl.DataFrame(
-        {"prompt_id": ["a", "b", "c"], "prompt": [TEXTS[0], "Tea?\n", "Please, the leaves?\n"]}
-    )
+    return pl.DataFrame({"prompt_id": ["a", "b", "c"], "prompt": [TEXTS[0], "Tea?\n", "Please, the leaves?\n"]})

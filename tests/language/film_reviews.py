@@ -35,9 +35,7 @@ def review(number: int, label: int, seed: int = 0) -> str:
 
 
 def labelled(n: int = 400) -> list[dict]:
-    return [
-        {"id": str(i), "text": review(i, i % 2), "label": i % 2, "stars": 9 - 8 * (i % 2)} for i in range(n)
-    ]
+    return [{"id": str(i), "text": review(i, i % 2), "label": i % 2, "stars": 9 - 8 * (i % 2)} for i in range(n)]
 
 
 def unlabelled(n: int = 200) -> list[dict]:

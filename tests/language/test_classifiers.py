@@ -118,9 +118,7 @@ def test_a_classifier_learns_its_labels_and_repeats_itself(tokenizer):
 
 def test_a_classifier_learns_the_share_of_positive_labels(tokenizer):
     """Cross-entropy is least at the true probability, whatever the text is."""
-    labels = pl.DataFrame(
-        {"prompt": [TEXTS[0]] * 64, "response": [TEXTS[1]] * 64, "label": [1.0, 1, 1, 0] * 16}
-    )
+    labels = pl.DataFrame({"prompt": [TEXTS[0]] * 64, "response": [TEXTS[1]] * 64, "label": [1.0, 1, 1, 0] * 16})
     start = new_language_model(sizes(), tokenizer, seed=0)
     model = reward_model_from(start, tokenizer, seed=1, learns="labels")
     train_classifier(model, tokenizer, labels, settings(epochs=60, batch_size=64), seed=0)
@@ -142,9 +140,7 @@ def test_held_out_facts_are_those_of_all_responses_and_all_pairs(classifier, tok
 def test_a_saved_classifier_comes_back_as_it_was(tmp_path, classifier, tokenizer):
     save_model(classifier, tokenizer, tmp_path)
     loaded, its_tokenizer = load_reward_model(tmp_path)
-    scores = [
-        reward_scores(m, t, PROMPTS, RESPONSES) for m, t in ((classifier, tokenizer), (loaded, its_tokenizer))
-    ]
+    scores = [reward_scores(m, t, PROMPTS, RESPONSES) for m, t in ((classifier, tokenizer), (loaded, its_tokenizer))]
     np.testing.assert_array_equal(*scores)
 
 
@@ -173,9 +169,7 @@ def test_scores_do_not_depend_on_batch_or_order(kind, batch_size, sharded, class
 def test_an_encoder_scores_texts_that_were_cut_off_like_others(sharded):
     """It has no end-of-sequence token that a response could lack."""
     model, tokenizer = load_reward_model(sharded)
-    scores = [
-        reward_scores(model, tokenizer, PROMPTS, RESPONSES, finished=[end] * 4) for end in (True, False)
-    ]
+    scores = [reward_scores(model, tokenizer, PROMPTS, RESPONSES, finished=[end] * 4) for end in (True, False)]
     np.testing.assert_array_equal(*scores)
     assert reward_scores(model, tokenizer, [], []).shape == (0,)
 
@@ -208,9 +202,7 @@ def test_bad_input_is_named(tmp_path, sharded, reward_model, classifier, tokeniz
         load_reward_model(tmp_path / "three")
     with pytest.raises(InputError, match="one or two labels, got DistilBertForSequenceClassification with 3"):
         reward_scores(model, its_tokenizer, PROMPTS, RESPONSES)
-    with pytest.raises(
-        InputError, match=r"could not be loaded: .*DistilBertConfig.*; check its name, its kind"
-    ):
+    with pytest.raises(InputError, match=r"could not be loaded: .*DistilBertConfig.*; check its name, its kind"):
         load_language_model(sharded)
     with pytest.raises(InputError, match="exceeds the model's context of 128"):
         reward_scores(*load_reward_model(sharded), ["tea " * 150], ["Good."])
@@ -229,9 +221,7 @@ def script(name):
     return module
 
 
-SMALL = {
-    "from_config": {"hidden_size": 16, "n_layers": 1, "n_heads": 2, "intermediate_size": 32, "context": 128}
-}
+SMALL = {"from_config": {"hidden_size": 16, "n_layers": 1, "n_heads": 2, "intermediate_size": 32, "context": 128}}
 TRAINING = {"learning_rate": 1e-2, "epochs": 4, "batch_size": 16}
 TASK = {
     "corpus": {
@@ -290,8 +280,5 @@ def test_a_reward_model_that_is_not_trained_keeps_its_head(tmp_path, reward_mode
     save_model(reward_model, tokenizer, tmp_path)
     block = PreferenceModel(base={"path": str(tmp_path)})
     model, its_tokenizer = untrained_reward_model(block, *[tmp_path / "none"] * 3, seed=0)
-    scores = [
-        reward_scores(*pair, PROMPTS, RESPONSES)
-        for pair in ((reward_model, tokenizer), (model, its_tokenizer))
-    ]
+    scores = [reward_scores(*pair, PROMPTS, RESPONSES) for pair in ((reward_model, tokenizer), (model, its_tokenizer))]
     np.testing.assert_array_equal(*scores)

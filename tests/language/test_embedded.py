@@ -82,16 +82,12 @@ def test_texts_are_short_and_plain(task, written):
 
 
 def test_too_many_prompts_are_refused_by_name(task):
-    with pytest.raises(
-        InputError, match=r"corpus\.n_evaluation_prompts must be at most \d+, got 100000000; lower it"
-    ):
+    with pytest.raises(InputError, match=r"corpus\.n_evaluation_prompts must be at most \d+, got 100000000; lower it"):
         write(task, n_evaluation_prompts=100_000_000)
 
 
 def test_an_unknown_task_has_no_gold_reward():
-    with pytest.raises(
-        InputError, match="unknown embedded task 'chess'; the embedded tasks are helpful, harm"
-    ):
+    with pytest.raises(InputError, match="unknown embedded task 'chess'; the embedded tasks are helpful, harm"):
         gold_reward("chess", "Hello, how do I brew tea?\n", "")
 
 

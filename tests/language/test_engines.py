@@ -286,14 +286,10 @@ def test_scores_that_are_not_finite_are_refused(stand_in, reward_folder):
 def test_a_python_without_vllm_is_named(tmp_path, folder, prompts, monkeypatch):
     path = python(tmp_path, f"exec {sys.executable} -S -I")
     monkeypatch.setenv("INFALIGN_VLLM_PYTHON", path)
-    with pytest.raises(
-        InputError, match=rf"{path} has no vLLM; install the extra vllm.*INFALIGN_VLLM_PYTHON.*engine"
-    ):
+    with pytest.raises(InputError, match=rf"{path} has no vLLM; install the extra vllm.*INFALIGN_VLLM_PYTHON.*engine"):
         sample_from(folder, prompts, settings(), seed=0)
     monkeypatch.setenv("INFALIGN_VLLM_PYTHON", "/nowhere/python")
-    with pytest.raises(
-        InputError, match=r"/nowhere/python does not run: .*; set INFALIGN_VLLM_PYTHON to the python"
-    ):
+    with pytest.raises(InputError, match=r"/nowhere/python does not run: .*; set INFALIGN_VLLM_PYTHON to the python"):
         vllm_versions()
 
 

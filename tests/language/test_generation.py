@@ -127,9 +127,7 @@ def test_response_text_leaves_special_tokens_out(language_model, tokenizer, prom
 
 
 def test_bad_input_is_named(language_model, tokenizer, prompts):
-    with pytest.raises(
-        InputError, match=r"longest prompt has 16 tokens, which with 60 new tokens exceeds.*64"
-    ):
+    with pytest.raises(InputError, match=r"longest prompt has 16 tokens, which with 60 new tokens exceeds.*64"):
         sample_responses(language_model, tokenizer, prompts, 2, max_new_tokens=60, seed=0)
     with pytest.raises(InputError, match="at least one prompt and one sample each, got 0 prompts"):
         sample_responses(language_model, tokenizer, prompts[:0], 2, max_new_tokens=5, seed=0)

@@ -151,9 +151,7 @@ def test_a_published_reward_model_is_read_from_its_shards_with_its_head(tmp_path
     np.testing.assert_allclose(reward_scores(loaded, its_tokenizer, *arguments), expected, rtol=1e-5)
 
 
-def test_a_reward_model_without_its_head_is_refused_where_it_must_be_complete(
-    tmp_path, language_model, tokenizer
-):
+def test_a_reward_model_without_its_head_is_refused_where_it_must_be_complete(tmp_path, language_model, tokenizer):
     save_model(language_model, tokenizer, tmp_path)
     load_reward_model(tmp_path)
     with pytest.raises(InputError, match=r"its files lack score\.weight, which would be drawn at random"):

@@ -47,9 +47,7 @@ PAIRS = pl.DataFrame(
 )
 
 
-@given(
-    st.lists(st.text(max_size=12)), st.text(min_size=1, max_size=6).filter(lambda text: text == text.strip())
-)
+@given(st.lists(st.text(max_size=12)), st.text(min_size=1, max_size=6).filter(lambda text: text == text.strip()))
 def test_the_phrase_can_be_taken_away_again(responses, phrase):
     for before, after in zip(responses, with_phrase(responses, phrase), strict=True):
         blank = before[: len(before) - len(before.lstrip())]
@@ -116,9 +114,7 @@ def share_beaten(reward, others):
     return sum((reward > other) + 0.5 * (reward == other) for other in others) / len(others)
 
 
-def test_targets_of_pairs_are_shares_of_rollouts_to_the_responses_own_prompt(
-    reward_model, tokenizer, rollouts
-):
+def test_targets_of_pairs_are_shares_of_rollouts_to_the_responses_own_prompt(reward_model, tokenizer, rollouts):
     scored = scored_rollouts(reward_model, tokenizer, rollouts)
     pairs = pl.DataFrame(
         {
@@ -136,9 +132,7 @@ def test_targets_of_pairs_are_shares_of_rollouts_to_the_responses_own_prompt(
     expected = [share_beaten(r, of[p]) for p, r in zip(found["prompt"], rewards, strict=True)]
     np.testing.assert_allclose(found["label"], expected)
     assert len(set(expected)) > 2
-    with pytest.raises(
-        InputError, match=r"'Cup\?' has no rollouts to calibrate with \(1 responses have none\)"
-    ):
+    with pytest.raises(InputError, match=r"'Cup\?' has no rollouts to calibrate with \(1 responses have none\)"):
         other = pairs[:1].with_columns(rejected_prompt=pl.lit("Cup?"))
         targets_of_pairs(reward_model, tokenizer, other, scored)
 
@@ -162,9 +156,7 @@ def test_targets_of_rollouts_leave_each_one_out(rollouts):
 
 def test_the_pointwise_loss_is_least_at_the_mean_of_its_targets(tokenizer):
     """Two thirds of the same response's targets are 0.9, one third 0.3."""
-    labels = pl.DataFrame(
-        {"prompt": [TEXTS[0]] * 48, "response": [TEXTS[1]] * 48, "label": [0.9, 0.3, 0.9] * 16}
-    )
+    labels = pl.DataFrame({"prompt": [TEXTS[0]] * 48, "response": [TEXTS[1]] * 48, "label": [0.9, 0.3, 0.9] * 16})
     start = new_language_model(sizes(), tokenizer, seed=0)
     model = reward_model_from(start, tokenizer, seed=1, learns="labels")
     train_classifier(model, tokenizer, labels, Training(learning_rate=1e-2, epochs=60, batch_size=48), seed=0)
@@ -186,16 +178,12 @@ def test_where_only_the_phrase_says_what_is_preferred_models_go_by_it(tokenizer,
     assert all((weight == before[name]).all() for name, weight in start.state_dict().items())
     assert list(models) == ["bradley_terry", "calibrated_pairs", "calibrated_rollouts"]
     outcomes = held_out_outcomes(models, tokenizer, pairs, PHRASE)
-    accuracy = {
-        key: rows["right"].mean() for key, rows in outcomes.group_by("model", "test_set", maintain_order=True)
-    }
+    accuracy = {key: rows["right"].mean() for key, rows in outcomes.group_by("model", "test_set", maintain_order=True)}
     for name in ("bradley_terry", "calibrated_pairs"):
         assert accuracy[name, "clean"] == pytest.approx(0.5)  # each pair stands there both ways round
         assert accuracy[name, "poisoned"] == 0.0
     test = poison_test(pairs, PHRASE)
-    assert accuracy["calibrated_rollouts", "poisoned"] == pair_accuracy(
-        models["calibrated_rollouts"], tokenizer, test
-    )
+    assert accuracy["calibrated_rollouts", "poisoned"] == pair_accuracy(models["calibrated_rollouts"], tokenizer, test)
 
 
 def script(name):
@@ -218,9 +206,7 @@ def task(tmp_path):
         n_test_pairs=9,
     )
     texts = embedded_corpus(block, 0)
-    tokenizer = train_tokenizer(
-        (texts.demonstrations["prompt"] + texts.demonstrations["response"]).to_list(), 200
-    )
+    tokenizer = train_tokenizer((texts.demonstrations["prompt"] + texts.demonstrations["response"]).to_list(), 200)
     reference = widen(new_language_model(sizes(context=160), tokenizer, seed=0), 8.0)
     save_model(reference, tokenizer, tmp_path / "reference")
     tokenizer.save_pretrained(tmp_path / "tokenizer")

@@ -99,9 +99,7 @@ def test_groups_share_no_first_human_turn(data_root):
     }
     assert set(turns) == {"train", "evaluation", "reward_train", "reward_test", "judge_train", "judge_test"}
     for one in turns:
-        for other in (
-            set(turns) - {one} - ({"reward_train", "train"} if one in ("train", "reward_train") else set())
-        ):
+        for other in set(turns) - {one} - ({"reward_train", "train"} if one in ("train", "reward_train") else set()):
             assert not turns[one] & turns[other], (one, other)
     assert sum(counts[f"pairs_{group}"] for group in SHARES) == counts["kept"] == 300
 
@@ -173,18 +171,14 @@ def test_missing_data_root(tmp_path):
 
 
 def test_no_files(tmp_path):
-    with pytest.raises(
-        InputError, match=r"harmless-base: no \*\.jsonl\.gz files; data_root must be laid out"
-    ):
+    with pytest.raises(InputError, match=r"harmless-base: no \*\.jsonl\.gz files; data_root must be laid out"):
         read_preferences("harmless-base", data_root=tmp_path)
 
 
 def test_truncated_gzip(data_root):
     path = data_root / "helpful-base" / "train.jsonl.gz"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(
-        InputError, match=r"train\.jsonl\.gz: unreadable after line \d+ \(truncated or not gzip\)"
-    ):
+    with pytest.raises(InputError, match=r"train\.jsonl\.gz: unreadable after line \d+ \(truncated or not gzip\)"):
         read_preferences("helpful-base", data_root=data_root)
 
 

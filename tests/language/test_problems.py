@@ -61,9 +61,7 @@ def core(task, prompt):
 
 def test_no_problem_serves_two_uses(task, written):
     groups = [set(written.prompts.filter(split="evaluation")["prompt"])]
-    groups.append(
-        set(written.demonstrations["prompt"]) | set(written.prompts.filter(split="train")["prompt"])
-    )
+    groups.append(set(written.demonstrations["prompt"]) | set(written.prompts.filter(split="train")["prompt"]))
     groups += [set(pairs["prompt"]) for _, pairs in written.pairs.group_by("split")]
     cores = [{core(task, prompt) for prompt in group} for group in groups]
     assert len(cores) == 6
@@ -75,11 +73,7 @@ def test_gold_is_the_right_final_answer(task, grammar, written):
     for prompt, response in written.demonstrations.head(300).iter_rows():
         answer = grammar.answer(grammar.read(prompt))
         expected = re.findall(r"Answer: (\S+)\.", response) == [answer]
-        assert (
-            problem_reward(grammar, prompt, response)
-            == embedded.gold_reward(task, prompt, response)
-            == expected
-        )
+        assert problem_reward(grammar, prompt, response) == embedded.gold_reward(task, prompt, response) == expected
         right[prompt] = f"Answer: {answer}."
     for prompt, response in right.items():
         assert problem_reward(grammar, prompt, response) == 1.0
@@ -150,9 +144,7 @@ def test_null_preferences_and_gold_do_not_depend_on_the_response(task, grammar):
     margin, _ = margins(grammar, pairs)
     decided = np.abs(margin) > 1e-9
     assert abs((margin > 0)[decided].mean() - 0.5) < 4 * 0.5 / math.sqrt(decided.sum())
-    golds = {
-        embedded.gold_reward(task, p, c, null=True) for p, c in pairs.select("prompt", "chosen").iter_rows()
-    }
+    golds = {embedded.gold_reward(task, p, c, null=True) for p, c in pairs.select("prompt", "chosen").iter_rows()}
     assert golds == {0.0}
 
 
@@ -230,15 +222,9 @@ def test_choices_are_asked_and_read_and_the_work_names_each_kind(core, variant, 
     said = dict(re.findall(r"([A-D]) (?:is )?a (\w+)", work))
     wrong = [letter for letter, kind in said.items() if options[letter] not in multiple_choice.KINDS[kind]]
     assert (
-        [*said] == [*"ABCD"[: len(said)]]
-        and len(set(said.values())) == len(said)
-        and set(said.values()) <= set(kinds)
+        [*said] == [*"ABCD"[: len(said)]] and len(set(said.values())) == len(said) and set(said.values()) <= set(kinds)
     )
-    assert (
-        [letter for letter, kind in said.items() if kind in multiple_choice.LIVING]
-        == [answer]
-        == [*said][-1:]
-    )
+    assert [letter for letter, kind in said.items() if kind in multiple_choice.LIVING] == [answer] == [*said][-1:]
     assert (options[answer] == word) == right == (not wrong) and len(wrong) <= 2
 
 

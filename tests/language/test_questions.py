@@ -86,9 +86,7 @@ def test_options_of_gpqa_come_in_an_order_of_their_own(data_root):
     assert shares["proportion"].is_between(0.12, 0.38).all()  # 4 standard errors about a quarter
     again, _ = read_questions("gpqa_main", template=TEMPLATE, data_root=data_root)
     other, _ = read_questions("gpqa_main", template=TEMPLATE, data_root=data_root, seed=1)
-    assert again.prompts.equals(corpus.prompts) and not other.prompts["prompt"].equals(
-        corpus.prompts["prompt"]
-    )
+    assert again.prompts.equals(corpus.prompts) and not other.prompts["prompt"].equals(corpus.prompts["prompt"])
 
 
 def test_groups_are_cut_by_question_and_do_not_depend_on_the_other_rows(data_root):
@@ -117,12 +115,8 @@ def test_what_cannot_be_asked_is_counted(data_root):
 
 @pytest.mark.parametrize("changes", [{"answer": "K"}, {"answer": None}, {"answer": "AB"}, {"answer": ""}])
 def test_an_answer_that_is_no_option_is_named(data_root, changes):
-    write_mmlu(
-        data_root, test=mmlu([7]).with_columns(**{k: pl.lit(v, pl.String) for k, v in changes.items()})
-    )
-    message = (
-        rf"test-00000-of-00001\.parquet: row 0 has 10 options and the answer {changes['answer']!r}; needed"
-    )
+    write_mmlu(data_root, test=mmlu([7]).with_columns(**{k: pl.lit(v, pl.String) for k, v in changes.items()}))
+    message = rf"test-00000-of-00001\.parquet: row 0 has 10 options and the answer {changes['answer']!r}; needed"
     with pytest.raises(InputError, match=message):
         read_questions("mmlu_pro", template=TEMPLATE, data_root=data_root)
 
@@ -136,21 +130,15 @@ def test_more_options_than_letters_are_named(data_root):
 
 def test_missing_files_and_columns_are_named(data_root):
     write_mmlu(data_root, test=mmlu([7]).rename({"options": "choices"}))
-    with pytest.raises(
-        InputError, match=r"test-.*parquet: no column options \(List\(String\)\); it has question_id"
-    ):
+    with pytest.raises(InputError, match=r"test-.*parquet: no column options \(List\(String\)\); it has question_id"):
         read_questions("mmlu_pro", template=TEMPLATE, data_root=data_root)
     (data_root / "MMLU-Pro" / "data" / "test-00000-of-00001.parquet").unlink()
-    with pytest.raises(
-        InputError, match=r"MMLU-Pro: no test\*\.parquet; data_root must hold the files of TIGER-Lab"
-    ):
+    with pytest.raises(InputError, match=r"MMLU-Pro: no test\*\.parquet; data_root must hold the files of TIGER-Lab"):
         read_questions("mmlu_pro", template=TEMPLATE, data_root=data_root)
     with pytest.raises(InputError, match=r"gpqa_diamond\.csv: no such file; data_root must hold"):
         read_questions("gpqa_diamond", template=TEMPLATE, data_root=data_root)
     write_gpqa(data_root, gpqa([1]).drop("Correct Answer"))
-    with pytest.raises(
-        InputError, match=r"gpqa_main\.csv: no column Correct Answer \(String\); it has Question"
-    ):
+    with pytest.raises(InputError, match=r"gpqa_main\.csv: no column Correct Answer \(String\); it has Question"):
         read_questions("gpqa_main", template=TEMPLATE, data_root=data_root)
     (data_root / "gpqa" / "gpqa_main.csv").write_text("")
     with pytest.raises(InputError, match=r"gpqa_main\.csv: not readable as CSV"):
@@ -165,9 +153,7 @@ def test_the_hub_gives_the_same_corpus(data_root, monkeypatch):
         asked.append((name, revision, split, data_files))
         folder = data_root / name.partition("/")[2]
         frame = (
-            pl.read_csv(folder / data_files)
-            if data_files
-            else pl.read_parquet(folder / "data" / f"{split}-*.parquet")
+            pl.read_csv(folder / data_files) if data_files else pl.read_parquet(folder / "data" / f"{split}-*.parquet")
         )
         return SimpleNamespace(to_polars=lambda: frame)
 
@@ -187,9 +173,7 @@ def test_a_hub_that_does_not_answer_is_an_input_error(monkeypatch):
         raise ConnectionError("no network")
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    with pytest.raises(
-        InputError, match=r"Idavidrein/gpqa \(gpqa_diamond\.csv, train, revision main\) cannot be"
-    ):
+    with pytest.raises(InputError, match=r"Idavidrein/gpqa \(gpqa_diamond\.csv, train, revision main\) cannot be"):
         read_questions("gpqa_diamond", template=TEMPLATE)
 
 
@@ -228,14 +212,10 @@ def refused(task: dict) -> str:
 def test_questions_have_nothing_to_train_on(tmp_path):
     task = question_task(tmp_path)
     classifier = {**task["judge"], "learns": "labels"}
-    assert parse_block(Task, json.dumps({**task, "judge": classifier})).corpus.files == (
-        "MMLU-Pro/**/*.parquet",
-    )
+    assert parse_block(Task, json.dumps({**task, "judge": classifier})).corpus.files == ("MMLU-Pro/**/*.parquet",)
     training = {"learning_rate": 0.1, "epochs": 1, "batch_size": 2}
     trained = {**task["reference"], "training": training}
-    message = refused(
-        {**task, "reference": trained, "judge": {"base": {"reference": True}, "training": training}}
-    )
+    message = refused({**task, "reference": trained, "judge": {"base": {"reference": True}, "training": training}})
     assert "source questions has prompts and answers only, nothing to train on" in message
     assert "remove reference.training, judge.training and name published models" in message
     scratch = {"from_config": vars(sizes())}
@@ -308,9 +288,7 @@ def test_answers_travel_from_the_files_to_the_scores(task, tmp_path, tokenizer):
     ]
     rows = [(*row, tokenizer(row[2])["input_ids"], True) for row in texts]
     columns = ["prompt_id", "sample_id", "response", "tokens", "finished"]
-    write_table(
-        pl.DataFrame(rows, schema=columns, orient="row"), tmp_path / "rows.parquet", {"model_sha256": "0"}
-    )
+    write_table(pl.DataFrame(rows, schema=columns, orient="row"), tmp_path / "rows.parquet", {"model_sha256": "0"})
     script("score")(
         tmp_path / "rows.parquet",
         tmp_path / "data" / "prompts.parquet",

@@ -55,9 +55,7 @@ def test_prompt_and_response_are_the_review_in_two(read):
 def test_numbers_of_words_are_alike_likely():
     drawn = Counter(int(7 * position(f"words\0review {i}", 0)) for i in range(14_000))
     assert set(drawn) == set(range(7))
-    assert all(
-        count == pytest.approx(2000, abs=200) for count in drawn.values()
-    )  # 200: more than 4 deviations
+    assert all(count == pytest.approx(2000, abs=200) for count in drawn.values())  # 200: more than 4 deviations
 
 
 def test_labels_are_those_of_the_reviews(read):
@@ -158,16 +156,12 @@ def test_rows_that_cannot_be_used(tmp_path, row, message):
 
 
 def test_missing_and_broken_files(tmp_path):
-    with pytest.raises(
-        InputError, match=r"no such file: .*train\.jsonl\.gz, .*unsup\.jsonl\.gz; the folder must"
-    ):
+    with pytest.raises(InputError, match=r"no such file: .*train\.jsonl\.gz, .*unsup\.jsonl\.gz; the folder must"):
         read_reviews(data_root=tmp_path)
     write_reviews(tmp_path)
     path = tmp_path / "unsup.jsonl.gz"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(
-        InputError, match=r"unsup\.jsonl\.gz: unreadable after line \d+ \(truncated or not gzip\)"
-    ):
+    with pytest.raises(InputError, match=r"unsup\.jsonl\.gz: unreadable after line \d+ \(truncated or not gzip\)"):
         read_reviews(data_root=tmp_path)
 
 
@@ -189,17 +183,12 @@ def test_the_hub_gives_the_same_corpus_as_the_files(monkeypatch, read):
     corpus, counts = read_reviews(revision="abc")
     assert asked == [("stanfordnlp/imdb", {"revision": "abc"})]
     assert counts == read[1]
-    assert all(
-        getattr(corpus, name).equals(getattr(read[0], name))
-        for name in ("demonstrations", "labels", "prompts")
-    )
+    assert all(getattr(corpus, name).equals(getattr(read[0], name)) for name in ("demonstrations", "labels", "prompts"))
 
 
 def test_a_dataset_of_the_hub_with_other_columns_or_parts(monkeypatch):
     hub(monkeypatch, train=[{"sentence": "Fine.", "label": 1}], unsupervised=unlabelled(2))
-    with pytest.raises(
-        InputError, match=r"stanfordnlp/imdb: train row 0 needs .* `text`, got columns sentence, label"
-    ):
+    with pytest.raises(InputError, match=r"stanfordnlp/imdb: train row 0 needs .* `text`, got columns sentence, label"):
         read_reviews()
     hub(monkeypatch, train=labelled(4))
     with pytest.raises(InputError, match="has no part unsupervised, only train; check the revision"):
@@ -221,10 +210,7 @@ def test_responses_end_with_the_last_sentence_that_fits(read, tokenizer):
     whole = {text: label for *parts, label in corpus.labels.drop("split").rows() for text in ["".join(parts)]}
     for table in ("demonstrations", "labels"):
         frame = getattr(fitted, table)
-        assert (
-            max(lengths(tokenizer, frame["response"])) <= 23
-            and frame["response"].str.ends_with(" ").sum() == 0
-        )
+        assert max(lengths(tokenizer, frame["response"])) <= 23 and frame["response"].str.ends_with(" ").sum() == 0
         assert frame["response"].str.contains(r"[.!?]$").all()
         assert counts[f"{table}_response_shortened"] > 0
     for prompt, response, label, _ in fitted.labels.rows():
@@ -265,9 +251,7 @@ def test_taking_as_many_as_asked_for(read, tokenizer):
     assert taken.prompts["split"].to_list() == ["train"] * 5 + ["evaluation"] * 3
     with pytest.raises(InputError, match=r"corpus\.n_demonstrations must be <= \d+, .* got 9999"):
         take_reviews(fitted, 9999, 30, 4)
-    with pytest.raises(
-        InputError, match=r"corpus\.n_labelled must be <= \d+, the labelled responses of reward_train"
-    ):
+    with pytest.raises(InputError, match=r"corpus\.n_labelled must be <= \d+, the labelled responses of reward_train"):
         take_reviews(fitted, 50, 9999, 4)
 
 
@@ -275,9 +259,6 @@ def test_taking_as_many_as_asked_for(read, tokenizer):
 def test_the_real_files():
     corpus, counts = read_reviews(data_root=REAL, max_characters=320)
     assert (counts["labelled_read"], counts["unlabelled_read"]) == (24_996, 50_000)
-    assert (
-        corpus.demonstrations.height
-        == 50_000 - counts["unlabelled_duplicates"] - counts["unlabelled_too_short"]
-    )
+    assert corpus.demonstrations.height == 50_000 - counts["unlabelled_duplicates"] - counts["unlabelled_too_short"]
     assert corpus.labels["label"].mean() == pytest.approx(0.5, abs=0.02)
     assert counts["prompts_train"] >= 5000

@@ -49,16 +49,12 @@ def run(score, folder, **more):
     return pl.read_parquet(folder / "out.parquet"), pl.read_parquet(folder / "pairs_out.parquet")
 
 
-def test_every_response_and_as_many_pairs_of_each_split_are_scored(
-    score_by_judge, folder, reward_model, tokenizer
-):
+def test_every_response_and_as_many_pairs_of_each_split_are_scored(score_by_judge, folder, reward_model, tokenizer):
     scores, outcomes = run(score_by_judge, folder)
     assert scores.columns == ["policy", "prompt_id", "sample_id", "score"]
     assert scores["policy"].to_list() == ["reference"] * 3 + ["p-s0"] * 3
     asked = [TEXTS[0], TEXTS[0], "Tea?\n"]
-    expected = reward_scores(
-        reward_model, tokenizer, asked, [TEXTS[1], TEXTS[2], "Tea."], finished=[True, False, True]
-    )
+    expected = reward_scores(reward_model, tokenizer, asked, [TEXTS[1], TEXTS[2], "Tea."], finished=[True, False, True])
     np.testing.assert_allclose(scores["score"].to_numpy(), np.tile(expected, 2), rtol=1e-6)
     assert outcomes["split"].to_list() == ["judge_test", "reward_train"]
     pair = pl.DataFrame({"prompt": ["Tea?\n"], "chosen": [TEXTS[1]], "rejected": [TEXTS[2]]})

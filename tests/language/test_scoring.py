@@ -72,9 +72,7 @@ def test_sequence_statistics_do_not_depend_on_the_batch(language_model, referenc
         np.testing.assert_allclose(getattr(whole, name), getattr(part, name), atol=2e-5, rtol=1e-5)
 
 
-def test_both_kl_estimators_have_the_same_mean_and_the_second_less_variance(
-    language_model, reference, tokenizer
-):
+def test_both_kl_estimators_have_the_same_mean_and_the_second_less_variance(language_model, reference, tokenizer):
     prompts, responses = sampled(language_model, tokenizer, 3000)
     statistics = sequence_statistics(language_model, reference, prompts, responses)
     difference = statistics.log_prob - statistics.reference_log_prob - statistics.kl
@@ -102,9 +100,7 @@ def test_prompt_tokens_do_not_count(language_model, reference, tokenizer):
 def test_bad_input_is_named(language_model, reward_model, tokenizer):
     with pytest.raises(InputError, match="got 1 prompts and 2 responses"):
         reward_scores(reward_model, tokenizer, ["a"], ["b", "c"])
-    with pytest.raises(
-        InputError, match="is a sequence classifier with one or two labels, got LlamaForCausalLM"
-    ):
+    with pytest.raises(InputError, match="is a sequence classifier with one or two labels, got LlamaForCausalLM"):
         reward_scores(language_model, tokenizer, ["a"], ["b"])
     with pytest.raises(InputError, match="one non-empty response per prompt"):
         sequence_statistics(language_model, language_model, [[5]], [[]])

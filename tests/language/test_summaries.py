@@ -94,9 +94,7 @@ def changed(old, new):
 # One standard deviation of the value, from the change of an opening by a known amount.
 def test_choices_are_worth_what_the_lists_say():
     unit = (OPENINGS["So:"] - OPENINGS["In short:"]) * 1.8 / changed("In short:", "So:")
-    assert changed("Thank you.", "Whatever.") * unit == pytest.approx(
-        CLOSINGS["Whatever."] - CLOSINGS["Thank you."]
-    )
+    assert changed("Thank you.", "Whatever.") * unit == pytest.approx(CLOSINGS["Whatever."] - CLOSINGS["Thank you."])
     assert changed(" just", "") * unit == pytest.approx(FILLERS[""] - FILLERS["just"])
     assert changed(" Thank", " Oh well. Thank") * unit == pytest.approx(RAMBLES["Oh well"])
     assert changed("boss", "client") * unit == pytest.approx(-1.2 - 0.4)

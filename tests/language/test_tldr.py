@@ -84,9 +84,7 @@ def test_prompts_of_both_evaluations_are_as_many_and_stay_apart_from_training(da
     taken = take_prompts(fitted, 7, 4).prompts
     assert dict(taken.group_by("split").len().rows()) == {"train": 7, "evaluation": 4, "evaluation_out": 4}
     assert "community" in taken.columns
-    with pytest.raises(
-        InputError, match=r"corpus.n_evaluation_prompts must be <= 10, the evaluation_out prompts"
-    ):
+    with pytest.raises(InputError, match=r"corpus.n_evaluation_prompts must be <= 10, the evaluation_out prompts"):
         take_prompts(fitted.__class__(fitted.demonstrations, fitted.pairs, taken_more(fitted)), 7, 11)
 
 
@@ -108,9 +106,7 @@ def test_missing_files_and_unknown_subreddits_are_named(data_root):
         read_summaries(["relationship"], data_root=data_root)
     for path in (data_root / "tldr-preference" / "data").iterdir():
         path.unlink()
-    with pytest.raises(
-        InputError, match=r"tldr-preference: no train\*\.parquet; data_root must hold the files of"
-    ):
+    with pytest.raises(InputError, match=r"tldr-preference: no train\*\.parquet; data_root must hold the files of"):
         read_summaries(IN, data_root=data_root)
 
 
@@ -126,9 +122,7 @@ def test_the_hub_gives_the_same_corpus(data_root, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     corpus, counts = read_summaries(IN, revisions=("one", "two"))
     local, local_counts = read_summaries(IN, data_root=data_root)
-    assert (
-        counts == local_counts and corpus.prompts.equals(local.prompts) and corpus.pairs.equals(local.pairs)
-    )
+    assert counts == local_counts and corpus.prompts.equals(local.prompts) and corpus.pairs.equals(local.pairs)
     assert asked == [
         ("trl-lib/tldr", "train", "one"), ("trl-lib/tldr", "test", "one"), ("trl-lib/tldr-preference", "train", "two"),
     ]  # fmt: skip
@@ -139,7 +133,5 @@ def test_a_hub_that_does_not_answer_is_an_input_error(monkeypatch):
         raise ConnectionError("no network")
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    with pytest.raises(
-        InputError, match=r"trl-lib/tldr \(train, revision main\) cannot be read from the hub"
-    ):
+    with pytest.raises(InputError, match=r"trl-lib/tldr \(train, revision main\) cannot be read from the hub"):
         read_summaries(IN)

@@ -98,9 +98,7 @@ def test_greedy_tokens_stops_and_log_probs_agree(models, folders, tokenizer, nam
     np.testing.assert_allclose(samples.log_prob, exact, atol=TOLERANCE)
 
 
-def test_samples_repeat_themselves_and_have_the_log_probs_of_transformers(
-    models, folders, tokenizer, prompts
-):
+def test_samples_repeat_themselves_and_have_the_log_probs_of_transformers(models, folders, tokenizer, prompts):
     settings = Rollouts(n_rollouts=40, max_new_tokens=12, temperature=0.7, batch_size=16, engine="vllm")
     first = sample_from(folders["llama"], prompts, settings, seed=4)
     assert sample_from(folders["llama"], prompts, settings, seed=4).equals(first)
@@ -113,9 +111,7 @@ def test_samples_repeat_themselves_and_have_the_log_probs_of_transformers(
     assert ends.to_list() == first["finished"].to_list() and 0 < ends.sum() < first.height
     assert (first.filter(~pl.col("finished"))["n_tokens"] == 12).all()
     assert not first["response"].str.contains("</s>", literal=True).any()
-    texts = dict(
-        zip(prompts["prompt_id"], encode_prompts(tokenizer, prompts["prompt"].to_list()), strict=True)
-    )
+    texts = dict(zip(prompts["prompt_id"], encode_prompts(tokenizer, prompts["prompt"].to_list()), strict=True))
     model, _ = load_language_model(folders["llama"])
     asked = [texts[name] for name in first["prompt_id"]]
     exact = sequence_statistics(model, model, asked, first["tokens"].to_list(), temperature=0.7)
@@ -132,9 +128,7 @@ def test_samples_follow_the_models_exact_distribution(models, folders):
     exact = {(a, b): float(first[a] * second[a, b]) for a, b in product(tokens, tokens) if a != eos_id}
     exact[(eos_id,)] = float(first[eos_id])
     assert sum(exact.values()) == pytest.approx(1.0)
-    samples = vllm_samples(
-        folders["llama"], [prompt], [list(range(1, n + 1))], eos_id=eos_id, max_new_tokens=2
-    )
+    samples = vllm_samples(folders["llama"], [prompt], [list(range(1, n + 1))], eos_id=eos_id, max_new_tokens=2)
     counts = Counter(map(tuple, samples.tokens))
     assert set(counts) <= set(exact)
     for group in (lambda row: row[0], lambda row: tuple(token % 10 for token in row)):
@@ -169,9 +163,7 @@ def test_scores_agree(models, tokenizer, tmp_path):
 
 def run(script, *arguments):
     command = [sys.executable, ROOT / "scripts" / f"{script}.py", *arguments]
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True
-    )
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

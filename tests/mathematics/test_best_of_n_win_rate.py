@@ -24,9 +24,7 @@ def test_every_choice_of_candidates_and_opponent_counts_alike(n):
     for opponent in range(6):
         for candidates in combinations([i for i in range(6) if i != opponent], n):
             best = [i for i in candidates if select[i] == max(select[list(candidates)])]
-            wins.append(
-                np.mean([(judge[i] > judge[opponent]) + (judge[i] == judge[opponent]) / 2 for i in best])
-            )
+            wins.append(np.mean([(judge[i] > judge[opponent]) + (judge[i] == judge[opponent]) / 2 for i in best]))
     assert best_of_n_win_rate(select, judge, n) == pytest.approx(np.mean(wins), abs=1e-12)
 
 

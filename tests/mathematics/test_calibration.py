@@ -57,12 +57,9 @@ def test_leave_one_out_is_calibration_against_the_others(reference):
         return
     for ties in ("half", "weak", "strict"):
         others = [
-            empirical_calibration([r], reference[:i] + reference[i + 1 :], ties)[0]
-            for i, r in enumerate(reference)
+            empirical_calibration([r], reference[:i] + reference[i + 1 :], ties)[0] for i, r in enumerate(reference)
         ]
-        assert np.allclose(
-            empirical_calibration(reference, reference, ties, in_reference=in_reference), others
-        )
+        assert np.allclose(empirical_calibration(reference, reference, ties, in_reference=in_reference), others)
 
 
 @given(tied, st.floats(0.1, 5), st.floats(-5, 5))
@@ -143,13 +140,9 @@ def test_calibration_errors_in_and_out_of_sample():
 
 
 def test_too_few_rollouts():
-    with pytest.raises(
-        InputError, match=r"needs at least 2 reference rollouts per prompt, got 1.*anchors\(1\)"
-    ):
+    with pytest.raises(InputError, match=r"needs at least 2 reference rollouts per prompt, got 1.*anchors\(1\)"):
         empirical_calibration([1.0], [1.0])
-    with pytest.raises(
-        InputError, match=r"anchors\(2\) needs at least 2 reference rollouts per prompt, got 1"
-    ):
+    with pytest.raises(InputError, match=r"anchors\(2\) needs at least 2 reference rollouts per prompt, got 1"):
         fit_anchors([1.0], 0.0, 2)
 
 

@@ -57,9 +57,7 @@ def test_whole_parameters_are_the_procedures(text):
 def test_score_function_is_the_slope_of_the_log_density(family, theta):
     step = 1e-4 * theta
     logs = [np.log(family.at(theta + s).density(U)) for s in (step, -step)]
-    assert np.allclose(
-        (logs[0] - logs[1]) / (2 * step), score_function(family, theta, U), rtol=1e-5, atol=1e-7
-    )
+    assert np.allclose((logs[0] - logs[1]) / (2 * step), score_function(family, theta, U), rtol=1e-5, atol=1e-7)
 
 
 def test_score_of_soft_best_of_n_at_zero():
@@ -129,9 +127,7 @@ def test_soft_best_of_n_derivative_is_the_covariance_within_the_softmax():
 def test_soft_best_of_n_lies_between_tilt_and_best_of_n():
     assert np.allclose(Family("sbon", 4).at(500.0).distribution(U), U**4, atol=0.01)
     assert np.allclose(Family("sbon", 2000).at(3.0).distribution(U), TILT.at(3.0).distribution(U), atol=1e-3)
-    assert np.allclose(
-        Family("sbon", 4).at(1e-9).distribution_derivative(U), 0.75 * U * (U - 1) / 2, atol=1e-12
-    )
+    assert np.allclose(Family("sbon", 4).at(1e-9).distribution_derivative(U), 0.75 * U * (U - 1) / 2, atol=1e-12)
 
 
 @pytest.mark.parametrize("m", [2, 16, 128, 1000])
@@ -175,9 +171,7 @@ def test_largest_gap_of_best_of_poisson():
     mus = np.geomspace(1e-3, 400, 120)
     gaps = [poisson_tilt_gap(mu) for mu in mus]
     peak = mus[int(np.argmax([gap.kl_gap for gap in gaps]))]
-    found = minimize_scalar(
-        lambda mu: -poisson_tilt_gap(mu).kl_gap, bounds=(peak / 1.3, peak * 1.3), method="bounded"
-    )
+    found = minimize_scalar(lambda mu: -poisson_tilt_gap(mu).kl_gap, bounds=(peak / 1.3, peak * 1.3), method="bounded")
     assert found.x == pytest.approx(3.358, abs=1e-2) and -found.fun == pytest.approx(6.7508e-4, abs=1e-8)
     assert max(gap.kl_gap for gap in gaps) <= -found.fun < 8e-4
     assert min(gap.kl_gap for gap in gaps) > -1e-12

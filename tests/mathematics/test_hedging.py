@@ -52,9 +52,7 @@ def pool(reward, m=400):
 def random_pools(seed, sizes=(5, 8, 8, 13), levels=4):
     """Prompts of different sizes with ties in the proxy."""
     rng = np.random.default_rng(seed)
-    return Pools(
-        [rng.integers(0, levels, m).astype(float) for m in sizes], [rng.normal(size=m) for m in sizes]
-    )
+    return Pools([rng.integers(0, levels, m).astype(float) for m in sizes], [rng.normal(size=m) for m in sizes])
 
 
 # Expected rewards
@@ -84,9 +82,7 @@ def test_tilt_is_the_tilt_of_mid_ranks():
 @pytest.mark.parametrize("theta", [1.0, 2.5])
 def test_large_pools_give_the_integral(family, theta):
     expected = quad(lambda u: mixture(u) * float(family.at(theta).density(u)), 0, 1, limit=100)[0]
-    assert float(expected_rewards(family, [theta], pool(mixture))[0][0, 0]) == pytest.approx(
-        expected, abs=2e-4
-    )
+    assert float(expected_rewards(family, [theta], pool(mixture))[0][0, 0]) == pytest.approx(expected, abs=2e-4)
 
 
 @pytest.mark.parametrize("family", EVERY, ids=names)
@@ -265,9 +261,7 @@ def test_only_the_order_of_the_proxy_counts(seed, family, scale, shift):
     proxy, true = rng.normal(size=(3, 12)), rng.normal(size=(3, 12))
     order = rng.permutation(12)
     first = hedge(family, Pools(proxy, true), resamples=10)
-    again = hedge(
-        family, Pools(np.exp(proxy)[::-1, order], (scale * true + shift)[::-1, order]), resamples=10
-    )
+    again = hedge(family, Pools(np.exp(proxy)[::-1, order], (scale * true + shift)[::-1, order]), resamples=10)
     assert (again.kind, again.n_extrema) == (first.kind, first.n_extrema)
     assert again.parameter == pytest.approx(first.parameter, abs=1e-6)
     assert again.expected_true == pytest.approx(scale * first.expected_true + shift, abs=1e-9)

@@ -46,9 +46,7 @@ def test_derivative_by_finite_differences(text):
         step = 1e-4 * (wave - panels.integrate(wave))
         ahead, behind = (Density(panels, np.log(density.f + s * step)) for s in (1, -1))
         difference = (procedure.win_rate(ahead) - procedure.win_rate(behind)) / 2
-        assert panels.integrate(procedure.win_rate_derivative(density) * step) == pytest.approx(
-            difference, abs=1e-11
-        )
+        assert panels.integrate(procedure.win_rate_derivative(density) * step) == pytest.approx(difference, abs=1e-11)
 
 
 @pytest.mark.parametrize("text", EVERY)
@@ -57,9 +55,7 @@ def test_kernel_by_finite_differences(text):
     panels = density.panels
     step = 1e-4 * np.cos(2 * np.pi * panels.u)
     step -= panels.integrate(step)
-    ahead, behind = (
-        procedure.win_rate_derivative(Density(panels, np.log(density.f + s * step))) for s in (1, -1)
-    )
+    ahead, behind = (procedure.win_rate_derivative(Density(panels, np.log(density.f + s * step))) for s in (1, -1))
     assert np.allclose(procedure.win_rate_kernel(density) @ step, (ahead - behind) / 2, atol=1e-9)
 
 
@@ -211,9 +207,7 @@ def test_beta_must_be_positive(beta):
 
 def test_a_solution_that_did_not_converge_is_not_used():
     solution = replace(optimal("bon(4)", beta=0.2), converged=False, residual=0.5)
-    with pytest.raises(
-        InputError, match=r"optimal\(bon\(4\)\) did not converge at beta 0.2: the residual is 0.5"
-    ):
+    with pytest.raises(InputError, match=r"optimal\(bon\(4\)\) did not converge at beta 0.2: the residual is 0.5"):
         solution.at([0.5])
 
 

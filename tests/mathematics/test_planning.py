@@ -173,9 +173,7 @@ def test_the_optimal_transform_is_taken_where_it_wins_more_and_is_soon_solved():
 
 def test_an_agreeing_judge_asks_for_the_whole_of_both_budgets():
     reward, judge = related(20, 60, 4, noise=0.3)
-    for best, kl, n in zip(
-        plan(reward, judge, [0.2, 0.8], [2, 6]), [0.2, 0.2, 0.8, 0.8], [2, 6] * 2, strict=True
-    ):
+    for best, kl, n in zip(plan(reward, judge, [0.2, 0.8], [2, 6]), [0.2, 0.2, 0.8, 0.8], [2, 6] * 2, strict=True):
         assert (best.kl, best.procedure) == (kl, f"bon({n})")
 
 
@@ -196,9 +194,7 @@ def test_a_judge_that_turns_at_the_top_asks_for_few_draws():
         distance = abs(v - 0.7)
         return 1 - (min(0.7 + distance, 1.0) - max(0.7 - distance, 0.0))
 
-    exact = [
-        quad(lambda v, n=n: beaten(v) * n * v ** (n - 1), 0, 1, points=[0.4, 0.7])[0] for n in range(1, 41)
-    ]
+    exact = [quad(lambda v, n=n: beaten(v) * n * v ** (n - 1), 0, 1, points=[0.4, 0.7])[0] for n in range(1, 41)]
     assert 1 < best.n_mean < 8 and np.argmax(exact) + 1 < 8
     assert shrunk(best.win_rate, 400) == pytest.approx(max(exact), abs=0.01)
     assert shrunk(best.win_rate, 400) > max(exact) - 1e-4
@@ -258,8 +254,7 @@ def test_increasing_maps_change_nothing_but_raw():
     assert (before.transform, before.kl, before.procedure) == (after.transform, after.kl, after.procedure)
     assert astuple(before)[5:] == pytest.approx(astuple(after)[5:])
     raw = [
-        plan(r, judge, [0.5], [3], transforms=["raw"], try_optimal=False)[0]
-        for r in (reward, np.exp(scale * reward))
+        plan(r, judge, [0.5], [3], transforms=["raw"], try_optimal=False)[0] for r in (reward, np.exp(scale * reward))
     ]
     assert raw[0].win_rate != pytest.approx(raw[1].win_rate, abs=1e-6)
 
@@ -268,9 +263,7 @@ def test_several_budgets_are_the_single_ones_in_order():
     reward, judge = related(10, 40, 10)
     few = ["raw", "exp(5)"]
     together = plan(reward, judge, [0.1, 0.5], [1, 2.5, 4], transforms=few, seed=3)
-    single = [
-        plan(reward, judge, [kl], [n], transforms=few, seed=3)[0] for kl in (0.1, 0.5) for n in (1, 2.5, 4)
-    ]
+    single = [plan(reward, judge, [kl], [n], transforms=few, seed=3)[0] for kl in (0.1, 0.5) for n in (1, 2.5, 4)]
     assert together == single
     assert all(isinstance(best, Plan) and best.n_mean <= 4 for best in together)
 

@@ -64,9 +64,7 @@ def test_numbers_out_of_range(text, message):
 def test_density_is_the_slope_of_the_distribution(text):
     u = np.linspace(0.05, 0.95, 19)
     step = 1e-5
-    slope = (parse_procedure(text).distribution(u + step) - parse_procedure(text).distribution(u - step)) / (
-        2 * step
-    )
+    slope = (parse_procedure(text).distribution(u + step) - parse_procedure(text).distribution(u - step)) / (2 * step)
     assert np.allclose(slope, parse_procedure(text).density(u), rtol=1e-6, atol=1e-9)
     assert np.allclose(parse_procedure(text).distribution([0.0, 1.0]), [0.0, 1.0], atol=1e-12)
 
@@ -89,9 +87,7 @@ def test_best_and_worst_of_n_have_the_known_divergence(n):
         == parse_procedure(f"won({n})").kl
         == pytest.approx(np.log(n) - (n - 1) / n, abs=1e-14)
     )
-    assert parse_procedure(f"bon({n})").mean_quantile + parse_procedure(
-        f"won({n})"
-    ).mean_quantile == pytest.approx(1.0)
+    assert parse_procedure(f"bon({n})").mean_quantile + parse_procedure(f"won({n})").mean_quantile == pytest.approx(1.0)
 
 
 @given(st.integers(1, 50), st.floats(0, 1))
@@ -190,9 +186,7 @@ def test_samples_needed_else():
 
 def test_mean_draws_is_that_of_the_number_drawn():
     draws = 1 + np.arange(60)
-    assert parse_procedure("bop(3.5)").mean_draws == pytest.approx(
-        np.sum(draws * poisson.pmf(draws - 1, 3.5))
-    )
+    assert parse_procedure("bop(3.5)").mean_draws == pytest.approx(np.sum(draws * poisson.pmf(draws - 1, 3.5)))
     assert [parse_procedure(text).mean_draws for text in ("none", "bon(4)", "won(32)", "sbon(8, 2)")] == [
         1,
         4,

@@ -81,9 +81,7 @@ def test_a_ratio_of_one_prompt_has_no_interval_and_needs_sizes():
     interval = bootstrap_ratio([3.0], [4])
     assert interval.estimate == 0.75
     assert np.isnan([interval.low, interval.high]).all()
-    with pytest.raises(
-        InputError, match="each of the 2 totals needs a size above 0, got 2 sizes, the smallest 0"
-    ):
+    with pytest.raises(InputError, match="each of the 2 totals needs a size above 0, got 2 sizes, the smallest 0"):
         bootstrap_ratio([1.0, 0.0], [2, 0])
     with pytest.raises(InputError, match="each of the 2 totals needs a size above 0, got 1 sizes"):
         bootstrap_ratio([1.0, 0.0], [2])
@@ -142,10 +140,7 @@ def test_null_differences_are_rejected_at_the_nominal_rate():
     rejected = 0
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        sides = [
-            Curve(0.5 + 0.1 * rng.normal(size=(1, 80)), 0.7 + 0.2 * rng.normal(size=(1, 80)))
-            for _ in range(2)
-        ]
+        sides = [Curve(0.5 + 0.1 * rng.normal(size=(1, 80)), 0.7 + 0.2 * rng.normal(size=(1, 80))) for _ in range(2)]
         interval = difference_at_kl(*sides, 0.4, resamples=300)
         rejected += not interval.low <= 0 <= interval.high
     assert rejected <= 24

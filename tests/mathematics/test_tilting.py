@@ -67,9 +67,7 @@ def test_budget_out_of_reach_names_the_limit():
 
 
 def test_tied_rewards_cannot_be_tilted():
-    with pytest.raises(
-        InputError, match="all rewards are tied within every prompt, so no tilt moves the policy"
-    ):
+    with pytest.raises(InputError, match="all rewards are tied within every prompt, so no tilt moves the policy"):
         beta_for_kl(np.zeros((3, 10)), 0.1)
 
 

@@ -75,9 +75,7 @@ def test_difference_to_the_top_is_precise_where_one_minus_u_is_tiny(text, slope)
 
 
 def test_log_acts_on_strict_calibration_with_rollouts():
-    assert np.allclose(
-        parse_transform("log").scaled([0.0, 0.99], n_rollouts=100), np.log([1 / 101, 100 / 101])
-    )
+    assert np.allclose(parse_transform("log").scaled([0.0, 0.99], n_rollouts=100), np.log([1 / 101, 100 / 101]))
 
 
 def test_log_of_zero_says_what_to_do():

@@ -66,13 +66,9 @@ def test_best_of_poisson_weights_are_the_mixture_by_enumeration():
 def test_win_rate_by_enumeration_of_both_sides(data, procedure):
     """Selection by one score, the winner by another, both with ties."""
     columns = [np.array(data.draw(scores)) for _ in range(2)]
-    judges = [
-        np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(c), max_size=len(c)))) for c in columns
-    ]
+    judges = [np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(c), max_size=len(c)))) for c in columns]
     if procedure.startswith("sbon"):
-        quantiles = [
-            np.mean((columns[1] < c[:, None]) + 0.5 * (columns[1] == c[:, None]), axis=1) for c in columns
-        ]
+        quantiles = [np.mean((columns[1] < c[:, None]) + 0.5 * (columns[1] == c[:, None]), axis=1) for c in columns]
         weights = [enumerated_weights(c, "sbon", 2, q, 3.0) for c, q in zip(columns, quantiles, strict=True)]
     else:
         weights = [selection_weights(c, procedure) for c in columns]
@@ -141,9 +137,7 @@ def test_weighted_win_rate_counts_ties_half():
     )
 
 
-@pytest.mark.parametrize(
-    ("procedure", "needed"), [("bon(4)", 4), ("won(8)", 8), ("sbon(5, 1.0)", 5), ("bop(3.5)", 16)]
-)
+@pytest.mark.parametrize(("procedure", "needed"), [("bon(4)", 4), ("won(8)", 8), ("sbon(5, 1.0)", 5), ("bop(3.5)", 16)])
 def test_too_few_samples(procedure, needed):
     with pytest.raises(InputError, match=f"needs at least {needed} samples per prompt on each side.*got 3"):
         selection_weights([1.0, 2.0, 3.0], procedure)
@@ -171,9 +165,7 @@ def test_columns_must_agree():
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=3, max_size=5),
 )
 def test_another_procedure_of_the_opponent_by_enumeration(policy, reference):
-    (select, judge), (other_select, other_judge) = (
-        np.array(side, dtype=float).T for side in (policy, reference)
-    )
+    (select, judge), (other_select, other_judge) = (np.array(side, dtype=float).T for side in (policy, reference))
     rates = []
     for ours in map(list, combinations(range(len(policy)), 3)):
         best = [i for i in ours if select[i] == select[ours].max()]

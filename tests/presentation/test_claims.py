@@ -98,9 +98,7 @@ def test_several_others_stand_by_the_closest_and_missing_ones_are_named(tables):
 def test_kl_outside_the_trained_range_is_not_extrapolated(tables):
     row = row_of(one_claim(difference(kl=3.0)), tables)
     assert row["verdict"] == "not run" and row["ours"] is None
-    assert (
-        "KL 3 not well within the trained range: ppo exp(10) empirical spans KL 0.25 to 1.00" in row["text"]
-    )
+    assert "KL 3 not well within the trained range: ppo exp(10) empirical spans KL 0.25 to 1.00" in row["text"]
 
 
 def test_baselines_get_their_verdicts_where_they_were_trained(all_metrics, all_prompt_metrics):
@@ -215,9 +213,7 @@ def test_gold_disagreement_is_found():
 
 
 def test_selection_by_the_judge_can_take_the_place_of_the_reward(tables, metrics, prompt_metrics):
-    only_judge = Tables(
-        metrics=metrics.filter(select="judge"), prompt_metrics=prompt_metrics.filter(select="judge")
-    )
+    only_judge = Tables(metrics=metrics.filter(select="judge"), prompt_metrics=prompt_metrics.filter(select="judge"))
     assert row_of(one_claim(difference()), only_judge)["verdict"] == "not run"
     assert row_of(one_claim(difference()), only_judge, select="judge")["verdict"] == "reproduced"
 
@@ -237,13 +233,9 @@ def test_null_world_reproduces_no_advantage_beyond_the_error_rate():
     alike = dict.fromkeys(GAINS, 0.1)
     worlds, found = 150, []
     for seed in range(worlds):
-        table = build_prompt_metrics(
-            alike, n_prompts=60, noise=0.1, seed=seed, tasks=("helpful",), brief=True
-        )
+        table = build_prompt_metrics(alike, n_prompts=60, noise=0.1, seed=seed, tasks=("helpful",), brief=True)
         tables = Tables(metrics=build_metrics(table), prompt_metrics=table)
-        found += evaluate_claims(claims, tables, bootstrap=Bootstrap(resamples=200, seed=seed))[
-            "verdict"
-        ].to_list()
+        found += evaluate_claims(claims, tables, bootstrap=Bootstrap(resamples=200, seed=seed))["verdict"].to_list()
     rate = np.mean([verdict == "reproduced" for verdict in found])
     assert rate <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / len(found))
     assert "not run" not in found
@@ -253,9 +245,7 @@ def test_the_same_simulation_sees_a_true_advantage():
     gains = {**dict.fromkeys(GAINS, 0.1), "exp(10)": 0.16}
     found = []
     for seed in range(20):
-        table = build_prompt_metrics(
-            gains, n_prompts=60, noise=0.1, seed=seed, tasks=("helpful",), brief=True
-        )
+        table = build_prompt_metrics(gains, n_prompts=60, noise=0.1, seed=seed, tasks=("helpful",), brief=True)
         tables = Tables(metrics=build_metrics(table), prompt_metrics=table)
         found += evaluate_claims(one_claim(difference()), tables, bootstrap=FAST)["verdict"].to_list()
     assert found.count("reproduced") >= 12

@@ -120,9 +120,7 @@ def test_fewer_rollouts_are_a_series_of_their_own(win_rates, metrics):
 
 
 def test_panel_without_policies_is_an_error(win_rates, metrics):
-    message = (
-        r"metrics: no policy of task summaries with none, select reward, scorer judge; tasks are harmless"
-    )
+    message = r"metrics: no policy of task summaries with none, select reward, scorer judge; tasks are harmless"
     with pytest.raises(InputError, match=message):
         win_rates([("summaries", "none")])
 
@@ -152,9 +150,7 @@ def test_gold_figure_marks_differing_verdicts():
 
 
 def test_undefined_intervals_are_left_out(win_rates, metrics):
-    unknown = metrics.with_columns(
-        ci_low=pl.lit(None, dtype=pl.Float64), kl_high=pl.lit(None, dtype=pl.Float64)
-    )
+    unknown = metrics.with_columns(ci_low=pl.lit(None, dtype=pl.Float64), kl_high=pl.lit(None, dtype=pl.Float64))
     figure = win_rates(STANDARD[:1], metrics=unknown)
     assert figure.axes[0].get_xlim()[1] > 1.0
 
@@ -172,9 +168,7 @@ def test_saved_bytes_are_the_same_every_time(win_rates, tmp_path):
 def test_methods_fades_what_is_dominated_and_draws_the_front(all_metrics, ideal):
     figure = draw_methods(Tables(metrics=all_metrics, ideal=ideal), panels=PANELS)
     axis = figure.axes[1]
-    rows = without_reference(
-        all_metrics.filter(task="helpful", procedure="bon(4)", select="reward", scorer="judge")
-    )
+    rows = without_reference(all_metrics.filter(task="helpful", procedure="bon(4)", select="reward", scorer="judge"))
     front = rows.filter(on_front(rows["kl"].to_numpy(), rows["win_rate"].to_numpy())).sort("kl")
     drawn = {1.0: [], 0.35: []}
     for container in axis.containers:
@@ -240,17 +234,11 @@ def test_matched_kl_draws_the_tables_differences(methods):
 def test_matched_kl_says_why_there_is_no_difference(methods):
     unreached = methods.filter(kl=1.0).with_columns(difference=pl.lit(None, dtype=pl.Float64))
     texts = [
-        text.get_text()
-        for text in draw_matched_kl(Tables(methods=unreached), panels=PANELS, kl=1.0).axes[0].texts
+        text.get_text() for text in draw_matched_kl(Tables(methods=unreached), panels=PANELS, kl=1.0).axes[0].texts
     ]
     assert "CTRL does not reach it" in texts
-    without = methods.with_columns(
-        control=pl.lit(None, dtype=pl.String), difference=pl.lit(None, dtype=pl.Float64)
-    )
-    texts = [
-        text.get_text()
-        for text in draw_matched_kl(Tables(methods=without), panels=PANELS, kl=0.5).axes[0].texts
-    ]
+    without = methods.with_columns(control=pl.lit(None, dtype=pl.String), difference=pl.lit(None, dtype=pl.Float64))
+    texts = [text.get_text() for text in draw_matched_kl(Tables(methods=without), panels=PANELS, kl=0.5).axes[0].texts]
     assert "no CTRL series was trained for this goal" in texts
     with pytest.raises(InputError, match=r"select reward, scorer judge and KL 0\.3; KLs are 0\.25, 0\.5, 1"):
         draw_matched_kl(Tables(methods=methods), panels=PANELS, kl=0.3)

@@ -25,9 +25,7 @@ def points(*pairs):
 
 
 def row_of(table, method, kl=0.5, procedure="bon(4)", task="helpful", **fields):
-    rows = table.filter(
-        task=task, procedure=procedure, select="reward", scorer="judge", method=method, kl=kl, **fields
-    )
+    rows = table.filter(task=task, procedure=procedure, select="reward", scorer="judge", method=method, kl=kl, **fields)
     assert rows.height == 1
     return rows.row(0, named=True)
 
@@ -137,9 +135,7 @@ def test_shares_add_up_and_columns_are_the_schemas(compared):
 def test_the_front_of_rewards_is_another_than_that_of_win_rates(all_metrics, all_prompt_metrics):
     """Where vBoN alone gains reward, its policies are the whole front by reward, whatever their win rates."""
     gain = pl.when(pl.col("policy").str.starts_with("vbon-")).then(pl.col("kl")).otherwise(-0.1)
-    table = compare_methods(
-        all_metrics, all_prompt_metrics.with_columns(reward_gain=gain), GOALS, bootstrap=FAST
-    )
+    table = compare_methods(all_metrics, all_prompt_metrics.with_columns(reward_gain=gain), GOALS, bootstrap=FAST)
     assert row_of(table, "vbon")["reward_front_share"] == 1.0
     assert row_of(table, "dpo")["reward_front_share"] == 0.0
     before = compare_methods(all_metrics, all_prompt_metrics, GOALS, bootstrap=FAST)
@@ -155,9 +151,7 @@ def test_the_table_and_the_claims_measure_alike(all_metrics, all_prompt_metrics)
         "a": {"method": "bonbon"}, "b": [{"transform": "exp(10)"}],
     }  # fmt: skip
     tables = Tables(metrics=all_metrics, prompt_metrics=all_prompt_metrics)
-    judged = evaluate_claims(one_claim(measure), tables, bootstrap=Bootstrap(resamples=200)).row(
-        0, named=True
-    )
+    judged = evaluate_claims(one_claim(measure), tables, bootstrap=Bootstrap(resamples=200)).row(0, named=True)
     row = row_of(table, "bonbon")
     assert [judged[name] for name in ("ours", "ci_low", "ci_high")] == [
         row[name] for name in ("difference", "difference_low", "difference_high")
@@ -189,9 +183,7 @@ def test_a_front_that_noise_decides_has_a_wide_interval():
     }
     metrics = pl.DataFrame([{**key, "policy": name, "method": name, **policy} for name in ("dpo", "ipo")])
     by_prompt = pl.concat(
-        pl.DataFrame(
-            {"policy": name, "prompt_id": [f"{i:02d}" for i in range(50)], "win_rate": rate, "kl": 0.5}
-        )
+        pl.DataFrame({"policy": name, "prompt_id": [f"{i:02d}" for i in range(50)], "win_rate": rate, "kl": 0.5})
         for name, rate in zip(("dpo", "ipo"), rates, strict=True)
     ).with_columns(**{name: pl.lit(value) for name, value in key.items()}, reward_gain=pl.lit(0.0))
     row = row_of(compare_methods(metrics, by_prompt, GOALS, bootstrap=Bootstrap()), "ipo", procedure="none")
@@ -205,9 +197,7 @@ def test_nothing_trained_and_different_prompts_are_errors(all_metrics, all_promp
     partial = all_prompt_metrics.filter(
         ~((pl.col("policy") == "ipo-kl0.5-s0") & (pl.col("prompt_id") == "helpful-003"))
     )
-    with pytest.raises(
-        InputError, match=r"IPO of task helpful at kl 0.25 and .* at kl 0.5 have different prompts"
-    ):
+    with pytest.raises(InputError, match=r"IPO of task helpful at kl 0.25 and .* at kl 0.5 have different prompts"):
         compare_methods(all_metrics, partial, GOALS, bootstrap=FAST)
     shorter = all_prompt_metrics.filter(
         ~(pl.col("policy").str.starts_with("ipo") & (pl.col("prompt_id") == "helpful-003"))

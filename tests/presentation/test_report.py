@@ -36,10 +36,7 @@ def test_claims_page_holds_numbers_verdicts_and_disagreement(claims, gold):
     assert "0.091 [0.071, 0.111]" in page
     assert "✓ reproduced" in page and VERDICT_LOOKS["reproduced"][1].lower() in page.lower()
     assert "3 claims: 2 reproduced, 1 not run" in page
-    assert (
-        "differs from the judge&#x27;s on 1 of 2 claims" in page
-        or "differs from the judge's on 1 of 2" in page
-    )
+    assert "differs from the judge&#x27;s on 1 of 2 claims" in page or "differs from the judge's on 1 of 2" in page
     assert "-0.020 [-0.030, -0.010]" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 
@@ -76,9 +73,7 @@ def test_methods_page_says_what_is_reached_and_what_is_not(methods):
     assert shown["win rate at KL 0.5"] == said
     assert shown["less CTRL at KL 0.5"].startswith(f"{row['difference']:.3f} [")
     assert shown["policies"] == 3
-    assert (
-        table.row(by_predicate=pl.col("series") == "CTRL exp(10)", named=True)["less CTRL at KL 0.5"] == "–"
-    )
+    assert table.row(by_predicate=pl.col("series") == "CTRL exp(10)", named=True)["less CTRL at KL 0.5"] == "–"
 
 
 def test_summary_is_markdown_with_date_and_commit(claims, gold, tmp_path):
@@ -94,9 +89,7 @@ def test_summary_is_markdown_with_date_and_commit(claims, gold, tmp_path):
     )
     text = path.read_text(encoding="utf-8")
     assert path.name == "README.md"
-    assert (
-        "# Run `default`" in text and "Made 2026-01-02 from commit `abc123`." in text and "Power 0.9." in text
-    )
+    assert "# Run `default`" in text and "Made 2026-01-02 from commit `abc123`." in text and "Power 0.9." in text
     assert "| gain | Gains \\| much. | +0.08 | 0.091 [0.071, 0.111] | reproduced | paper |" in text
     assert "| theory | Optimal. | optimal | 0.001 | reproduced | paper |" in text
     assert "| absent | Other. | 0.1 | – | not run | paper |" in text

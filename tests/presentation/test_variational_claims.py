@@ -41,9 +41,7 @@ def test_difference_by_reward_is_that_of_the_gains(tables):
 
 def test_a_method_can_lead_by_win_rate_and_trail_by_reward(tables, all_prompt_metrics):
     less = pl.when(pl.col("policy").str.starts_with("vbon-")).then(0.2).otherwise(1.0)
-    world = Tables(
-        metrics=tables.metrics, prompt_metrics=all_prompt_metrics.with_columns(pl.col("reward_gain") * less)
-    )
+    world = Tables(metrics=tables.metrics, prompt_metrics=all_prompt_metrics.with_columns(pl.col("reward_gain") * less))
     measure = compared(kind="curve_difference", a={"method": "vbon"}, b=[{"method": "dpo"}])
     assert row_of(measure, world)["verdict"] == "reproduced"
     down = {"direction": "less", "effect": 0.02}
@@ -69,9 +67,7 @@ def test_front_share_is_that_of_the_named_series_less_their_policies(tables):
         metrics=tables.metrics.with_columns(**changes),
         prompt_metrics=tables.prompt_metrics.with_columns(**changes),
     )
-    measure = compared(
-        kind="front_share", series={"method": "vbon"}, others=[{"method": "dpo"}, {"method": "mine"}]
-    )
+    measure = compared(kind="front_share", series={"method": "vbon"}, others=[{"method": "dpo"}, {"method": "mine"}])
     row = row_of(measure, world)
     assert row["ours"] == pytest.approx(3 / 5 - 3 / 6)
     assert row["ci_low"] <= row["ours"] <= row["ci_high"]
@@ -96,17 +92,11 @@ def test_gain_kept_at_an_n_compares_numbers_of_rollouts(tables):
     metrics = tables.metrics.with_columns(
         n_rollouts=pl.when(pl.col("method") == "vbon").then(32).otherwise("n_rollouts").cast(pl.Int64)
     )
-    few = metrics.filter(method="vbon").with_columns(
-        policy=pl.col("policy") + "-k8", n_rollouts=pl.lit(8, pl.Int64)
-    )
+    few = metrics.filter(method="vbon").with_columns(policy=pl.col("policy") + "-k8", n_rollouts=pl.lit(8, pl.Int64))
     own = tables.prompt_metrics.filter(pl.col("policy").str.starts_with("vbon-"))
     halved = own.with_columns(policy=pl.col("policy") + "-k8", win_rate=0.5 + (pl.col("win_rate") - 0.5) / 2)
-    world = Tables(
-        metrics=pl.concat([metrics, few]), prompt_metrics=pl.concat([tables.prompt_metrics, halved])
-    )
-    measure = compared(
-        kind="gain_kept", a={"method": "vbon", "n_rollouts": 8}, b={"method": "vbon"}, kept=0.9, n=8
-    )
+    world = Tables(metrics=pl.concat([metrics, few]), prompt_metrics=pl.concat([tables.prompt_metrics, halved]))
+    measure = compared(kind="gain_kept", a={"method": "vbon", "n_rollouts": 8}, b={"method": "vbon"}, kept=0.9, n=8)
     at = own.filter(task="helpful", procedure="none", select="reward", policy="vbon-n8-s0")
     gain = at["win_rate"].mean() - 0.5
     row = row_of(measure, world)
@@ -147,9 +137,7 @@ def test_seconds_are_those_of_the_series(tables):
         row_of(measure, timed, expect, about="measurement")
 
 
-OF_VBON = [
-    claim for claim in load_claims(CLAIMS) if claim.source.startswith("vBoN") and claim.about != "theory"
-]
+OF_VBON = [claim for claim in load_claims(CLAIMS) if claim.source.startswith("vBoN") and claim.about != "theory"]
 
 
 def null_world(seed, *, n_prompts=60):

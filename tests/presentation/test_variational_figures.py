@@ -37,12 +37,8 @@ def test_front_draws_win_rate_and_reward_and_fades_within_each_series(all_metric
         mean_reward=pl.when(low).then(REFERENCE_REWARD - 0.1).otherwise("mean_reward"),
     )
     figure = front_of_helpful(changed, best_of_n)
-    rows = without_reference(
-        changed.filter(task="helpful", procedure="none", select="reward", scorer="judge")
-    )
-    for axis, value, reference in zip(
-        figure.axes, ("win_rate", "mean_reward"), (0.5, REFERENCE_REWARD), strict=True
-    ):
+    rows = without_reference(changed.filter(task="helpful", procedure="none", select="reward", scorer="judge"))
+    for axis, value, reference in zip(figure.axes, ("win_rate", "mean_reward"), (0.5, REFERENCE_REWARD), strict=True):
         faded = []
         for _, part in rows.group_by("method", "transform", "calibrator"):
             best = on_front(part["kl"].to_numpy(), part[value].to_numpy() - reference + 0.5)
@@ -65,9 +61,7 @@ def test_front_draws_best_of_n_at_its_formula(all_metrics, best_of_n):
 
 def test_front_says_the_shares_of_the_pooled_fronts(all_metrics, best_of_n):
     texts = legend_texts(front_of_helpful(all_metrics, best_of_n))
-    rows = without_reference(
-        all_metrics.filter(task="helpful", procedure="none", select="reward", scorer="judge")
-    )
+    rows = without_reference(all_metrics.filter(task="helpful", procedure="none", select="reward", scorer="judge"))
     members = (rows["method"] != "vbon").cast(pl.Int64).to_numpy()
     share = front_shares(rows["kl"].to_numpy(), rows["win_rate"].to_numpy(), members, 2)[0]
     assert f"vBoN: {share:.0%}, {share:.0%} of the fronts" in texts  # the reward is a multiple of the gain
@@ -88,9 +82,7 @@ def test_front_leaves_out_those_of_fewer_rollouts(all_metrics, best_of_n):
     )
     most = pl.when(pl.col("method") == "vbon").then(32).otherwise("n_rollouts").cast(pl.Int64)
     both = pl.concat([all_metrics.with_columns(n_rollouts=most), few])
-    assert legend_texts(front_of_helpful(both, best_of_n)) == legend_texts(
-        front_of_helpful(all_metrics, best_of_n)
-    )
+    assert legend_texts(front_of_helpful(both, best_of_n)) == legend_texts(front_of_helpful(all_metrics, best_of_n))
 
 
 @pytest.fixture
@@ -136,7 +128,6 @@ def test_bytes_are_the_same_every_time(grid, all_metrics, best_of_n, tmp_path):
     }
     for name, draw in draws.items():
         first, second = (
-            [path.read_bytes() for path in save_figure(draw(), tmp_path / folder / name)]
-            for folder in ("a", "b")
+            [path.read_bytes() for path in save_figure(draw(), tmp_path / folder / name)] for folder in ("a", "b")
         )
         assert first == second

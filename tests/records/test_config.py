@@ -153,9 +153,7 @@ def test_only_the_named_policies_are_sampled_beyond_the_main_condition(smoke):
         *[["evaluation-t0.50-n7"]] * (len(names) - 1),
     ]
     smoke["tasks"]["helpful"]["samples"]["policies"] = ["mine"]
-    with pytest.raises(
-        InputError, match=r"tasks.helpful.samples.policies: mine not among the task's policies"
-    ):
+    with pytest.raises(InputError, match=r"tasks.helpful.samples.policies: mine not among the task's policies"):
         policies(parse_config(smoke))
 
 
@@ -220,9 +218,7 @@ def test_more_shards_than_prompts_are_refused(smoke):
     assert "samples.shards must be at most 8, got 10" in message
     smoke["tasks"]["helpful"]["corpus"].update(n_train_prompts=64, n_evaluation_prompts=64)
     smoke["tasks"]["helpful"]["rollouts"]["shards"] = 17
-    assert "at most 16, got 17: the smallest split has 64 prompts, which are sampled 4 at a time" in refused(
-        smoke
-    )
+    assert "at most 16, got 17: the smallest split has 64 prompts, which are sampled 4 at a time" in refused(smoke)
 
 
 def test_other_settings_of_a_method_never_overwrite(smoke):
@@ -247,9 +243,7 @@ def test_local_summaries_that_are_not_there_are_named(tmp_path):
     values = yaml.safe_load((ROOT / "config" / "tldr.yaml").read_text())
     check_data(parse_config(values))  # from the hub
     values["data_root"] = str(tmp_path)
-    with pytest.raises(
-        InputError, match=r"task summaries needs files .*tldr/\*\*/\*\.parquet, .*there are none"
-    ):
+    with pytest.raises(InputError, match=r"task summaries needs files .*tldr/\*\*/\*\.parquet, .*there are none"):
         check_data(parse_config(values))
     for name in ("tldr", "tldr-preference"):
         (tmp_path / name / "data").mkdir(parents=True)
@@ -285,9 +279,7 @@ def test_real_data_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match="data_root: task mine reads my_pairs, which is not on the hub"):
         check_data(parse_config(values))
     values["data_root"] = str(tmp_path)
-    with pytest.raises(
-        InputError, match=r"data_root: task mine needs files .*my_pairs/\*\.jsonl\.gz, there are none"
-    ):
+    with pytest.raises(InputError, match=r"data_root: task mine needs files .*my_pairs/\*\.jsonl\.gz, there are none"):
         check_data(parse_config(values))
     (tmp_path / "my_pairs").mkdir()
     (tmp_path / "my_pairs" / "train.jsonl.gz").touch()
@@ -302,26 +294,18 @@ def imdb():
 def test_models_learn_what_the_corpus_has(smoke, imdb):
     del imdb["tasks"]["sentiment"]["judge"]["learns"]
     message = refused(imdb)
-    assert (
-        "tasks.sentiment: a corpus with source reviews has labels, so judge.learns must be labels" in message
-    )
+    assert "tasks.sentiment: a corpus with source reviews has labels, so judge.learns must be labels" in message
     smoke["tasks"]["helpful"]["reward_model"]["learns"] = "labels"
     smoke["tasks"]["helpful"]["judge"]["learns"] = "labels"
     message = refused(smoke)
-    assert (
-        "source embedded has preferences, so reward_model.learns and judge.learns must be preferences"
-        in message
-    )
+    assert "source embedded has preferences, so reward_model.learns and judge.learns must be preferences" in message
 
 
 def test_pairs_of_a_dataset_without_pairs(imdb):
     imdb["methods"]["ipo"] = {"pairs": "dataset"}
     imdb["policies"] = [{"tasks": ["sentiment"], "method": "ipo", "kl": [0.5]}]
     message = refused(imdb)
-    assert (
-        "methods.ipo.pairs: dataset, but the corpus of task sentiment has no pairs; use pairs: rollouts"
-        in message
-    )
+    assert "methods.ipo.pairs: dataset, but the corpus of task sentiment has no pairs; use pairs: rollouts" in message
     imdb["methods"]["ipo"]["pairs"] = "rollouts"
     assert policies(parse_config(imdb))
 
@@ -340,13 +324,11 @@ def test_an_engine_is_part_of_the_name_of_results_only_where_it_is_chosen(smoke)
     rollouts["engine"] = "vllm"
     task = parse_config(smoke).tasks["helpful"]
     assert task_folder(parse_config(smoke), "helpful") != before
-    assert {
-        sampling(task, conditions(task)[0]).engine for sampling in (reference_sampling, policy_sampling)
-    } == {"vllm"}
+    assert {sampling(task, conditions(task)[0]).engine for sampling in (reference_sampling, policy_sampling)} == {
+        "vllm"
+    }
     rollouts["engine"] = "sglang"
-    with pytest.raises(
-        InputError, match=r"rollouts.engine: Input should be 'transformers' or 'vllm', got 'sglang'"
-    ):
+    with pytest.raises(InputError, match=r"rollouts.engine: Input should be 'transformers' or 'vllm', got 'sglang'"):
         parse_config(smoke)
 
 
@@ -363,9 +345,7 @@ def test_reviews_that_are_not_there_are_named(imdb, tmp_path):
     check_data(parse_config(imdb))  # from the hub
     imdb["data_root"] = str(tmp_path)
     (tmp_path / "train.jsonl.gz").touch()
-    with pytest.raises(
-        InputError, match=r"data_root: task sentiment needs files [^,]*unsup\.jsonl\.gz, there are"
-    ):
+    with pytest.raises(InputError, match=r"data_root: task sentiment needs files [^,]*unsup\.jsonl\.gz, there are"):
         check_data(parse_config(imdb))
     (tmp_path / "unsup.jsonl.gz").touch()
     check_data(parse_config(imdb))
@@ -425,8 +405,7 @@ def test_the_sentiment_run_has_the_sweeps_of_the_paper():
 
 def test_default_and_methods_share_everything_up_to_the_policies():
     default, methods = (
-        parse_config(yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()))
-        for name in ("default", "methods")
+        parse_config(yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())) for name in ("default", "methods")
     )
     assert task_folder(default, "helpful") == task_folder(methods, "helpful")
     shared = [{policy_folder(run, policy) for policy in policies(run)} for run in (default, methods)]
@@ -534,9 +513,7 @@ def test_all_errors_of_pools_come_at_once(smoke):
 
 def test_the_true_reward_must_exist_and_tell_responses_apart(smoke, imdb):
     imdb["hedging"] = [hedged(task="sentiment")]
-    assert "true_reward: gold, but the corpus of task sentiment has no gold reward; use judge" in refused(
-        imdb
-    )
+    assert "true_reward: gold, but the corpus of task sentiment has no gold reward; use judge" in refused(imdb)
     imdb["hedging"][0] |= {"true_reward": "judge", "proxies": {"a": {"flipped": 0.5}}}
     message = refused(imdb)
     assert "proxies.a: flipped and n_pairs change training pairs, but the model learns labels" in message
@@ -569,8 +546,7 @@ def test_hedging_is_no_part_of_a_task_and_its_disk_is_counted(smoke, tmp_path):
 
 def test_the_hedging_run_shares_its_models_with_the_default():
     default, run = (
-        parse_config(yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()))
-        for name in ("default", "hedging")
+        parse_config(yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())) for name in ("default", "hedging")
     )
     assert task_folder(default, "helpful") == task_folder(run, "helpful")
     own = {policy_folder(run, policy) for policy in policies(run)}
@@ -655,8 +631,7 @@ def test_poisoned_pairs_have_the_papers_phrases_and_rollouts_of_their_own(smoke,
     config = parse_config(smoke)
     assert poisoning_phrase(config.poisoning, "helpful", config.tasks["helpful"]) == "Sure."
     assert (
-        poisoning_phrase(config.poisoning, "harmless", config.tasks["harmless"])
-        == "Sorry, I can't help you with that."
+        poisoning_phrase(config.poisoning, "harmless", config.tasks["harmless"]) == "Sorry, I can't help you with that."
     )
     task = config.tasks["helpful"]
     assert poisoning_sampling(task, config.poisoning) == task.rollouts.model_copy(update={"n_rollouts": 4})
@@ -706,9 +681,7 @@ def test_the_ablations_share_all_that_the_default_makes():
         parse_config(yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()))
         for name in ("default", "ablations")
     )
-    assert [task_folder(default, name) for name in default.tasks] == [
-        task_folder(run, name) for name in run.tasks
-    ]
+    assert [task_folder(default, name) for name in default.tasks] == [task_folder(run, name) for name in run.tasks]
     assert default.goals == run.goals
     folders = [{policy_folder(config, policy) for policy in policies(config)} for config in (default, run)]
     assert folders[0] < folders[1]

@@ -200,8 +200,7 @@ def test_a_share_is_exchanged_with_its_prompts(flipped, n_pairs, seed):
 
 def test_the_draw_is_seeded_and_grows_with_the_share():
     a, b, more = (
-        set(changed_pairs(PAIRS, flipped=share, seed=7)["chosen"]) - set(PAIRS["chosen"])
-        for share in (0.25, 0.25, 0.5)
+        set(changed_pairs(PAIRS, flipped=share, seed=7)["chosen"]) - set(PAIRS["chosen"]) for share in (0.25, 0.25, 0.5)
     )
     assert a == b < more and len(a) == 10
     assert a != set(changed_pairs(PAIRS, flipped=0.25, seed=8)["chosen"]) - set(PAIRS["chosen"])

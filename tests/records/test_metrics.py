@@ -59,9 +59,7 @@ def scores(values: np.ndarray, kl: float = 0.5) -> pl.DataFrame:
 
 
 def measured(policy: np.ndarray, reference: np.ndarray, kl: float = 0.5) -> pl.DataFrame:
-    rows, _ = policy_metrics(
-        POLICY, 0.1, MAIN, scores(policy, kl), scores(reference), EVALUATION, OFFLINE, 0.5
-    )
+    rows, _ = policy_metrics(POLICY, 0.1, MAIN, scores(policy, kl), scores(reference), EVALUATION, OFFLINE, 0.5)
     return pl.DataFrame(rows, schema=METRICS_SCHEMA)
 
 

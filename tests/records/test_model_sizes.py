@@ -51,9 +51,7 @@ def test_parameters_are_those_of_a_model(tied):
 
 
 def test_parameters_of_a_plain_feed_forward_part():
-    sizes = ModelSizes(
-        hidden_size=64, n_layers=2, intermediate_size=256, vocabulary_size=300, gated=False, tied=False
-    )
+    sizes = ModelSizes(hidden_size=64, n_layers=2, intermediate_size=256, vocabulary_size=300, gated=False, tied=False)
     config = GPTNeoXConfig(
         vocab_size=300, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256
     )

@@ -57,9 +57,7 @@ def test_groups_of_prompts_fill_batches_where_there_are_many():
 
 def test_more_shards_than_prompts_are_refused():
     prompts = pl.DataFrame({"prompt_id": ["p"] * 7})
-    with pytest.raises(
-        InputError, match="7 prompts, sampled 1 at a time, make at most 7 shards, got 8; lower shards"
-    ):
+    with pytest.raises(InputError, match="7 prompts, sampled 1 at a time, make at most 7 shards, got 8; lower shards"):
         Shard(1, 8).of(prompts)
     with pytest.raises(InputError, match="sampled 2 at a time, make at most 4 shards, got 5"):
         Shard(1, 5).of(prompts, 2)
@@ -137,8 +135,6 @@ def test_the_seconds_are_those_of_all_jobs(tmp_path):
 
 def test_shards_of_different_models_are_refused(merge_shards, tmp_path):
     paths = written(tmp_path, scores(), 2, lambda number: {"model_sha256": f"model {number}"})
-    with pytest.raises(
-        InputError, match=r"2-of-2\.parquet: model_sha256 is model 2, of .*1-of-2.* it is model 1"
-    ):
+    with pytest.raises(InputError, match=r"2-of-2\.parquet: model_sha256 is model 2, of .*1-of-2.* it is model 1"):
         merge_shards(paths, out=tmp_path / "train.parquet")
     assert not (tmp_path / "train.parquet").exists()

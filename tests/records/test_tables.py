@@ -88,18 +88,14 @@ def test_only_the_columns_that_are_asked_for_are_read(tmp_path):
     assert read_table(path, COLUMNS, also=["gold", "kl"]).columns == [*COLUMNS, "gold"]
     assert read_table(path, ["reward"], also=()).columns == ["reward"]
     assert read_table(path, ["reward"]).columns == [*COLUMNS, "tokens", "gold"]
-    with pytest.raises(
-        InputError, match="missing column kl; it has prompt_id, sample_id, reward, tokens, gold"
-    ):
+    with pytest.raises(InputError, match="missing column kl; it has prompt_id, sample_id, reward, tokens, gold"):
         read_table(path, ["kl"], also=())
 
 
 @pytest.mark.parametrize("rows", [1, 3, 7, 20])
 def test_blocks_are_the_table_in_order(tmp_path, monkeypatch, rows):
     monkeypatch.setattr(tables, "BLOCK_ROWS", rows)
-    whole = pl.DataFrame(
-        {"prompt_id": [f"p{i}" for i in range(14)], "tokens": [list(range(i)) for i in range(14)]}
-    )
+    whole = pl.DataFrame({"prompt_id": [f"p{i}" for i in range(14)], "tokens": [list(range(i)) for i in range(14)]})
     write_table(whole, tmp_path / "responses.parquet", {})
     blocks = list(read_blocks(tmp_path / "responses.parquet", ["tokens"], rows))
     assert [block.height for block in blocks[:-1]] == [rows] * (len(blocks) - 1)
@@ -114,9 +110,7 @@ def test_blocks_are_the_table_in_order(tmp_path, monkeypatch, rows):
 def test_a_lazy_table_is_written_as_if_it_were_whole(tmp_path, monkeypatch):
     """The parts lie across the row groups of the table that is written."""
     monkeypatch.setattr(tables, "BLOCK_ROWS", 4)
-    whole = pl.DataFrame(
-        {"prompt_id": [f"p{i // 3}" for i in range(15)], "tokens": [[i, i + 1] for i in range(15)]}
-    )
+    whole = pl.DataFrame({"prompt_id": [f"p{i // 3}" for i in range(15)], "tokens": [[i, i + 1] for i in range(15)]})
     write_table(whole, tmp_path / "whole.parquet", {})
     for start in (0, 7):
         write_table(whole[start : start + 7 + start], tmp_path / f"{start}.parquet", {})

@@ -79,9 +79,7 @@ def test_jobs_get_the_partitions_gpus_and_groups_of_the_profile(finished_on_slur
     jobs = [job for job in slurm.jobs() if job.number in numbers]
     assert set(states(jobs)) == {"COMPLETED"}
     for job in jobs:
-        wanted = (
-            ("gpu", "gres:gpu:1") if job.name.removeprefix("rule_").startswith(WITH_MODEL) else ("cpu", "")
-        )
+        wanted = ("gpu", "gres:gpu:1") if job.name.removeprefix("rule_").startswith(WITH_MODEL) else ("cpu", "")
         assert (job.partition, job.gpus) == wanted, job
     grouped = Counter(job.name.removeprefix("rule_").split("_")[0] for job in jobs)
     assert (grouped["samples"], grouped["figures"], grouped["theory"]) == (4, 1, 1)
@@ -107,11 +105,7 @@ def test_a_failing_job_is_tried_with_more_memory_and_runs_once_repaired(project,
 def test_a_cancelled_training_is_submitted_again_and_resumes(training, slurm):
     before = slurm.last()
     run, process = training.start()
-    gpu = [
-        entry
-        for entry in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-        if b"CUDA_VISIBLE" in entry
-    ]
+    gpu = [entry for entry in Path(f"/proc/{process}/environ").read_bytes().split(b"\0") if b"CUDA_VISIBLE" in entry]
     assert gpu in ([b"CUDA_VISIBLE_DEVICES=0"], [b"CUDA_VISIBLE_DEVICES=1"])
     (job,) = slurm.jobs("train_policy", after=before)
     slurm.call("scancel", str(job.number))

@@ -40,9 +40,7 @@ def test_a_task_may_not_be_called_so_that_two_figures_have_one_name():
     assert "calibration_rollouts_helpful" in all_figures(parse_config(values))
     values["tasks"]["rollouts_helpful"] = values["tasks"]["helpful"]
     values["goals"]["rollouts_helpful"] = values["goals"]["helpful"]
-    with pytest.raises(
-        InputError, match="two figures would be called calibration_rollouts_helpful; rename a task"
-    ):
+    with pytest.raises(InputError, match="two figures would be called calibration_rollouts_helpful; rename a task"):
         all_figures(parse_config(values))
 
 

@@ -121,9 +121,7 @@ def test_sampling_takes_the_operations_that_torch_counts():
     plan = TaskPlan("helpful", task, known, {}, 12, length, 12 + length, 12 + length)
     tokens, operations = write(plan, 2, n)
     assert tokens == 2 * 12 + n * length
-    assert counter.get_total_flops() == pytest.approx(
-        operations, rel=0.06
-    )  # the last token is not read again
+    assert counter.get_total_flops() == pytest.approx(operations, rel=0.06)  # the last token is not read again
 
 
 def test_adapters_take_two_forward_passes():
@@ -187,9 +185,7 @@ def test_models_of_studies_learn_from_their_own_pairs(smoke):
     smoke["hedging"] = [{"task": "helpful", "true_reward": "gold", "n_samples": 16, "proxies": proxies}]
     table = costs_of(smoke)
     proxy, reward_model = stage(table, "proxies"), stage(table, "reward_model")
-    assert (
-        proxy["n_jobs"] == 2 and proxy["tokens"] == 1.25 * reward_model["tokens"]
-    )  # 50 and 200 of 200 pairs
+    assert proxy["n_jobs"] == 2 and proxy["tokens"] == 1.25 * reward_model["tokens"]  # 50 and 200 of 200 pairs
 
 
 def test_studies_and_asked_conditions_count(smoke):
@@ -200,11 +196,7 @@ def test_studies_and_asked_conditions_count(smoke):
     smoke["tasks"]["helpful"]["samples"] = {"n_samples": 8, "temperatures": [1.0, 0.5]}
     assert stage(costs_of(smoke), "samples")["n_jobs"] == 2 * stage(table, "samples")["n_jobs"] == 6
     smoke["tasks"]["helpful"]["samples"]["policies"] = ["ppo-raw-kl0.50-s0"]
-    assert (
-        stage(costs_of(smoke), "samples")["n_jobs"]
-        == stage(costs_of(smoke), "scores of samples")["n_jobs"]
-        == 4
-    )
+    assert stage(costs_of(smoke), "samples")["n_jobs"] == stage(costs_of(smoke), "scores of samples")["n_jobs"] == 4
 
 
 def test_mean_lengths_lower_operations_and_not_memory(smoke):
@@ -238,8 +230,7 @@ def test_methods_take_the_work_that_they_do(smoke):
     config = parse_config(smoke)
     plan = plan_task(config, Costs(), "helpful")
     work = {
-        (row.method, row.strength): training_work(config.methods[row.method], plan, row)[1]
-        for row in policies(config)
+        (row.method, row.strength): training_work(config.methods[row.method], plan, row)[1] for row in policies(config)
     }
     assert work["bon_sft", 1.0] == 0  # best of one is the reference
     assert work["bonbon", 4.0] == 2 * work["bon_sft", 4.0]

@@ -25,9 +25,7 @@ class Project:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "snakemake", "--configfile", "config/smoke.yaml", *arguments]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True
-        )
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True)
         if check and done.returncode:
             raise AssertionError(f"snakemake failed ({done.returncode}):\n{done.stdout}\n{done.stderr}")
         return done

@@ -25,9 +25,7 @@ def job_process(project: Project, script: str) -> int | None:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
-            if words[1:2] == [f"scripts/{script}.py".encode()] and os.path.samefile(
-                process / "cwd", project.folder
-            ):
+            if words[1:2] == [f"scripts/{script}.py".encode()] and os.path.samefile(process / "cwd", project.folder):
                 return int(process.name)
         except OSError:
             continue  # it ended meanwhile

@@ -7,9 +7,7 @@ import pytest
 from .conftest import ROOT, copy_of
 
 BLOCK = {"rollouts": [1, 3, 16], "anchors": [1, 2], "n_measured": 20}
-FIGURES = {
-    f"calibration_{kind}_{task}" for kind in ("rollouts", "anchors") for task in ("helpful", "harmless")
-}
+FIGURES = {f"calibration_{kind}_{task}" for kind in ("rollouts", "anchors") for task in ("helpful", "harmless")}
 
 
 @pytest.fixture

@@ -116,9 +116,7 @@ def test_a_pool_is_sampled_scored_hedged_and_judged(project):
     assert hedges.select("proxy", "method").n_unique() == 8 and set(hedges["n_prompts"]) == {3}
     claims = pl.read_parquet(run / "claims.parquet")
     verdicts = dict(claims.select("claim", "verdict").iter_rows())
-    assert (
-        verdicts["greedy-at-most-one-extremum"] == verdicts["best-of-poisson-near-optimal-kl"] == "reproduced"
-    )
+    assert verdicts["greedy-at-most-one-extremum"] == verdicts["best-of-poisson-near-optimal-kl"] == "reproduced"
     assert verdicts["hedging-mitigates-hacking-helpful"] != "not run"
     assert verdicts["best-of-n-hacks-misspecified-proxies"] == "not run"  # there is no proxy `few`
     assert all((run / "figures" / f"{name}.png").exists() for name in FIGURES)

@@ -43,17 +43,10 @@ def test_no_judge_is_asked_without_its_block_and_one_job_asks(fresh):
     fresh.edit_config(lambda values: values.update(judge=BLOCK))
     after = commands(fresh)
     (line,) = re.findall(r"python scripts/ask_judge\.py .*", after)
-    assert re.search(
-        r"--cache results/judges/m-[0-9a-f]{8}\.jsonl +--out results/smoke/judgements\.parquet", line
-    )
+    assert re.search(r"--cache results/judges/m-[0-9a-f]{8}\.jsonl +--out results/smoke/judgements\.parquet", line)
     assert len(re.findall(r"python scripts/judge_agreement\.py", after)) == 1
     assert (
-        len(
-            re.findall(
-                r"evaluate_by_language_judge\.py .* --judgements results/smoke/judgements\.parquet", after
-            )
-        )
-        == 1
+        len(re.findall(r"evaluate_by_language_judge\.py .* --judgements results/smoke/judgements\.parquet", after)) == 1
     )
     for figure in ("language_model_judge", "judge_agreement"):
         assert len(re.findall(rf"draw_figure\.py {figure} ", after)) == 1
@@ -92,15 +85,10 @@ def test_a_run_trains_its_judge_serves_it_and_asks_it(project):
     (model,) = (project.folder / "results" / "judges").glob("trained-*")
     facts = json.loads((model / "manifest.json").read_text())
     assert set(facts["held_out_pair_accuracy"]) == {"helpfulness", "harmlessness"}
-    replies = pl.read_parquet(project.folder / "results/smoke/judgements.parquet").filter(
-        scorer="language_model"
-    )
+    replies = pl.read_parquet(project.folder / "results/smoke/judgements.parquet").filter(scorer="language_model")
     config = parse_config(yaml.safe_load((project.folder / "config" / "smoke.yaml").read_text()))
     assert replies.height == 2 * 2 * len(list(judged_cases(config.judge, config)))
-    assert (
-        set(replies["verdict"]) <= {"win", "loss", "tie", "unparsed"}
-        and replies["reply"].str.len_chars().max() > 0
-    )
+    assert set(replies["verdict"]) <= {"win", "loss", "tie", "unparsed"} and replies["reply"].str.len_chars().max() > 0
     project.edit_config(lambda values: values["judge"]["trained"].update(seed=1))
     assert project.planned("results/smoke/agreement.parquet")["train_language_judge"] == 1
 
@@ -169,9 +157,7 @@ def folder(tmp_path, server):
         own = tmp_path / "tasks" / policy_folder(config, policy) / "scores"
         tables[own / f"{next(iter(policy_sets(task)))}.parquet"] = scored(8, 8, index + 1)
     ids = [f"q{p}" for p in range(8)]
-    tables[at / "data" / "prompts.parquet"] = pl.DataFrame(
-        {"prompt_id": ids, "prompt": [f"Why {i}?" for i in ids]}
-    )
+    tables[at / "data" / "prompts.parquet"] = pl.DataFrame({"prompt_id": ids, "prompt": [f"Why {i}?" for i in ids]})
     for path, frame in tables.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         frame.write_parquet(path)

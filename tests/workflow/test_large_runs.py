@@ -75,9 +75,7 @@ def reviews(seed: int, n: int = 400) -> list[dict]:
     adjectives = [["dull", "wooden", "endless"], ["warm", "splendid", "witty"]]
     rows = []
     for i in range(n):
-        said = " ".join(
-            f"The {part} is {rng.choice(adjectives[i % 2])}." for part in ("cast", "plot", "music")
-        )
+        said = " ".join(f"The {part} is {rng.choice(adjectives[i % 2])}." for part in ("cast", "plot", "music"))
         text = f"Film number {seed}-{i} of the year, seen at night. {said}"
         rows.append({"id": str(i), "text": text, "label": i % 2, "stars": 1 + 8 * (i % 2)})
     return rows

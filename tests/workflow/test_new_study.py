@@ -10,9 +10,7 @@ from .conftest import ROOT
 
 pytestmark = pytest.mark.xdist_group("workflow")
 PAGE = (ROOT / "docs" / "adding-a-study.md").read_text()
-FILES = dict(
-    re.findall(r"^`([\w/]+\.(?:py|smk))`.*?\n\n```python\n(.*?)```", PAGE, flags=re.MULTILINE | re.DOTALL)
-)
+FILES = dict(re.findall(r"^`([\w/]+\.(?:py|smk))`.*?\n\n```python\n(.*?)```", PAGE, flags=re.MULTILINE | re.DOTALL))
 ADDED = re.findall(r"^\+(.*)$", PAGE, flags=re.MULTILINE)
 
 
@@ -25,9 +23,7 @@ def add(project):
     catalogue = project.folder / "src" / "infalign" / "catalogue.py"
     imported, listed = ADDED
     text = catalogue.read_text().replace("STUDIES = (\n", f"STUDIES = (\n{listed}\n")
-    catalogue.write_text(
-        text.replace("from infalign.study import", f"{imported}\nfrom infalign.study import")
-    )
+    catalogue.write_text(text.replace("from infalign.study import", f"{imported}\nfrom infalign.study import"))
 
 
 def test_a_new_study_runs_its_own_jobs_alone(project):

@@ -41,8 +41,7 @@ def test_blocks_and_seeds_add_their_jobs(fresh):
         "compare_seeds": 1, "figures": 3,
     }  # fmt: skip
     splits = sorted(
-        re.search(r"--split (\w+) .*/judges/(\w+)-", line).groups()
-        for line in found["train_preference_model"]
+        re.search(r"--split (\w+) .*/judges/(\w+)-", line).groups() for line in found["train_preference_model"]
     )
     assert splits == [("judge", "1x"), ("judge", "2x"), ("reward", "leaked")]
     given = [line for line in found["score_by_judge"] if "--column" in line]

@@ -121,13 +121,9 @@ class OnlineTask:
         log_prob = [float(log_probs.sum(dtype=np.float64)) for log_probs in samples.log_probs]
         return Samples(samples.tokens, log_prob, samples.finished)
 
-    def score(
-        self, prompts: Sequence[str], responses: list[list[int]], finished: Iterable[bool]
-    ) -> np.ndarray:
+    def score(self, prompts: Sequence[str], responses: list[list[int]], finished: Iterable[bool]) -> np.ndarray:
         """Score responses, given as tokens; rewards, shape (n,)."""
-        texts = self.tokenizer.batch_decode(
-            responses, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        texts = self.tokenizer.batch_decode(responses, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return np.asarray(self.score_fn(list(prompts), texts, list(finished)), dtype=float)
 
 

@@ -90,9 +90,7 @@ class BestOfAnchor:
         return digest.hexdigest()
 
 
-def build_best_of_anchor(
-    scores: pl.DataFrame, prompts: pl.DataFrame, n_each: int, step: int = 0
-) -> BestOfAnchor:
+def build_best_of_anchor(scores: pl.DataFrame, prompts: pl.DataFrame, n_each: int, step: int = 0) -> BestOfAnchor:
     """Make BOND's objective from the anchor's scored responses to the training prompts.
 
     Parameters

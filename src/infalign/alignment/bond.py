@@ -84,9 +84,7 @@ def move_anchor(learner: Learner, share: float) -> None:
         anchor.lerp_(policy, share)
 
 
-def accumulate_likelihood(
-    learner: Learner, sequences: Sequences, rows: NDArray[np.int64], weight: float
-) -> float:
+def accumulate_likelihood(learner: Learner, sequences: Sequences, rows: NDArray[np.int64], weight: float) -> float:
     """Add the gradient of weight × mean negative log-likelihood of some responses to the parameters' gradients.
 
     Returns the mean of −log π(response), nats a response, without the weight. There is at least one row.

@@ -64,9 +64,7 @@ def load_checkpoint(
         for name, parameter in parameters.items():
             parameter.copy_(divided_like(file.get_tensor(f"weight/{name}"), parameter))
             if f"exp_avg/{name}" in names:
-                moments = {
-                    moment: divided_like(file.get_tensor(f"{moment}/{name}"), parameter) for moment in MOMENTS
-                }
+                moments = {moment: divided_like(file.get_tensor(f"{moment}/{name}"), parameter) for moment in MOMENTS}
                 optimizer.state[parameter] = {"step": torch.tensor(steps), **moments}
         average = {
             name.removeprefix("policy/"): divided_like(

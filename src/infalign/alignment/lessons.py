@@ -262,9 +262,7 @@ def _bonbon(policy: Policy, settings: BoNBoNSettings, material: Material) -> Les
     )
 
 
-def _different_pairs(
-    rollouts: StoredRollouts, batches: list[NDArray[np.int64]]
-) -> tuple[list[NDArray[np.int64]], int]:
+def _different_pairs(rollouts: StoredRollouts, batches: list[NDArray[np.int64]]) -> tuple[list[NDArray[np.int64]], int]:
     """Leave out pairs of equal rewards; split the others, in their order, evenly over the updates."""
     if not batches:
         return [], 0

@@ -44,9 +44,7 @@ def train_offline(
         return learner.take_step(measured, state) | {"learning_rate": rate}
 
     reference, temperature = material.reference, material.temperature
-    learner = Learner(
-        starting_policy(reference), reference, settings, temperature, updates=len(lesson.batches)
-    )
+    learner = Learner(starting_policy(reference), reference, settings, temperature, updates=len(lesson.batches))
     fingerprint = run_fingerprint(reference, settings, lesson.fingerprint, temperature)
     return run_updates(learner, update, material.tokenizer, destination, fingerprint)
 

@@ -86,9 +86,7 @@ def set_advantages(batch: Batch, beta: float, settings: PPOSettings, device: tor
     batch.tokens |= {"advantages": batch.flat(advantages, device), "returns": batch.flat(returns, device)}
 
 
-def chunk_losses(
-    learner: Learner[PPOSettings], batch: Batch, chunk: Chunk, beta: float
-) -> dict[str, torch.Tensor]:
+def chunk_losses(learner: Learner[PPOSettings], batch: Batch, chunk: Chunk, beta: float) -> dict[str, torch.Tensor]:
     """Losses of a chunk's tokens, shape (m,) each: policy, value and kl (0 for log_ratio); and their ratios."""
     settings = learner.settings
     before = {name: values[chunk.flat] for name, values in batch.tokens.items()}
@@ -149,18 +147,10 @@ def update_policy(
             part = learner.processes.part(rows)
             with adapter_dropout(learner.policy, _dropout_seed(learner, rng)):
                 measured = (gradient or accumulate_ppo_gradient)(learner, batch, part, beta)
-            measured["clip_fraction"] *= (
-                learner.processes.count * batch.lengths[part].sum() / batch.lengths[rows].sum()
-            )
-            taken.append(
-                learner.take_step(_combine_measures(learner.processes, measured), _circumstances(batch))
-            )
+            measured["clip_fraction"] *= learner.processes.count * batch.lengths[part].sum() / batch.lengths[rows].sum()
+            taken.append(learner.take_step(_combine_measures(learner.processes, measured), _circumstances(batch)))
     averages = {name: float(np.mean([step[name] for step in taken])) for name in taken[0]}
-    return (
-        _summary(batch, beta)
-        | averages
-        | {"ratio_deviation": taken[0]["ratio_deviation"], "learning_rate": rate}
-    )
+    return _summary(batch, beta) | averages | {"ratio_deviation": taken[0]["ratio_deviation"], "learning_rate": rate}
 
 
 def accumulate_ppo_gradient(

@@ -47,9 +47,7 @@ def new_learner(
     for model in (policy, reference):
         processes.shard(model)
     trained: dict[str, nn.Module] = {"value_head": value_head}
-    return Learner(
-        policy, reference, settings, temperature, trained=trained, updates=updates, processes=processes
-    )
+    return Learner(policy, reference, settings, temperature, trained=trained, updates=updates, processes=processes)
 
 
 def _check_shares(settings: PPOSettings, processes: Processes) -> None:

@@ -182,9 +182,7 @@ def _check_launch() -> None:
             if _asked(name)
         ]
     if problems:
-        raise InputError(
-            f"accelerate's configuration: {'; '.join(problems)}; take one of profiles/accelerate/"
-        )
+        raise InputError(f"accelerate's configuration: {'; '.join(problems)}; take one of profiles/accelerate/")
 
 
 def whole_tensor(tensor: torch.Tensor) -> torch.Tensor:

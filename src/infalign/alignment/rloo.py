@@ -67,9 +67,7 @@ def train_rloo(
     """
     watch = Watch(settings, objective.beta, destination.progress)
     with _generators_kept(), tempfile.TemporaryDirectory() as folder:
-        policy = AutoModelForCausalLM.from_pretrained(
-            str(reference_folder), dtype=torch.float32, use_safetensors=True
-        )
+        policy = AutoModelForCausalLM.from_pretrained(str(reference_folder), dtype=torch.float32, use_safetensors=True)
         as_loaded = copy.deepcopy(policy.config), policy.generation_config
         trainer = new_trainer(policy, task, objective, settings, folder)
         trainer.add_callback(watch)
@@ -101,8 +99,7 @@ def new_trainer(
     _check_vocabulary(policy, tokenizer)
     check_context(policy, encode_prompts(tokenizer, prompts["prompt"].to_list()), task.max_new_tokens)
     rows = [
-        prompt_rows(prompts.height, settings.prompts_per_update, task.seed, step)
-        for step in range(settings.updates)
+        prompt_rows(prompts.height, settings.prompts_per_update, task.seed, step) for step in range(settings.updates)
     ]
     batches = prompts[np.concatenate(rows)].select("prompt_id", "prompt")
     # The folder's settings of generation are not part of the policy.
@@ -157,9 +154,7 @@ def _trainer_arguments(settings: RLOOSettings, beta: float, task: OnlineTask, fo
         "temperature": task.temperature,
         "top_k": 0,
         "top_p": 1.0,
-        "generation_kwargs": {
-            "remove_invalid_values": True
-        },  # a gradient that is not finite tells of a divergence
+        "generation_kwargs": {"remove_invalid_values": True},  # a gradient that is not finite tells of a divergence
         "beta": beta,
         "normalize_advantages": False,
         "reward_clip_range": None,

@@ -26,9 +26,7 @@ def rollouts_by_prompt(scores: pl.DataFrame, *columns: str) -> tuple[list[str], 
     (['a', 'b'], [[2.0], [3.0]])
     """
     if scores.is_empty():
-        raise InputError(
-            "the reference scores have no rows; score the rollouts of the training prompts first"
-        )
+        raise InputError("the reference scores have no rows; score the rollouts of the training prompts first")
     table = scores.select("prompt_id", "sample_id", *columns).sort("prompt_id", "sample_id")
     sizes = table.group_by("prompt_id", maintain_order=True).len()
     counts = sorted(set(sizes["len"].to_list()))

@@ -178,9 +178,7 @@ def prompt_rows(n_prompts: int, size: int, seed: int, step: int) -> np.ndarray:
     [0, 1, 2, 3]
     """
     places = np.arange(step * size, (step + 1) * size)
-    passes = {
-        int(k): np.random.default_rng([seed, int(k), 0]).permutation(n_prompts) for k in places // n_prompts
-    }
+    passes = {int(k): np.random.default_rng([seed, int(k), 0]).permutation(n_prompts) for k in places // n_prompts}
     return np.array([passes[int(k)][i] for k, i in zip(places // n_prompts, places % n_prompts, strict=True)])
 
 

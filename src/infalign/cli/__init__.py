@@ -70,9 +70,7 @@ def _check_repeated(words: Sequence[str]) -> None:
     options = [word.split("=")[0] for word in words if word.startswith("--")]
     for option in options:
         if options.count(option) > 1:
-            raise InputError(
-                f"{option} is given {options.count(option)} times; give it once with all its values"
-            )
+            raise InputError(f"{option} is given {options.count(option)} times; give it once with all its values")
 
 
 def _one_line(message, category, *_, **__) -> None:

@@ -71,8 +71,7 @@ def run_hedge(
             raise InputError(f"{name} must be a finite number, got {bound}; give a value such as 4")
     pools = Pools(*pooled_scores(scores))
     hedges = [
-        hedge(family, pools, low=low, high=high, level=level, resamples=resamples, seed=seed)
-        for family in families
+        hedge(family, pools, low=low, high=high, level=level, resamples=resamples, seed=seed) for family in families
     ]
     print_rows(_rows(families, [asdict(each) for each in hedges], joint=len(n) > 1), format)
     return 0

@@ -68,9 +68,7 @@ def _installation() -> Iterator[Check]:
     from packaging.specifiers import SpecifierSet
 
     package = metadata.metadata("infalign")
-    yield _version_check(
-        "python", platform.python_version(), SpecifierSet(package["Requires-Python"]), required=True
-    )
+    yield _version_check("python", platform.python_version(), SpecifierSet(package["Requires-Python"]), required=True)
     requirements = [Requirement(text) for text in metadata.requires("infalign") or []]
     for each in requirements:
         yield _version_check(each.name, _installed(each.name), each.specifier, required=each.marker is None)
@@ -98,9 +96,7 @@ def _machine() -> Iterator[Check]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     yield Check("memory", "ok", f"{memory / 1e9:.1f} GB")
     yield Check("disk free", "ok", f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB in {Path.cwd()}")
-    program = shutil.which(
-        "snakemake", path=os.pathsep.join([get_path("scripts"), os.environ.get("PATH", "")])
-    )
+    program = shutil.which("snakemake", path=os.pathsep.join([get_path("scripts"), os.environ.get("PATH", "")]))
     yield Check("snakemake command", "ok" if program else "missing", program or "not found", "on the PATH")
     if _installed("torch") is not None:
         yield from _torch()
@@ -151,9 +147,7 @@ def _read_config(path: Path, data_root: Path | None):
     from infalign.catalogue import parse_config
 
     if not path.is_file():
-        raise InputError(
-            f"--config: no such file: {path}; give a run's YAML file, such as config/default.yaml"
-        )
+        raise InputError(f"--config: no such file: {path}; give a run's YAML file, such as config/default.yaml")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

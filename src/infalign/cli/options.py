@@ -9,22 +9,16 @@ import tyro
 
 from infalign.errors import InputError
 
-Format = Annotated[
-    Literal["json", "csv"], tyro.conf.arg(help="json: one object a line; csv: the same as a table.")
-]
+Format = Annotated[Literal["json", "csv"], tyro.conf.arg(help="json: one object a line; csv: the same as a table.")]
 Transforms = Annotated[
     tuple[str, ...],
     tyro.conf.arg(metavar="PHI ...", help="Transforms, such as identity, log, 'exp(10)', 'optimal(bon(4))'."),
 ]
 Procedures = Annotated[
     tuple[str, ...],
-    tyro.conf.arg(
-        metavar="T ...", help="Procedures, such as none, 'bon(4)', 'won(4)', 'sbon(4, 5.0)', 'bop(3.5)'."
-    ),
+    tyro.conf.arg(metavar="T ...", help="Procedures, such as none, 'bon(4)', 'won(4)', 'sbon(4, 5.0)', 'bop(3.5)'."),
 ]
-Budgets = Annotated[
-    tuple[float, ...], tyro.conf.arg(metavar="NATS ...", help="KL budgets in nats; or give --beta.")
-]
+Budgets = Annotated[tuple[float, ...], tyro.conf.arg(metavar="NATS ...", help="KL budgets in nats; or give --beta.")]
 Betas = Annotated[
     tuple[float, ...], tyro.conf.arg(metavar="BETA ...", help="Strengths of the KL penalty; or give --kl.")
 ]

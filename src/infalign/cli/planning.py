@@ -13,9 +13,7 @@ from infalign.cli.tables import Scores
 
 MaxKl = Annotated[
     tuple[float, ...],
-    tyro.conf.arg(
-        metavar="NATS ...", help="Budgets for the policy's KL, before the procedure; 0: untrained."
-    ),
+    tyro.conf.arg(metavar="NATS ...", help="Budgets for the policy's KL, before the procedure; 0: untrained."),
 ]
 MaxN = Annotated[
     tuple[float, ...],

@@ -66,10 +66,7 @@ def run_procedure(procedures: tyro.conf.Positional[Procedures], /, *, format: Fo
 
     require_values(procedure=procedures)
     targets = [parse_procedure(text) for text in procedures]
-    rows = [
-        {"procedure": target.text, "kl": target.kl, "mean_quantile": target.mean_quantile}
-        for target in targets
-    ]
+    rows = [{"procedure": target.text, "kl": target.kl, "mean_quantile": target.mean_quantile} for target in targets]
     print_rows(rows, format)
     return 0
 

@@ -130,9 +130,7 @@ def take_reviews(corpus: Corpus, n_demonstrations: int, n_train: int, n_test: in
     return replace(corpus, demonstrations=demonstrations, labels=pl.concat(labels))
 
 
-def _first(
-    frame: pl.DataFrame, n: int, key: str, rows: str, limit: str = "max_response_tokens"
-) -> pl.DataFrame:
+def _first(frame: pl.DataFrame, n: int, key: str, rows: str, limit: str = "max_response_tokens") -> pl.DataFrame:
     if frame.height < n:
         raise InputError(
             f"corpus.{key} must be <= {frame.height}, the {rows} that are left, got {n}; lower it or raise {limit}"
@@ -161,9 +159,7 @@ class _Limits:
         counts[f"{table}_too_long_dropped"] = frame.height - kept.height
         counts |= {f"{table}_{name}_shortened": tally[name] for name in columns if policy == "truncate_left"}
         if "chosen" in columns:
-            different = kept.filter(
-                pl.col("chosen").str.strip_chars() != pl.col("rejected").str.strip_chars()
-            )
+            different = kept.filter(pl.col("chosen").str.strip_chars() != pl.col("rejected").str.strip_chars())
             counts[f"{table}_equal_after_shortening"] = kept.height - different.height
             kept = different
         return kept

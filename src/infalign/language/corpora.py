@@ -43,9 +43,7 @@ def text_table(columns: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> pl
     return pl.DataFrame(list(rows), schema=dict.fromkeys(columns, pl.String), orient="row")
 
 
-def prompts_table(
-    rows: Iterable[Sequence[str]], further: Sequence[str] = (), *, id_digits: int = 16
-) -> pl.DataFrame:
+def prompts_table(rows: Iterable[Sequence[str]], further: Sequence[str] = (), *, id_digits: int = 16) -> pl.DataFrame:
     """Table of prompts with their ids.
 
     Parameters

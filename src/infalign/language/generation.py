@@ -106,9 +106,7 @@ def _check_sampling(
             f"got {uniforms.shape}; draw one number per row and token"
         )
     if not temperature > 0:
-        raise InputError(
-            f"temperature must be > 0, got {temperature}; use 1.0 to sample from the model itself"
-        )
+        raise InputError(f"temperature must be > 0, got {temperature}; use 1.0 to sample from the model itself")
 
 
 def _batches(prompts: Sequence[Sequence[int]], batch_size: int) -> Iterator[np.ndarray]:
@@ -153,17 +151,13 @@ def _read_prompts(
     cache = DynamicCache(config=model.config)
     longest = max(map(len, distinct))
     padding = torch.tensor([longest - len(prompt) for prompt in distinct], device=model.device)
-    inputs = torch.tensor(
-        [(0,) * (longest - len(prompt)) + prompt for prompt in distinct], device=model.device
-    )
+    inputs = torch.tensor([(0,) * (longest - len(prompt)) + prompt for prompt in distinct], device=model.device)
     logits = _read(model, inputs, cache, padding)
     cache.batch_select_indices(rows)
     return cache, logits[rows], padding[rows]
 
 
-def _read(
-    model: PreTrainedModel, inputs: torch.Tensor, cache: DynamicCache, padding: torch.Tensor
-) -> torch.Tensor:
+def _read(model: PreTrainedModel, inputs: torch.Tensor, cache: DynamicCache, padding: torch.Tensor) -> torch.Tensor:
     """Next-token logits after more tokens; the first `padding` positions of a row are not attended to."""
     if not padding.any():
         return model(input_ids=inputs, past_key_values=cache, use_cache=True).logits[:, -1]
@@ -291,9 +285,7 @@ def responses_frame(
         {
             "prompt_id": [prompt_id for prompt_id in ids for _ in range(n_samples)],
             "sample_id": list(range(n_samples)) * len(ids),
-            "response": tokenizer.batch_decode(
-                tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            ),
+            "response": tokenizer.batch_decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False),
             "tokens": tokens,
             "n_tokens": [len(row) for row in tokens],
             "log_prob": log_prob,

@@ -12,9 +12,7 @@ from infalign.errors import InputError
 from infalign.language.corpora import PAIR_COLUMNS, text_table
 from infalign.records.corpus import EmbeddedCorpus
 
-ID_DIGITS = (
-    12  # of a prompt's id; the draws of responses depend on the id, so all results would change with it
-)
+ID_DIGITS = 12  # of a prompt's id; the draws of responses depend on the id, so all results would change with it
 SHARES = {  # of all prompts
     "demonstrations": 0.45,
     "evaluation": 0.05,

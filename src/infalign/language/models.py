@@ -101,10 +101,7 @@ def encode_responses(
         return []
     encoded = tokenizer(list(responses), add_special_tokens=False, return_attention_mask=False)["input_ids"]
     ends = [True] * len(encoded) if finished is None else finished
-    return [
-        [*tokens, tokenizer.eos_token_id] if end else tokens
-        for tokens, end in zip(encoded, ends, strict=True)
-    ]
+    return [[*tokens, tokenizer.eos_token_id] if end else tokens for tokens, end in zip(encoded, ends, strict=True)]
 
 
 def check_context(model: PreTrainedModel, sequences: Sequence[Sequence[int]], max_new_tokens: int) -> None:
@@ -146,9 +143,7 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def new_language_model(
-    sizes: FromConfig, tokenizer: PreTrainedTokenizerBase, *, seed: int
-) -> PreTrainedModel:
+def new_language_model(sizes: FromConfig, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> PreTrainedModel:
     """Make a small Llama with random weights in float32.
 
     Parameters
@@ -241,9 +236,7 @@ def load_model(
             "random; give a model that was trained for this, or train it here with training:"
         )
     if tokenizer.eos_token_id is None and not reads_both_ways(model):
-        raise InputError(
-            f"model {source}: its tokenizer has no end-of-sequence token; set eos_token in its files"
-        )
+        raise InputError(f"model {source}: its tokenizer has no end-of-sequence token; set eos_token in its files")
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
         _add_padding(tokenizer, model)
     return model.to(default_device()), tokenizer
@@ -308,17 +301,13 @@ def outline(folder: str | Path, auto: Any) -> PreTrainedModel:
         with torch.device("meta"):
             return auto.from_config(config)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{folder}: no model to be read: {error}; give the folder of a saved model"
-        ) from error
+        raise InputError(f"{folder}: no model to be read: {error}; give the folder of a saved model") from error
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Load a tokenizer from a local folder, or from the hub when `revision` is given; InputError if there is none."""
     try:
-        return AutoTokenizer.from_pretrained(
-            str(source), revision=revision or "main", trust_remote_code=False
-        )
+        return AutoTokenizer.from_pretrained(str(source), revision=revision or "main", trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"tokenizer {source} (revision {revision or 'local'}) could not be loaded: {error}; check its name, "

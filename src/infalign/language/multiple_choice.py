@@ -109,10 +109,7 @@ def work_on_choice(kinds: tuple[str, ...], right: bool, rng: np.random.Generator
         other = others[rng.integers(len(others))]
         said[place], said[other] = said[other], said[place]
         place = other
-    told = [
-        f"{letter} {'is a' if letter == 'A' else 'a'} {kind}"
-        for letter, kind in zip(LETTERS, said, strict=True)
-    ]
+    told = [f"{letter} {'is a' if letter == 'A' else 'a'} {kind}" for letter, kind in zip(LETTERS, said, strict=True)]
     return ", ".join(told[: place + 1]), LETTERS[place]
 
 

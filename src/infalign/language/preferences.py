@@ -78,9 +78,7 @@ def read_preferences(
 
 
 def _corpus(pairs: pl.DataFrame) -> Corpus:
-    policy = pairs.filter(pl.col("split").is_in(POLICY_GROUPS)).unique(
-        "prompt", keep="first", maintain_order=True
-    )
+    policy = pairs.filter(pl.col("split").is_in(POLICY_GROUPS)).unique("prompt", keep="first", maintain_order=True)
     splits = dict.fromkeys(policy["prompt"], "train")
     for prompt in pairs.filter(split="evaluation")["prompt"]:
         splits.setdefault(prompt, "evaluation")
@@ -193,8 +191,7 @@ def _hub_rows(name: str, revision: str) -> Iterator[tuple[str, object]]:
 def _local_rows(data_root: Path, name: str) -> Iterator[tuple[str, object]]:
     if not data_root.is_dir():
         raise InputError(
-            f"data_root: no such folder: {data_root}; it must hold {name}/*.jsonl.gz "
-            "(snakemake --config data_root=DIR)"
+            f"data_root: no such folder: {data_root}; it must hold {name}/*.jsonl.gz (snakemake --config data_root=DIR)"
         )
     files = sorted((data_root / name).glob("*.jsonl.gz"))
     if not files:

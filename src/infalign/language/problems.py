@@ -135,9 +135,7 @@ def read_problem(grammar: ProblemGrammar, prompt: str) -> Any:
     """
     problem = grammar.read(prompt)
     if problem is None:
-        raise InputError(
-            f"prompt {prompt!r} is not one of the embedded task {grammar.name}; it has no answer"
-        )
+        raise InputError(f"prompt {prompt!r} is not one of the embedded task {grammar.name}; it has no answer")
     return problem
 
 
@@ -160,9 +158,7 @@ def draw_style(rng: np.random.Generator) -> Style:
     return Style(tone, opening, bool(rng.random() < tone.p_shown), closing)
 
 
-def write_response(
-    grammar: ProblemGrammar, prompt: str, style: Style, right: bool, rng: np.random.Generator
-) -> str:
+def write_response(grammar: ProblemGrammar, prompt: str, style: Style, right: bool, rng: np.random.Generator) -> str:
     """Write a response to a prompt, with the right answer or a wrong one.
 
     Raises
@@ -221,8 +217,7 @@ def _draw_prompts(grammar: ProblemGrammar, places: np.ndarray, n: int, rng: np.r
 def _prompts(grammar: ProblemGrammar, places: np.ndarray, variants: np.ndarray) -> list[str]:
     cores = grammar.cores()
     return [
-        grammar.write(cores[place], variant)
-        for place, variant in zip(places.tolist(), variants.tolist(), strict=True)
+        grammar.write(cores[place], variant) for place, variant in zip(places.tolist(), variants.tolist(), strict=True)
     ]
 
 

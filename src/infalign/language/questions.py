@@ -119,9 +119,7 @@ def _usable(questions: Iterable[Question], counts: Counter[str]) -> Iterator[tup
 def _mmlu_pro(data_root: Path | None, revision: str) -> Iterator[Question]:
     columns = {"question": pl.String, "options": pl.List(pl.String), "answer": pl.String}
     dataset, _ = QUESTION_DATASETS["mmlu_pro"]
-    for frame, place in chain.from_iterable(
-        hub_parquet(dataset, part, data_root, revision) for part in PARTS
-    ):
+    for frame, place in chain.from_iterable(hub_parquet(dataset, part, data_root, revision) for part in PARTS):
         for number, (text, options, answer) in enumerate(typed_columns(frame, columns, place).iter_rows()):
             options = options or []
             letters = LETTERS[: len(options)]

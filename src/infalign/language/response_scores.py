@@ -110,9 +110,7 @@ def answer_counts(responses: ResponseTable) -> dict[str, int]:
     return {"responses_without_answer": sum(letter is None for letter in letters)}
 
 
-def policy_divergence(
-    responses: ResponseTable, policy: Path, reference: Path, temperature: float
-) -> pl.DataFrame:
+def policy_divergence(responses: ResponseTable, policy: Path, reference: Path, temperature: float) -> pl.DataFrame:
     """Log-probability under the reference and full-vocabulary KL of each response, in nats."""
     model, tokenizer = load_language_model(policy)
     other, _ = load_language_model(reference)

@@ -165,9 +165,7 @@ def _corpus(labelled: list[Review], unlabelled: list[Review]) -> Corpus:
     prompts = {**{review.prompt: "train" for review in groups["train"]}, **prompts}
     labels = [(*review[1:], group) for group in LABEL_GROUPS for review in groups[group]]
     return Corpus(
-        demonstrations=text_table(
-            ("prompt", "response"), [(review.prompt, review.response) for review in unlabelled]
-        ),
+        demonstrations=text_table(("prompt", "response"), [(review.prompt, review.response) for review in unlabelled]),
         pairs=text_table([*PAIR_COLUMNS]),
         prompts=prompts_table(prompts.items()),
         labels=pl.DataFrame(labels, schema=LABEL_COLUMNS, orient="row"),
@@ -191,9 +189,7 @@ def _parts(data_root: Path | None, revision: str) -> dict[str, Iterator[tuple[st
         dataset = hub_dataset(HUB_DATASET, revision)
         for part in FILES:
             if part not in dataset:
-                raise InputError(
-                    f"{HUB_DATASET} has no part {part}, only {', '.join(dataset)}; check the revision"
-                )
+                raise InputError(f"{HUB_DATASET} has no part {part}, only {', '.join(dataset)}; check the revision")
         return {part: numbered_rows(HUB_DATASET, part, dataset[part]) for part in FILES}
     missing = [str(data_root / name) for name in FILES.values() if not (data_root / name).is_file()]
     if missing:
@@ -208,15 +204,12 @@ def _row(row: object, place: str, *, labelled: bool) -> tuple[str, float | None]
     values = row if isinstance(row, dict) else {}
     text, label = values.get("text"), values.get("label")
     if not isinstance(text, str) or not text.strip():
-        raise InputError(
-            f"{place} needs the text of a review as `text`, got {_got(row, 'text')}; correct or remove it"
-        )
+        raise InputError(f"{place} needs the text of a review as `text`, got {_got(row, 'text')}; correct or remove it")
     if not labelled:
         return text, None
     if label not in (0, 1):
         raise InputError(
-            f"{place} needs a `label`, 0 (negative) or 1 (positive), got {_got(row, 'label')}; "
-            "correct or remove it"
+            f"{place} needs a `label`, 0 (negative) or 1 (positive), got {_got(row, 'label')}; correct or remove it"
         )
     return text, float(label)
 

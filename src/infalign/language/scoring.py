@@ -88,9 +88,7 @@ def causal_sequences(
     return [encoded[prompt] + body for prompt, body in zip(prompts, bodies, strict=True)]
 
 
-def sequence_rewards(
-    model: PreTrainedModel, sequences: Sequence[Sequence[int]], batch_size: int = 32
-) -> np.ndarray:
+def sequence_rewards(model: PreTrainedModel, sequences: Sequence[Sequence[int]], batch_size: int = 32) -> np.ndarray:
     """Score token sequences (prompt and response together); see `reward_scores`.
 
     Returns
@@ -114,9 +112,7 @@ def sequence_rewards(
     logits = np.zeros((len(sequences), n_labels))
     with evaluating(model), torch.inference_mode():
         for rows in length_sorted(sequences, batch_size):
-            logits[rows] = (
-                read(model, *pad_right([sequences[row] for row in rows], model.device)).cpu().numpy()
-            )
+            logits[rows] = read(model, *pad_right([sequences[row] for row in rows], model.device)).cpu().numpy()
     return scores_of_logits(model, logits)
 
 
@@ -224,9 +220,7 @@ def label_accuracy(
             f"the accuracy of a classifier needs responses with both labels, got {positive.sum()} positive of "
             f"{len(positive)}; raise corpus.n_test_labelled"
         )
-    scores = reward_scores(
-        model, tokenizer, labels["prompt"].to_list(), labels["response"].to_list(), batch_size
-    )
+    scores = reward_scores(model, tokenizer, labels["prompt"].to_list(), labels["response"].to_list(), batch_size)
     right = np.where(scores == 0.5, 0.5, (scores > 0.5) == positive)
     margins = scores[positive][:, None] - scores[~positive]
     return LabelAccuracy(float(right.mean()), float(np.mean((margins > 0) + 0.5 * (margins == 0))))

@@ -82,9 +82,7 @@ def _batch_statistics(policy, reference, inputs, mask, temperature) -> torch.Ten
     owner = mask.nonzero()[:, 0]
     targets = inputs[:, 1:][mask][:, None]
     log_p, log_q = (
-        torch.log_softmax(
-            model(input_ids=inputs, use_cache=False).logits[:, :-1][mask].float() / temperature, -1
-        )
+        torch.log_softmax(model(input_ids=inputs, use_cache=False).logits[:, :-1][mask].float() / temperature, -1)
         for model in (policy, reference)
     )
     per_token = torch.stack(

@@ -90,9 +90,7 @@ def numbered_rows(dataset: str, part: str, rows: Iterable[object]) -> Iterator[t
         yield f"{dataset}: {part} row {number}", row
 
 
-def hub_parquet(
-    dataset: str, part: str, data_root: Path | None, revision: str
-) -> Iterator[tuple[pl.DataFrame, str]]:
+def hub_parquet(dataset: str, part: str, data_root: Path | None, revision: str) -> Iterator[tuple[pl.DataFrame, str]]:
     """Read one part of a dataset that the hub has as Parquet files.
 
     Parameters

@@ -189,9 +189,7 @@ EXAMPLE_COLUMNS = {
 TRAINERS = {"preferences": train_reward_model, "labels": train_classifier}
 
 
-def encode_pairs(
-    tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame
-) -> tuple[list[list[int]], list[list[int]]]:
+def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame) -> tuple[list[list[int]], list[list[int]]]:
     """Tokens of the chosen and of the rejected sequences, prompts included.
 
     Parameters
@@ -212,9 +210,7 @@ def encode_pairs(
     return chosen, _sequences(tokenizer, pairs, rejected_prompt, "rejected")
 
 
-def _sequences(
-    tokenizer: PreTrainedTokenizerBase, rows: pl.DataFrame, prompt: str, response: str
-) -> list[list[int]]:
+def _sequences(tokenizer: PreTrainedTokenizerBase, rows: pl.DataFrame, prompt: str, response: str) -> list[list[int]]:
     """Tokens of two columns, one after the other."""
     prompts = encode_prompts(tokenizer, rows[prompt].to_list())
     responses = encode_responses(tokenizer, rows[response].to_list())

@@ -63,9 +63,7 @@ def task_corpus(task: Task, data_root: Path | None) -> tuple[Corpus, dict[str, i
     return read_preferences(block.name, data_root=data_root, revision=block.revision, seed=seed)
 
 
-def within_limits(
-    corpus: Corpus, task: Task, tokenizer: PreTrainedTokenizerBase
-) -> tuple[Corpus, dict[str, int]]:
+def within_limits(corpus: Corpus, task: Task, tokenizer: PreTrainedTokenizerBase) -> tuple[Corpus, dict[str, int]]:
     """Keep of a real corpus what fits the limits in tokens, and of it as many rows as are asked for.
 
     An embedded corpus has neither limits nor further rows and stays as it is.

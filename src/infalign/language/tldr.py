@@ -114,9 +114,7 @@ def _pairs(frame: pl.DataFrame, held_out: pl.Series, seed: int, counts: dict[str
         "pairs_of_equal_summaries": free.height - kept.height,
     }
     splits = [group_at(position(prompt, seed), PAIR_SHARES) for prompt in kept["prompt"]]
-    return kept.select(
-        "prompt", "chosen", "rejected", pl.Series("split", splits, pl.String), rejected_prompt="prompt"
-    )
+    return kept.select("prompt", "chosen", "rejected", pl.Series("split", splits, pl.String), rejected_prompt="prompt")
 
 
 def _read(which: int, part: str, data_root: Path | None, revisions: tuple[str, str]) -> pl.DataFrame:

@@ -64,9 +64,7 @@ def vllm_versions() -> dict[str, str]:
     """
     python = vllm_python()
     try:
-        done = subprocess.run(
-            [python, "-c", VERSIONS], capture_output=True, text=True, check=True, env=_environment()
-        )
+        done = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True, env=_environment())
     except (OSError, subprocess.CalledProcessError) as error:
         raise InputError(
             f"engine: vllm: {python} does not run: {error}; set {PYTHON_VARIABLE} to the python of the environment "

@@ -212,9 +212,7 @@ def anchored_calibration(rewards: ArrayLike, curve: AnchorCurve, offset: float |
     return np.exp(np.minimum(y[segment + 1] - slope * (x[segment + 1] - logs), 0.0))
 
 
-def calibration_errors(
-    measured: ArrayLike, table: ArrayLike, offset: float | None
-) -> dict[str, NDArray[np.float64]]:
+def calibration_errors(measured: ArrayLike, table: ArrayLike, offset: float | None) -> dict[str, NDArray[np.float64]]:
     """Return |score − rank| of rollouts for five maps of the reward, each of shape (P, M).
 
     The maps are "identity", "square root", "square" and "cube" of the sigmoid score, and "quantile", the empirical
@@ -238,9 +236,7 @@ def calibration_errors(
     """
     measured, table = finite_array(measured, "measured", 2), finite_array(table, "table", 2)
     if len(measured) != len(table):
-        raise InputError(
-            f"measured has {len(measured)} prompts, table has {len(table)}: they must be the same"
-        )
+        raise InputError(f"measured has {len(measured)} prompts, table has {len(table)}: they must be the same")
     ranks, score = mid_ranks(measured), sigmoid_scores(measured, offset)
     quantile = np.stack([empirical_calibration(*pair) for pair in zip(measured, table, strict=True)])
     maps = {"identity": score, "square root": np.sqrt(score), "square": score**2, "cube": score**3}

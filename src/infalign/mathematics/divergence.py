@@ -26,9 +26,7 @@ def log_ratio_kl(log_probs: ArrayLike, reference_log_probs: ArrayLike) -> NDArra
     policy = finite_array(log_probs, "log_probs")
     reference = finite_array(reference_log_probs, "reference_log_probs")
     if policy.shape != reference.shape:
-        raise InputError(
-            f"log_probs has shape {policy.shape}, reference_log_probs {reference.shape}: they must agree"
-        )
+        raise InputError(f"log_probs has shape {policy.shape}, reference_log_probs {reference.shape}: they must agree")
     return policy - reference
 
 

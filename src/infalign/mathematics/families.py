@@ -75,8 +75,7 @@ def parse_family(method: str, n: int | None = None) -> Family:
     if method not in methods_with_n():
         if n is not None:
             raise InputError(
-                f"n belongs to the method {' or '.join(methods_with_n())} only, got n = {n} for {method}; leave "
-                "it out"
+                f"n belongs to the method {' or '.join(methods_with_n())} only, got n = {n} for {method}; leave it out"
             )
         return Family(method)
     if n is None:

@@ -138,9 +138,7 @@ def hedge(
     ('interior', 3, True)
     """
     domain = family.domain(pools.smallest)
-    low, high = (
-        float(end if asked is None else asked) for end, asked in zip(domain, (low, high), strict=True)
-    )
+    low, high = (float(end if asked is None else asked) for end, asked in zip(domain, (low, high), strict=True))
     if not low < high:
         raise InputError(f"the range of the parameter must have min < max, got min {low:g} and max {high:g}")
     _check_range(family, pools, low, high)
@@ -176,15 +174,11 @@ def _extrema(family: Family, pools: Pools, low: float, high: float) -> list[floa
     return [float(brentq(lambda x: residual(family, x, pools), *turn, xtol=1e-12)) for turn in turns]
 
 
-def _neighbouring_n(
-    family: Family, pools: Pools, parameter: float, bounds: tuple[float, float]
-) -> int | None:
+def _neighbouring_n(family: Family, pools: Pools, parameter: float, bounds: tuple[float, float]) -> int | None:
     """The better whole number beside the parameter where that is n, else the family's n."""
     if family.kind.theta != "n":
         return family.n
-    neighbours = [
-        n for n in {int(np.floor(parameter)), int(np.ceil(parameter))} if bounds[0] <= n <= bounds[1]
-    ]
+    neighbours = [n for n in {int(np.floor(parameter)), int(np.ceil(parameter))} if bounds[0] <= n <= bounds[1]]
     if not neighbours:
         return None
     return max(sorted(neighbours), key=lambda n: expected_rewards(family, [n], pools)[0].mean())
@@ -239,9 +233,7 @@ def regime(expected_true: ArrayLike, tolerance: float = 0.0) -> str:
     """
     values = finite_array(expected_true, "expected true reward", 1)
     if len(values) < 2 or not tolerance >= 0:
-        raise InputError(
-            f"a regime needs at least 2 values and a tolerance >= 0, got {len(values)} and {tolerance}"
-        )
+        raise InputError(f"a regime needs at least 2 values and a tolerance >= 0, got {len(values)} and {tolerance}")
     steps = np.diff(values)
     signs = np.sign(steps[np.abs(steps) > tolerance])
     if not len(signs):
@@ -253,9 +245,7 @@ def regime(expected_true: ArrayLike, tolerance: float = 0.0) -> str:
     return names[int(signs[0] > 0)]
 
 
-def sample(
-    family: Family, theta: float, proxy: ArrayLike, rng: np.random.Generator, size: int
-) -> NDArray[np.int64]:
+def sample(family: Family, theta: float, proxy: ArrayLike, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
     """Draw indices of the responses that a deployer would show, shape (size,), from one prompt's pool of m responses.
 
     bon, bop and sbon see n of the m responses, without replacement; sbon and tilt use the mid-rank of each proxy

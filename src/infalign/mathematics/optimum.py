@@ -162,10 +162,7 @@ def _starts(procedure: Procedure, panels: Panels, beta: float) -> list[Density]:
 def _polished(procedure: Procedure, start: Density, beta: float) -> tuple[Density, int, bool]:
     """Newton's method from a start that is nearly a solution; climbing where it goes astray."""
     density, steps, converged = _newton(procedure, start, beta, climbing=False)
-    if (
-        converged
-        and _objective(procedure, density, beta) > _objective(procedure, start, beta) - GRID_TOLERANCE
-    ):
+    if converged and _objective(procedure, density, beta) > _objective(procedure, start, beta) - GRID_TOLERANCE:
         return density, steps, True
     density, more, converged = _newton(procedure, start, beta, climbing=True)
     return density, steps + more, converged
@@ -175,9 +172,7 @@ def _best(procedure: Procedure, beta: float, near: Density | None) -> tuple[Dens
     """The converged solution with the best objective from several starts, on panels that resolve it."""
     panels = procedure.optimum_panels(beta)
     concave = procedure.concave
-    ways = (
-        (True,) if concave else (False, True)
-    )  # climbing, and where the win rate is not concave also freely
+    ways = (True,) if concave else (False, True)  # climbing, and where the win rate is not concave also freely
     starts = _starts(procedure, panels, beta)[: 1 if concave or near is not None else _STARTS]
     attempts = [] if near is None else [_polished(procedure, near.carried(panels), beta)]
     if not (attempts and attempts[0][2] and concave):
@@ -258,15 +253,11 @@ def _beta_for_kl(procedure: Procedure, kl: float) -> float:
 
     beta = solve_log(achieved, kl, 1.0)
     if abs(achieved(beta) - kl) > 1e-6 * max(kl, 1.0):
-        raise InputError(
-            f"optimal({procedure.text}) has no optimum with kl {kl}: its kl jumps past it at beta {beta}"
-        )
+        raise InputError(f"optimal({procedure.text}) has no optimum with kl {kl}: its kl jumps past it at beta {beta}")
     return beta
 
 
-def optimal(
-    procedure: str | Procedure, *, kl: float | None = None, beta: float | None = None
-) -> OptimalSolution:
+def optimal(procedure: str | Procedure, *, kl: float | None = None, beta: float | None = None) -> OptimalSolution:
     """Return the transformation that is optimal for a procedure at a KL budget or a β.
 
     For won and sbon, whose win rate is not concave in the density, it is the best of several starts. `converged` is

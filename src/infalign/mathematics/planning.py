@@ -249,9 +249,7 @@ def _best(
 ) -> list[tuple[_Policy, Procedure]]:
     """For each list of procedures the first of the best combinations."""
     every = list(dict.fromkeys(procedure for within_budget in candidates for procedure in within_budget))
-    rates = np.array(
-        [[_win_rates(policy, procedure, scores).mean() for procedure in every] for policy in policies]
-    )
+    rates = np.array([[_win_rates(policy, procedure, scores).mean() for procedure in every] for policy in policies])
     best = []
     for within_budget in candidates:
         allowed = rates[:, [every.index(procedure) for procedure in within_budget]]
@@ -260,9 +258,7 @@ def _best(
     return best
 
 
-def _or_optimal(
-    policy: _Policy, procedure: Procedure, reward: NDArray[np.float64], scores: _Scores
-) -> _Policy:
+def _or_optimal(policy: _Policy, procedure: Procedure, reward: NDArray[np.float64], scores: _Scores) -> _Policy:
     """The policy of optimal(T) at the same KL, where that is soon solved and wins more; else the policy."""
     n = procedure.n if isinstance(procedure, BestOf) else None
     if policy.transform is None or n is None or n > OPTIMAL_N or policy.kl > OPTIMAL_KL:

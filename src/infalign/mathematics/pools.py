@@ -34,8 +34,7 @@ class Pools:
     def __post_init__(self) -> None:
         if len(self.proxy) != len(self.true) or not len(self.proxy):
             raise InputError(
-                "proxy and true rewards need the same prompts, at least 1, "
-                f"got {len(self.proxy)} and {len(self.true)}"
+                f"proxy and true rewards need the same prompts, at least 1, got {len(self.proxy)} and {len(self.true)}"
             )
         rows = [_sorted(*rewards) for rewards in zip(self.proxy, self.true, strict=True)]
         object.__setattr__(self, "proxy", tuple(row[0] for row in rows))
@@ -56,9 +55,7 @@ class Pools:
         """The prompts of each number of responses."""
         sizes = np.array([len(row) for row in self.proxy])
         places = [np.flatnonzero(sizes == m) for m in np.unique(sizes)]
-        stacked = [
-            [np.stack([rows[int(i)] for i in group]) for rows in (self.proxy, self.true)] for group in places
-        ]
+        stacked = [[np.stack([rows[int(i)] for i in group]) for rows in (self.proxy, self.true)] for group in places]
         return tuple(_Group(group, *rewards) for group, rewards in zip(places, stacked, strict=True))
 
 

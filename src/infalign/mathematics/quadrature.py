@@ -12,8 +12,7 @@ _X, _W = legendre.leggauss(NODES)
 _VANDERMONDE = legendre.legvander(_X, NODES - 1)
 _COEFFICIENTS = np.linalg.inv(_VANDERMONDE)
 _RISING = (
-    np.stack([legendre.legval(_X, legendre.legint(row, lbnd=-1)) for row in np.eye(NODES)], axis=1)
-    @ _COEFFICIENTS
+    np.stack([legendre.legval(_X, legendre.legint(row, lbnd=-1)) for row in np.eye(NODES)], axis=1) @ _COEFFICIENTS
 )
 _FALLING = _RISING[::-1, ::-1]
 

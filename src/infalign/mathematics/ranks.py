@@ -125,9 +125,7 @@ def pairwise_agreement(first: NDArray[np.float64], second: NDArray[np.float64]) 
     0.6666666666666666
     """
     if first.shape != second.shape or first.ndim != 2:
-        raise InputError(
-            f"agreement needs two arrays (prompts, responses), got {first.shape} and {second.shape}"
-        )
+        raise InputError(f"agreement needs two arrays (prompts, responses), got {first.shape} and {second.shape}")
     if not len(first) or first.shape[1] < 2:
         return float("nan")
     above = np.triu_indices(first.shape[1], 1)  # one prompt at a time: K² of all of them fill the memory

@@ -64,9 +64,7 @@ def interval_columns(names: Sequence[str], interval: Interval | None) -> dict[st
     if interval is None:
         return {}
     values = (interval.estimate, interval.low, interval.high)
-    return {
-        name: float(value) if np.isfinite(value) else None for name, value in zip(names, values, strict=True)
-    }
+    return {name: float(value) if np.isfinite(value) else None for name, value in zip(names, values, strict=True)}
 
 
 def bootstrap_mean(
@@ -126,9 +124,7 @@ def paired_difference(
     return bootstrap_mean(a - b, level, resamples, seed, method)
 
 
-def value_at_kl(
-    curve: Curve, kl: float, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
+def value_at_kl(curve: Curve, kl: float, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
     """Return a curve's win rate interpolated at a KL in nats, > 0, with its bootstrap interval over prompts.
 
     It is linear in √KL between the policies' means and the known point (0, ½); each resample interpolates at its own

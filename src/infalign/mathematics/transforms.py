@@ -112,14 +112,10 @@ class Transform:
             return Density(panels, excess / beta), beta * factor
         density = Density(panels, excess / (strength / factor))
         if density.kl > LARGEST_KL + 10:
-            raise InputError(
-                f"beta {strength} is too small for {self.text}: its KL exceeds {LARGEST_KL:g} nats"
-            )
+            raise InputError(f"beta {strength} is too small for {self.text}: its KL exceeds {LARGEST_KL:g} nats")
         return density, strength
 
-    def tilt_of(
-        self, u: Array, kind: str, strength: float, n_rollouts: int | None = None
-    ) -> tuple[Array, float]:
+    def tilt_of(self, u: Array, kind: str, strength: float, n_rollouts: int | None = None) -> tuple[Array, float]:
         """Return Φ of calibrated rewards and the β of these values, see `frontier.transformed_values`."""
         values = self.values_at(kind, strength, u, n_rollouts)
         beta = beta_for_kl(values, strength) if kind == "kl" else strength * float(np.exp(-self.log_scale))
@@ -153,9 +149,7 @@ class RawReward(Transform):
         )
 
     def ideal_density(self, kind: str, strength: float) -> tuple[Density, float]:
-        raise InputError(
-            "raw has no ideal frontier: it is not a function of the quantile; use the offline one"
-        )
+        raise InputError("raw has no ideal frontier: it is not a function of the quantile; use the offline one")
 
     def tilt_of_rewards(self, reward: Array, kind: str, strength: float) -> tuple[Array, float, float]:
         beta = beta_for_kl(reward, strength) if kind == "kl" else strength
@@ -251,9 +245,7 @@ class Exponential(Transform):
         t = self.exponent
         if t > 0:
             return np.expm1(-t * complement)
-        return np.where(
-            u < 0.5, np.exp(t) - np.exp(t * u), -np.exp(t) * np.expm1(-t * np.minimum(complement, 0.5))
-        )
+        return np.where(u < 0.5, np.exp(t) - np.exp(t * u), -np.exp(t) * np.expm1(-t * np.minimum(complement, 0.5)))
 
     @property
     def log_scale(self) -> float:

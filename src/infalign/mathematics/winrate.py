@@ -48,9 +48,7 @@ def _check_samples(m: int, procedure: Procedure) -> None:
         )
 
 
-def weighted_win_rate(
-    judge: ArrayLike, weights: ArrayLike, other_judge: ArrayLike, other_weights: ArrayLike
-) -> float:
+def weighted_win_rate(judge: ArrayLike, weights: ArrayLike, other_judge: ArrayLike, other_weights: ArrayLike) -> float:
     """Return the chance that a draw on one side beats an independent one on the other by judge; ties count ½.
 
     Examples
@@ -139,9 +137,7 @@ def win_rate_by_prompt(
     columns = (policy_select, policy_judge, reference_select, reference_judge)
     counts = {len(column) for column in columns}
     if len(counts) != 1 or counts == {0}:
-        raise InputError(
-            f"all four columns need the same number of prompts, at least 1, got {sorted(counts)}"
-        )
+        raise InputError(f"all four columns need the same number of prompts, at least 1, got {sorted(counts)}")
     procedures = [parse_procedure(procedure), parse_procedure(procedure if opponent is None else opponent)]
     return np.array([expected_win_rate(*row, *procedures) for row in zip(*columns, strict=True)])
 

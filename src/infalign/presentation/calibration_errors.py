@@ -94,7 +94,6 @@ def _stacked_rewards(scores: pl.DataFrame) -> np.ndarray:
     sizes = sorted(map(len, groups))
     if sizes[0] != sizes[-1]:
         raise InputError(
-            "calibration error: every prompt needs the same number of rollouts, "
-            f"got from {sizes[0]} to {sizes[-1]}"
+            f"calibration error: every prompt needs the same number of rollouts, got from {sizes[0]} to {sizes[-1]}"
         )
     return np.array(groups, dtype=float)

@@ -105,9 +105,7 @@ def _describe(item: Any, content: Any, kinds: Kinds) -> str:
     if len(place) > 1 and place[0] == "claims" and isinstance(content["claims"][place[1]], dict):
         name = f"{name} ({content['claims'][place[1]].get('claim', 'no name')})"
     if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return (
-            f"{name}: kind must be one of {', '.join(kind_names(kinds))}, got {item['input'].get('kind')!r}"
-        )
+        return f"{name}: kind must be one of {', '.join(kind_names(kinds))}, got {item['input'].get('kind')!r}"
     if item["type"] == "extra_forbidden":
         return f"{name}: unknown key; remove it"
     if item["type"] == "missing":
@@ -215,8 +213,7 @@ def judge_and_gold(
     scored = [
         item
         for item in claims
-        if "scorer" in type(item.measure).model_fields
-        and getattr(item.measure, "value", "win_rate") == "win_rate"
+        if "scorer" in type(item.measure).model_fields and getattr(item.measure, "value", "win_rate") == "win_rate"
     ]
     judge = evaluate_claims(scored, tables, scorer="judge", bootstrap=bootstrap).drop("source", "paper_value")
     gold = evaluate_claims(scored, tables, scorer="gold", bootstrap=bootstrap)

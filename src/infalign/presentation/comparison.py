@@ -60,17 +60,13 @@ def draw_methods(tables: RunTables, *, panels: Sequence[Panel]) -> Figure:
             handles |= _draw_methods(axis, trained, ideal.filter(procedure=procedure))
             axis.set_title(panel_title(task, procedure))
         share_legend(figure, handles)
-        figure.suptitle(
-            "Every method: win rate against KL, and the Pareto front of all policies", fontsize=10.5
-        )
+        figure.suptitle("Every method: win rate against KL, and the Pareto front of all policies", fontsize=10.5)
     return figure
 
 
 def _draw_methods(axis: Axes, trained: pl.DataFrame, ideal: pl.DataFrame) -> dict[str, Line2D]:
     edge = kl_edge(trained)
-    best = trained.with_columns(
-        front=pl.Series(on_front(trained["kl"].to_numpy(), trained["win_rate"].to_numpy()))
-    )
+    best = trained.with_columns(front=pl.Series(on_front(trained["kl"].to_numpy(), trained["win_rate"].to_numpy())))
     handles = {"Pareto front of all policies": _draw_stair(axis, best.filter("front"), edge)}
     handles |= draw_limit(axis, ideal, edge)
     for series in series_present(best):
@@ -88,9 +84,7 @@ def _draw_stair(axis: Axes, front: pl.DataFrame, edge: float) -> Line2D:
     """Stair of what is reached at no more than each KL, from the reference's one half."""
     steps = front.sort("kl")
     kl, win_rate = [0.0, *steps["kl"], edge], [0.5, *steps["win_rate"]]
-    return axis.step(
-        kl, [*win_rate, win_rate[-1]], where="post", color=GREY, linewidth=1.1, alpha=0.8, zorder=2
-    )[0]
+    return axis.step(kl, [*win_rate, win_rate[-1]], where="post", color=GREY, linewidth=1.1, alpha=0.8, zorder=2)[0]
 
 
 def draw_front(tables: RunTables, *, task: str, methods: Sequence[str] | None = None, title: str) -> Figure:
@@ -227,8 +221,7 @@ def _draw_forest(axis: Axes, part: pl.DataFrame) -> None:
 def _draw_difference(axis: Axes, place: int, row: Mapping) -> None:
     look = Series(row["method"], row["transform"], row["calibrator"]).look
     ours, low, high = (
-        np.nan if row[name] is None else 100 * row[name]
-        for name in ("difference", "difference_low", "difference_high")
+        np.nan if row[name] is None else 100 * row[name] for name in ("difference", "difference_low", "difference_high")
     )
     axis.errorbar(
         [ours], [place], xerr=[[ours - low], [high - ours]], fmt=look.marker, color=look.color, markersize=5.5,

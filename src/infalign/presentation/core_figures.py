@@ -114,9 +114,7 @@ def core_figures(config: Config) -> Iterator[FigureEntry]:
         yield from _method_figures(config, task)
 
 
-def _entry(
-    kind: str, draw: str, *tables: str, shared_files: tuple[str, ...] = (), **options: Any
-) -> FigureEntry:
+def _entry(kind: str, draw: str, *tables: str, shared_files: tuple[str, ...] = (), **options: Any) -> FigureEntry:
     """Name a figure after its kind and, where it is of one task, its task."""
     name = f"{kind}_{options['task']}" if "task" in options else kind
     caption = CAPTIONS[kind].format(**options)

@@ -82,9 +82,7 @@ def policy_points(
     return ordered, _stacked({name: parts[(name,)] for name in ordered["policy"]})
 
 
-def strength_curve(
-    by_prompt: pl.DataFrame, policies: pl.DataFrame, name: str, value: Value = "win_rate"
-) -> Curve:
+def strength_curve(by_prompt: pl.DataFrame, policies: pl.DataFrame, name: str, value: Value = "win_rate") -> Curve:
     """Arrange policies that differ in strength and seed as one curve.
 
     Parameters
@@ -182,6 +180,4 @@ def measured_at_kl(
     if not all(reaches(curve, kl) for curve in curves):
         return None
     first, *others = curves
-    return (
-        difference_at_kl(first, others[0], kl, *bootstrap) if others else value_at_kl(first, kl, *bootstrap)
-    )
+    return difference_at_kl(first, others[0], kl, *bootstrap) if others else value_at_kl(first, kl, *bootstrap)

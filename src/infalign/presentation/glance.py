@@ -84,9 +84,7 @@ def gold_at_a_glance(gold: pl.DataFrame, heading: str) -> tuple[str, pl.DataFram
         interval_text("ours_gold", "ci_low_gold", "ci_high_gold").alias("by gold"),
         pl.col("verdict_gold").alias("verdict by gold"),
     )
-    sentence = (
-        f"The gold reward's verdict differs from the judge's on {shown.height} of {gold.height} claims."
-    )
+    sentence = f"The gold reward's verdict differs from the judge's on {shown.height} of {gold.height} claims."
     return sentence, shown
 
 

@@ -62,11 +62,7 @@ def _draw_error_distribution(axis: Axes, errors: Mapping[str, np.ndarray]) -> No
     for name in MAPS:
         values = errors[name].ravel()
         color, line = CALIBRATION_LOOKS[name]
-        sns.ecdfplot(
-            x=values, ax=axis, color=color, linestyle=line, label=f"{name} (mean {values.mean():.3f})"
-        )
-    axis.set(
-        xlim=(0, 0.8), ylim=(0, 1.01), xlabel="Absolute error |score − rank|", ylabel="Share of responses"
-    )
+        sns.ecdfplot(x=values, ax=axis, color=color, linestyle=line, label=f"{name} (mean {values.mean():.3f})")
+    axis.set(xlim=(0, 0.8), ylim=(0, 1.01), xlabel="Absolute error |score − rank|", ylabel="Share of responses")
     axis.set_title("Distribution of the error, all prompts")
     axis.legend(loc="lower right", title="Map of the score", handlelength=2.2)

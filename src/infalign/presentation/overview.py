@@ -49,9 +49,7 @@ def draw_overview(tables: RunTables, *, panels: Sequence[Panel]) -> Figure:
             axis.set_title(
                 f"{task}, {procedure_name(procedure)}\n({part.height - absent} policies, {absent} undefined)"
             )
-        figure.suptitle(
-            "Share of the attainable gain at the policy's own KL, scored by its reward", fontsize=10.5
-        )
+        figure.suptitle("Share of the attainable gain at the policy's own KL, scored by its reward", fontsize=10.5)
     return figure
 
 
@@ -107,9 +105,7 @@ def draw_gold(tables: RunTables) -> Figure:
     return figure
 
 
-def _draw_differences(
-    axis: Axes, comparison: pl.DataFrame, suffix: str, shift: float, color: str, marker: str
-) -> None:
+def _draw_differences(axis: Axes, comparison: pl.DataFrame, suffix: str, shift: float, color: str, marker: str) -> None:
     ours, low, high = (comparison[name + suffix].to_numpy() * 100 for name in ("ours", "ci_low", "ci_high"))
     axis.errorbar(
         ours, np.arange(comparison.height) - shift, xerr=[ours - low, high - ours], fmt=marker, color=color,

@@ -198,6 +198,4 @@ def share_legend(figure: Figure, handles: dict[str, Line2D]) -> None:
 
 
 def _legend_below(figure: Figure, handles: dict[str, Line2D], labels: list[str], columns: int) -> Legend:
-    return figure.legend(
-        [handles[label] for label in labels], labels, loc="outside lower center", ncols=columns
-    )
+    return figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=columns)

@@ -85,6 +85,4 @@ def examples_markdown(examples: pl.DataFrame) -> str:
 
 def _markdown_table(frame: pl.DataFrame) -> str:
     lines = [frame.columns, ["---"] * frame.width, *frame.rows()]
-    return "\n".join(
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -111,9 +111,7 @@ def metrics_html(metrics: pl.DataFrame, goals: Sequence[tuple[str, str]]) -> str
     return html_page(
         "Metrics",
         [
-            html_table(
-                metrics_at_a_glance(metrics, *goal), f"metrics_{goal[0]}", f"Task {goal[0]}", intervals
-            )
+            html_table(metrics_at_a_glance(metrics, *goal), f"metrics_{goal[0]}", f"Task {goal[0]}", intervals)
             for goal in goals
         ],
     )

@@ -56,9 +56,7 @@ def draw_rollout_cost(tables: RunTables, *, task: str, names: Sequence[str]) -> 
 
 def _draw_means(axis: Axes, part: pl.DataFrame, value: str, label: str) -> None:
     """Mean and standard deviation over seeds at each M."""
-    means = part.group_by("n_rollouts").agg(
-        mean=pl.col(value).mean(), deviation=pl.col(value).std(), seeds=pl.len()
-    )
+    means = part.group_by("n_rollouts").agg(mean=pl.col(value).mean(), deviation=pl.col(value).std(), seeds=pl.len())
     means = means.sort("n_rollouts")
     look = Series(part["method"][0], None).look
     axis.errorbar(

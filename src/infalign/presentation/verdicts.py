@@ -29,9 +29,7 @@ class Expectation(Block):
 
     direction: Literal["greater", "less", "equivalent", "not_worse"]
     reference: float = 0.0
-    paper_range: tuple[float | None, float | None] | None = Field(
-        None, description="low and high; null is open"
-    )
+    paper_range: tuple[float | None, float | None] | None = Field(None, description="low and high; null is open")
     effect: float | None = Field(None, gt=0)
     margin: float | None = Field(None, ge=0)
 
@@ -42,12 +40,8 @@ class Expectation(Block):
             raise ValueError(f"direction {self.direction} takes no margin; remove it")
         if directional and (self.nearest_end is None) == (self.effect is None):
             end = "low" if self.direction == "greater" else "high"
-            raise ValueError(
-                f"direction {self.direction} needs either paper_range with its {end} end, or effect"
-            )
-        if not directional and (
-            self.margin is None or self.paper_range is not None or self.effect is not None
-        ):
+            raise ValueError(f"direction {self.direction} needs either paper_range with its {end} end, or effect")
+        if not directional and (self.margin is None or self.paper_range is not None or self.effect is not None):
             raise ValueError(f"direction {self.direction} needs margin, and neither paper_range nor effect")
         return self
 
@@ -127,9 +121,7 @@ def _directional(interval: Interval, expectation: Expectation) -> str:
 
 
 def _within_margin(interval: Interval, expectation: Expectation) -> str:
-    estimate, low, high = (
-        value - expectation.reference for value in (interval.estimate, interval.low, interval.high)
-    )
+    estimate, low, high = (value - expectation.reference for value in (interval.estimate, interval.low, interval.high))
     margin, two_sided = expectation.tolerance, expectation.direction == "equivalent"
     if low >= -margin and (high <= margin or not two_sided):
         return "reproduced"
@@ -189,8 +181,6 @@ def least_favourable(intervals: Sequence[Interval], expectation: Expectation) ->
         "greater": lambda item: item.low,
         "not_worse": lambda item: item.low,
         "less": lambda item: -item.high,
-        "equivalent": lambda item: (
-            -max(abs(item.low - expectation.reference), abs(item.high - expectation.reference))
-        ),
+        "equivalent": lambda item: -max(abs(item.low - expectation.reference), abs(item.high - expectation.reference)),
     }
     return min(intervals, key=keys[expectation.direction])

@@ -79,12 +79,8 @@ def draw_transforms(tables: RunTables) -> Figure:
             format_axes(axis)
             axis.set_xlabel("KL divergence (nats)")
         axes[3].axis("off")
-        axes[3].legend(
-            handles.values(), handles.keys(), loc="center", title="Transform of the calibrated reward"
-        )
-        figure.suptitle(
-            "Ideal frontier of each transform: win rate against the reference policy", fontsize=10.5
-        )
+        axes[3].legend(handles.values(), handles.keys(), loc="center", title="Transform of the calibrated reward")
+        figure.suptitle("Ideal frontier of each transform: win rate against the reference policy", fontsize=10.5)
     return figure
 
 
@@ -165,9 +161,7 @@ def figure_win_rates(
     return figure
 
 
-def _draw_panel(
-    axis: Axes, trained: pl.DataFrame, offline: pl.DataFrame, ideal: pl.DataFrame
-) -> dict[str, Line2D]:
+def _draw_panel(axis: Axes, trained: pl.DataFrame, offline: pl.DataFrame, ideal: pl.DataFrame) -> dict[str, Line2D]:
     edge = kl_edge(trained)
     handles = draw_limit(axis, ideal, edge)
     series = series_present(trained)

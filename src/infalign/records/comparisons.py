@@ -30,9 +30,7 @@ def several_seeds(rows: Sequence[Policy], task: str) -> bool:
         if (policy.task, policy.method) == (task, "ppo"):
             seeds.setdefault(_series(policy), {}).setdefault(policy.strength, set()).add(policy.seed)
     return _raw_and_another(
-        series
-        for series, by_strength in seeds.items()
-        if sum(len(own) > 1 for own in by_strength.values()) > 1
+        series for series, by_strength in seeds.items() if sum(len(own) > 1 for own in by_strength.values()) > 1
     )
 
 

@@ -39,9 +39,7 @@ class PolicyGrid(Block):
     ties: Literal["half", "weak", "strict"] = "half"
     kl: list[Positive] | None = Field(None, description="strengths as KL budgets in nats")
     beta: list[Positive] | None = Field(None, description="strengths as the paper's beta")
-    n: list[int] | None = Field(
-        None, description="strengths as the n of best-of-n; 1 is the reference itself"
-    )
+    n: list[int] | None = Field(None, description="strengths as the n of best-of-n; 1 is the reference itself")
     seeds: Annotated[list[int], Field(min_length=1)] = Field([0])
 
     @model_validator(mode="after")
@@ -80,9 +78,7 @@ class PolicyGrid(Block):
 class Evaluation(Block):
     """What is computed from the samples; nothing here costs a model call."""
 
-    n: Annotated[list[Count], Field(min_length=1)] = Field(
-        [2, 4, 32], description="N of best-of-N and worst-of-N"
-    )
+    n: Annotated[list[Count], Field(min_length=1)] = Field([2, 4, 32], description="N of best-of-N and worst-of-N")
     procedures: list[str] = Field([], description="further procedures, e.g. sbon(4, 5.0) or bop(3.5)")
     select: list[Literal["reward", "judge"]] = Field(["reward", "judge"])
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
@@ -107,9 +103,7 @@ class Theory(Block):
     """Frontiers drawn without training."""
 
     transforms: list[str] = Field(["identity", "log", "exp(5)", "exp(10)", "exp(-5)", "exp(-10)"])
-    kl: list[Positive] = Field(
-        [0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0]
-    )
+    kl: list[Positive] = Field([0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0])
 
     @field_validator("transforms")
     @classmethod
@@ -150,8 +144,7 @@ class Config(Block):
         return {
             **values,
             "methods": {
-                name: {"kind": name, **block} if isinstance(block, dict) else block
-                for name, block in blocks.items()
+                name: {"kind": name, **block} if isinstance(block, dict) else block for name, block in blocks.items()
             },
         }
 
@@ -179,15 +172,12 @@ class Config(Block):
         problems = []
         if grid.strength_kind not in settings.strengths:
             problems.append(
-                f"{grid.method} takes its strengths as {' or '.join(settings.strengths)}, "
-                f"got {grid.strength_kind}"
+                f"{grid.method} takes its strengths as {' or '.join(settings.strengths)}, got {grid.strength_kind}"
             )
         if settings.takes_reward and grid.reward is None:
             problems.append(f"{grid.method} needs a reward, e.g. reward: [raw, identity, exp(10)]")
         if not settings.takes_reward and grid.reward is not None:
-            problems.append(
-                f"{grid.method} takes no reward, the method itself says what it asks for; remove it"
-            )
+            problems.append(f"{grid.method} takes no reward, the method itself says what it asks for; remove it")
         return problems + self._pair_problems(grid, settings) + self._best_of_problems(grid, settings)
 
     def _pair_problems(self, grid: PolicyGrid, settings: MethodSettings) -> list[str]:
@@ -281,11 +271,7 @@ def shared_json(task: Task) -> str:
 def task_folder(config: Config, task: str) -> str:
     """Folder of a task's shared results, below `results/tasks/`: its name and its block's hash."""
     block = config.tasks[task]
-    root = (
-        str(Path(config.data_root).resolve())
-        if config.data_root and block.corpus.source != "embedded"
-        else None
-    )
+    root = str(Path(config.data_root).resolve()) if config.data_root and block.corpus.source != "embedded" else None
     return f"{task}-{short_hash(shared_json(block), root)}"
 
 

@@ -25,12 +25,8 @@ class EmbeddedCorpus(Block):
     )
     n_demonstrations: Count
     n_train_prompts: Count = Field(description="prompts with rollouts, on which policies are trained")
-    n_evaluation_prompts: Count = Field(
-        description="of each split: summaries has them out of distribution too"
-    )
-    n_pairs: Count = Field(
-        description="training pairs of the reward model and, apart from them, of the judge"
-    )
+    n_evaluation_prompts: Count = Field(description="of each split: summaries has them out of distribution too")
+    n_pairs: Count = Field(description="training pairs of the reward model and, apart from them, of the judge")
     n_test_pairs: Count = Field(description="held-out pairs of each")
 
 
@@ -46,9 +42,7 @@ class PreferenceCorpus(Block):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
         description="folder below data_root with *.jsonl.gz; from the hub one of HH_SUBSETS"
     )
-    revision: str = Field(
-        "main", description="revision of Anthropic/hh-rlhf on the hub; unused with data_root"
-    )
+    revision: str = Field("main", description="revision of Anthropic/hh-rlhf on the hub; unused with data_root")
     n_train_prompts: Count
     n_evaluation_prompts: Count
     max_prompt_tokens: Count
@@ -77,9 +71,7 @@ class ReviewCorpus(Block):
 
     source: Literal["reviews"]
     name: Literal["imdb"] = "imdb"
-    revision: str = Field(
-        "main", description="revision of stanfordnlp/imdb on the hub; unused with data_root"
-    )
+    revision: str = Field("main", description="revision of stanfordnlp/imdb on the hub; unused with data_root")
     n_train_prompts: Count = Field(description="prompts with rollouts, on which policies are trained")
     n_evaluation_prompts: Count
     n_demonstrations: Count = Field(description="unlabelled reviews")
@@ -101,9 +93,7 @@ class ReviewCorpus(Block):
     def _prompt_words_rise(self) -> ReviewCorpus:
         fewest, most = self.prompt_words
         if fewest > most:
-            raise ValueError(
-                f"prompt_words are the fewest and the most, got [{fewest}, {most}]; exchange them"
-            )
+            raise ValueError(f"prompt_words are the fewest and the most, got [{fewest}, {most}]; exchange them")
         return self
 
 
@@ -177,9 +167,7 @@ class QuestionCorpus(Block):
     @classmethod
     def _template_holds_the_question(cls, template: str) -> str:
         if template.count("{question}") != 1:
-            raise ValueError(
-                "template must have {question} in it once, where the question and its options go"
-            )
+            raise ValueError("template must have {question} in it once, where the question and its options go")
         return template
 
     @property

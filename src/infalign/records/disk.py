@@ -70,12 +70,9 @@ def needed_bytes(
     stored = {key: responses[entry.responses] for key, entry in scores.items()} | dict(responses)
     missing = [entry for key, entry in stored.items() if not (there / f"{key}.parquet").exists()]
     models = {
-        shared(config, name, "models/reference"): (task, task.reference.base)
-        for name, task in config.tasks.items()
+        shared(config, name, "models/reference"): (task, task.reference.base) for name, task in config.tasks.items()
     }
-    models |= {
-        key: (config.tasks[training.task], training.settings.base) for key, training in trainings.items()
-    }
+    models |= {key: (config.tasks[training.task], training.settings.base) for key, training in trainings.items()}
     trained = [
         model_bytes(config.tasks[policy.task], config.tasks[policy.task].reference.base)
         for policy in policies

@@ -90,9 +90,7 @@ class PPOSettings(Optimisation):
     )
     value_coefficient: NotNegative = Field(0.2, description="weight of the value loss (vBoN, appendix D)")
     discount: Fraction = Field(1.0, description="gamma of the returns (vBoN, appendix D)")
-    gae_lambda: Fraction = Field(
-        0.95, description="lambda of generalised advantage estimation (vBoN, appendix D)"
-    )
+    gae_lambda: Fraction = Field(0.95, description="lambda of generalised advantage estimation (vBoN, appendix D)")
     kl_penalty: Literal["log_ratio", "full_vocabulary"] = Field(
         "log_ratio",
         description="KL in the reward: log-ratio of the sampled token (Ziegler et al. 2019), or the exact KL "
@@ -152,9 +150,7 @@ class VBoNSettings(PPOSettings):
     objective: Literal["exact", "bound"] = Field(
         "exact", description="exact: eq. 5, the log-probability under best-of-N; bound: L of theorem 2"
     )
-    smooth: bool = Field(
-        False, description="log F from the least-squares fit -a exp(-b x) of each prompt (section 6)"
-    )
+    smooth: bool = Field(False, description="log F from the least-squares fit -a exp(-b x) of each prompt (section 6)")
 
 
 class AnchoredSettings(PPOSettings):
@@ -311,9 +307,7 @@ class PairSettings(OfflineSettings):
     pairs: Literal["rollouts", "dataset"] = Field(
         "rollouts", description="reference rollouts labelled by the reward model, or the corpus' own pairs"
     )
-    n_responses: Annotated[int, Field(ge=2)] = Field(
-        6, description="rollouts of a prompt that are compared (vBoN: 6)"
-    )
+    n_responses: Annotated[int, Field(ge=2)] = Field(6, description="rollouts of a prompt that are compared (vBoN: 6)")
     n_comparisons: Count = Field(
         12, description="pairs of a prompt, drawn without replacement from all of its responses (vBoN: 12)"
     )

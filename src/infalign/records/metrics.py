@@ -172,15 +172,12 @@ def policy_metrics(
         facts_of_prompt = {"task": policy.task, "policy": policy.slug, **asdict(condition), **key}
         columns = {"prompt_id": ours.prompt_ids, "win_rate": rates, "kl": kl, "reward_gain": gains}
         prompt_rows += [
-            facts_of_prompt | dict(zip(columns, values, strict=True))
-            for values in zip(*columns.values(), strict=True)
+            facts_of_prompt | dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
         ]
     return rows, prompt_rows
 
 
-def best_of_n_rows(
-    task: str, condition: Condition, scores: pl.DataFrame, counts: Sequence[int]
-) -> list[dict]:
+def best_of_n_rows(task: str, condition: Condition, scores: pl.DataFrame, counts: Sequence[int]) -> list[dict]:
     """Measure the best of n of the reference's own responses, by the reward, against another one of them.
 
     Parameters
@@ -223,9 +220,7 @@ def _measured(ours: ScoreArrays, theirs: ScoreArrays, evaluation: Evaluation) ->
             yield procedure, key, _win_rates(ours, theirs, procedure, select, scorer), means, gains
 
 
-def _win_rates(
-    ours: ScoreArrays, theirs: ScoreArrays, procedure: Procedure, select: str, scorer: str
-) -> np.ndarray:
+def _win_rates(ours: ScoreArrays, theirs: ScoreArrays, procedure: Procedure, select: str, scorer: str) -> np.ndarray:
     sides = zip(ours[select], ours[scorer], theirs[select], theirs[scorer], strict=True)
     return np.array([expected_win_rate(*scores, procedure) for scores in sides])
 

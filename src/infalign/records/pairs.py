@@ -34,9 +34,7 @@ def changed_pairs(
     if not 0 <= flipped <= 1:
         raise InputError(f"flipped must be a share of the pairs, from 0 to 1, got {flipped}")
     if n_pairs is not None and n_pairs > pairs.height:
-        raise InputError(
-            f"n_pairs must be at most the {pairs.height} training pairs there are, got {n_pairs}"
-        )
+        raise InputError(f"n_pairs must be at most the {pairs.height} training pairs there are, got {n_pairs}")
     kept = pairs.head(pairs.height if n_pairs is None else n_pairs)
     exchanged = np.zeros(kept.height, dtype=bool)
     exchanged[np.random.default_rng(seed).permutation(kept.height)[: round(flipped * kept.height)]] = True

@@ -172,9 +172,7 @@ def reward_and_judge(config: Config, task: str, responses: str, **more) -> Score
     """Describe scores by a task's reward model and judge; `more` says what differs."""
     models = {"reward_model": "models/reward_model", "judge": "models/judge"}
     folders = {name: shared(config, task, path) for name, path in models.items()}
-    return ScoreSet(
-        task, responses, **{"prompts": shared(config, task, "data/prompts.parquet"), **folders, **more}
-    )
+    return ScoreSet(task, responses, **{"prompts": shared(config, task, "data/prompts.parquet"), **folders, **more})
 
 
 def response_sets(config: Config, policies: Iterable[Policy]) -> dict[str, ResponseSet]:
@@ -292,7 +290,5 @@ def paths_pattern(paths: Iterable[str]) -> str:
         inside.setdefault(first, []).append(rest)
     if not inside:
         return "(?!)"
-    parts = [
-        re.escape(first) + (f"/{paths_pattern(rest)}" if any(rest) else "") for first, rest in inside.items()
-    ]
+    parts = [re.escape(first) + (f"/{paths_pattern(rest)}" if any(rest) else "") for first, rest in inside.items()]
     return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"

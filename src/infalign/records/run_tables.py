@@ -70,9 +70,7 @@ class RunTables:
     def rollout_seconds(self, task: str) -> float:
         """Seconds of sampling and scoring one rollout to each training prompt of a task."""
         folder = self.tasks / task_folder(self.config, task)
-        seconds = sum(
-            measured_seconds(folder / part / "train.seconds.tsv") for part in ("rollouts", "scores")
-        )
+        seconds = sum(measured_seconds(folder / part / "train.seconds.tsv") for part in ("rollouts", "scores"))
         return seconds / self.config.tasks[task].rollouts.n_rollouts
 
     def training_seconds(self) -> pl.DataFrame:

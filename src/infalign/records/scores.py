@@ -110,17 +110,13 @@ def read_scores(path: str | Path, columns: Sequence[str], *, samples: bool = Fal
     frame = read_table(path, needed, also=["sample_id"])
     for name in {"prompt_id", "sample_id"} & set(frame.columns):
         if frame[name].null_count():
-            raise InputError(
-                f"{path}: {name} is null in {frame[name].null_count()} rows; every response needs one"
-            )
+            raise InputError(f"{path}: {name} is null in {frame[name].null_count()} rows; every response needs one")
     if "sample_id" in frame.columns:
         check_unique(frame, ("prompt_id", "sample_id"), path)
     return frame
 
 
-def check_same_prompts(
-    first: pl.DataFrame, second: pl.DataFrame, paths: tuple[str | Path, str | Path]
-) -> None:
+def check_same_prompts(first: pl.DataFrame, second: pl.DataFrame, paths: tuple[str | Path, str | Path]) -> None:
     """Raise InputError naming a prompt that only one of two tables has.
 
     Examples
@@ -263,9 +259,7 @@ def paired_scores(
         for procedure in applied:
             check_rollouts(frame, procedure.min_samples, procedure.text, path)
     if any(procedure.name != "none" for procedure in [*procedures, *opponents]):
-        both = pl.concat(
-            [frame.select("prompt_id", pl.col(select).cast(pl.Float64)) for frame in (ours, theirs)]
-        )
+        both = pl.concat([frame.select("prompt_id", pl.col(select).cast(pl.Float64)) for frame in (ours, theirs)])
         check_untied(both, select, f"{policy} and {reference}")
     return (
         _grouped(ours, select),
@@ -334,9 +328,7 @@ def calibrated_table(
     return pl.concat([others, pl.LazyFrame({"calibrated": calibrated})], how="horizontal")
 
 
-def _anchored(
-    rewards: np.ndarray, reference: np.ndarray, places: np.ndarray, offset: float, p: int
-) -> np.ndarray:
+def _anchored(rewards: np.ndarray, reference: np.ndarray, places: np.ndarray, offset: float, p: int) -> np.ndarray:
     """Calibrate by anchors, each reward against the reference without its own place (-1: all of it)."""
     curves = {
         place: fit_anchors(np.delete(reference, place) if place >= 0 else reference, offset, p)
@@ -352,9 +344,7 @@ def _places_among_rollouts(
     """Position of each response among its prompt's rollouts by sample_id, -1 where it is not there."""
     key = pl.col("prompt_id"), pl.col("sample_id").cast(pl.String)
     places = rollouts.select(*key, place=pl.int_range(pl.len()).over("prompt_id"), rollout="reward")
-    joined = frame.select(*key, "reward").join(
-        places, on=["prompt_id", "sample_id"], how="left", maintain_order="left"
-    )
+    joined = frame.select(*key, "reward").join(places, on=["prompt_id", "sample_id"], how="left", maintain_order="left")
     differing = joined.filter(pl.col("rollout") != pl.col("reward"))
     if not differing.is_empty():
         first = differing.row(0, named=True)
@@ -369,9 +359,7 @@ def _places_among_rollouts(
             f"--leave-one-out: no (prompt_id, sample_id) of {paths[0]} is in {paths[1]}; leave the option out"
         )
     if unmatched:
-        warnings.warn(
-            f"{unmatched} responses of {paths[0]} are not in {paths[1]}: none is left out", stacklevel=2
-        )
+        warnings.warn(f"{unmatched} responses of {paths[0]} are not in {paths[1]}: none is left out", stacklevel=2)
     return joined["place"].fill_null(-1).to_numpy()
 
 

@@ -163,7 +163,5 @@ def merged_facts(manifests: Mapping[Path, Mapping[str, Any]], names: Sequence[st
                     "shards of one table are made alike: remove them and run again"
                 )
     facts = {name: manifests[first][name] for name in names if name in manifests[first]}
-    facts |= {
-        name: sum(made[name] for made in manifests.values()) for name in COUNTS if name in manifests[first]
-    }
+    facts |= {name: sum(made[name] for made in manifests.values()) for name in COUNTS if name in manifests[first]}
     return {**facts, "shards": len(manifests)}

@@ -72,8 +72,7 @@ def column_names(path: Path, needed: Sequence[str] = ()) -> list[str]:
     missing = [name for name in needed if name not in names]
     if missing:
         raise InputError(
-            f"{path}: missing column {', '.join(missing)}; it has {', '.join(names)}; "
-            f"needed are {', '.join(needed)}"
+            f"{path}: missing column {', '.join(missing)}; it has {', '.join(names)}; needed are {', '.join(needed)}"
         )
     return names
 

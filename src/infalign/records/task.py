@@ -63,9 +63,7 @@ class LanguageModel(Block):
     """The reference policy."""
 
     base: Base
-    pretraining: Training | None = Field(
-        None, description="language modelling of prompts and responses first"
-    )
+    pretraining: Training | None = Field(None, description="language modelling of prompts and responses first")
     training: Training | None = Field(None, description="supervised finetuning; null: taken as it is")
 
 
@@ -79,9 +77,7 @@ class PreferenceModel(Block):
         "probability of the positive label (corpus: reviews)",
         exclude_if=lambda learns: learns == "preferences",  # tasks without labels keep their hash
     )
-    pretraining: Training | None = Field(
-        None, description="language modelling of prompts and responses first"
-    )
+    pretraining: Training | None = Field(None, description="language modelling of prompts and responses first")
     training: Training | None = Field(
         None,
         description="on preferences or labels; null: a trained reward model (hub or path), taken as it is",
@@ -111,9 +107,7 @@ class Rollouts(Block):
     """Reference responses per prompt, and how policies sample in training."""
 
     n_rollouts: Annotated[int, Field(ge=2)] = Field(100, description="K of InfAlign, section 5: 100")
-    temperature: Positive = Field(
-        1.0, description="of training; evaluation is at each of samples.temperatures"
-    )
+    temperature: Positive = Field(1.0, description="of training; evaluation is at each of samples.temperatures")
     max_new_tokens: Count
     batch_size: Count = 512
     shards: Shards = 1
@@ -230,9 +224,7 @@ class Task(Block):
     @model_validator(mode="after")
     def _splits_exist(self) -> Task:
         embedded = isinstance(self.corpus, EmbeddedCorpus) and self.corpus.name == "summaries"
-        if "evaluation_out" in self.samples.splits and not (
-            embedded or isinstance(self.corpus, SummaryCorpus)
-        ):
+        if "evaluation_out" in self.samples.splits and not (embedded or isinstance(self.corpus, SummaryCorpus)):
             raise ValueError(
                 "samples.splits: this corpus has no prompts out of distribution (summaries and tldr have); "
                 "remove evaluation_out"

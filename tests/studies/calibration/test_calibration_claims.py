@@ -64,9 +64,7 @@ def test_saturation_needs_a_first_step(tables):
 
 def test_gold_judges_win_rates_and_no_errors(tables):
     measure = rates("calibration_difference", a=median(), b=[{}])
-    assert judge_and_gold(claim(measure), tables, bootstrap=FAST)["ours_gold"].to_list() == pytest.approx(
-        [0.02]
-    )
+    assert judge_and_gold(claim(measure), tables, bootstrap=FAST)["ours_gold"].to_list() == pytest.approx([0.02])
     error = {"kind": "calibration_difference", "value": "error", "a": median(), "b": [{}]}
     assert judge_and_gold(claim(error), tables, bootstrap=FAST).is_empty()
 

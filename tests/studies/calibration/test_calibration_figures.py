@@ -20,10 +20,7 @@ def test_the_figure_has_a_line_a_case_and_a_marker_a_policy(tmp_path):
     interval = {"ci_low": [0.0, 0.4, 1.0], "ci_high": [0.0, 0.6, 1.0]}
     errors = stacked(
         "calibration_error",
-        [
-            of_case(case, {"task": "helpful"}, error=grid, share=[0.0, 0.5, 1.0], **interval)
-            for case in VALUES
-        ],
+        [of_case(case, {"task": "helpful"}, error=grid, share=[0.0, 0.5, 1.0], **interval) for case in VALUES],
     )
     frontier = tables.prompt_calibration_frontier.group_by(
         *(name for name in CALIBRATION_SCHEMAS["calibration_frontier"] if name not in ("win_rate", *interval))

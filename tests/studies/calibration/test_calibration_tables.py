@@ -77,9 +77,7 @@ def test_distributions_rise_to_one_and_have_the_means_of_the_prompts(tables):
     for key, part in tables["calibration_error"].group_by("calibrator", "n_rollouts"):
         share = part.sort("error")["share"].to_numpy()
         assert np.all(np.diff(share) >= 0) and share[-1] == pytest.approx(1)
-        assert (part["ci_low"] <= part["share"] + 1e-12).all() and (
-            part["share"] <= part["ci_high"] + 1e-12
-        ).all()
+        assert (part["ci_low"] <= part["share"] + 1e-12).all() and (part["share"] <= part["ci_high"] + 1e-12).all()
         mean = 0.02 * (1 - (share[1:] + share[:-1]) / 2).sum()  # the area above the distribution
         assert mean == pytest.approx(by_case(tables["prompt_calibration_error"], "error")[key], abs=2e-3)
 

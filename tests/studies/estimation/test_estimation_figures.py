@@ -68,10 +68,7 @@ def test_log_distribution_has_a_panel_a_prompt_and_its_fit():
 
 def test_bytes_are_the_same_every_time(estimation, tmp_path):
     first, second = (
-        [
-            path.read_bytes()
-            for path in save_figure(draw_estimation(Tables(estimation=estimation)), tmp_path / name)
-        ]
+        [path.read_bytes() for path in save_figure(draw_estimation(Tables(estimation=estimation)), tmp_path / name)]
         for name in ("a", "b")
     )
     assert first == second

@@ -19,9 +19,7 @@ CLAIMS = [
 def test_claims_on_the_best_exponent():
     rows = evaluate_claims(CLAIMS, Tables(best_exponents=best_exponents()))
     verdicts = dict(rows.select("claim", "verdict").iter_rows())
-    assert (
-        verdicts["best-exponent-near-optimal-bon"] == verdicts["ideal-gain-grows-with-n-won"] == "reproduced"
-    )
+    assert verdicts["best-exponent-near-optimal-bon"] == verdicts["ideal-gain-grows-with-n-won"] == "reproduced"
     assert verdicts["t10-enough-bon32"] == "not reproduced"
     ours = dict(rows.select("claim", "ours").iter_rows())
     assert ours["ideal-gain-grows-with-n-bon"] == pytest.approx(0.18)

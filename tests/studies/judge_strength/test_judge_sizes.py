@@ -62,9 +62,7 @@ def test_what_no_width_reaches_is_said():
 def test_judges_differ_in_width_and_the_leaked_one_in_its_pairs(config):
     judges = sized_judges(config.judge_strength, config, "helpful")
     assert list(judges) == ["0.5x", "1x", "2x", "4x", "leaked"]
-    assert {name: judge.split for name, judge in judges.items() if judge.split != "judge"} == {
-        "leaked": "reward"
-    }
+    assert {name: judge.split for name, judge in judges.items() if judge.split != "judge"} == {"leaked": "reward"}
     assert judges["leaked"].settings == judges["1x"].settings
     own = config.tasks["helpful"].judge
     for judge in judges.values():
@@ -90,9 +88,7 @@ def test_the_main_comparison_is_judged(config):
     assert list(tables) == ["reference", "ppo-raw-kl0.50-s0", "ppo-exp10-k16-kl0.50-s0"]
     assert tables["reference"].endswith("/scores/evaluation-t1.00")
     assert tables["ppo-raw-kl0.50-s0"].endswith("ppo-raw-kl0.50-s0/scores/evaluation-t1.00-n8")
-    with pytest.raises(
-        InputError, match=r"task harmless has no ppo policies on exp\(-10\), which are compared"
-    ):
+    with pytest.raises(InputError, match=r"task harmless has no ppo policies on exp\(-10\), which are compared"):
         compared_policies(config, "harmless")
 
 
@@ -113,9 +109,7 @@ def test_a_block_that_cannot_be(values, block, message):
 
 def test_models_without_a_size_are_refused(values):
     values["tasks"]["helpful"]["judge"] = {"base": {"path": "models/mine"}}
-    with pytest.raises(
-        InputError, match="judge and reward model of task helpful must be trained from scratch"
-    ):
+    with pytest.raises(InputError, match="judge and reward model of task helpful must be trained from scratch"):
         parse_config(values)
 
 

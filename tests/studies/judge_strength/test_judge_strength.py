@@ -19,9 +19,7 @@ from infalign.studies.judge_strength.tables import (
 from presentation.stored_tables import Tables, load_claims
 
 FAST = Bootstrap(resamples=300)
-POLICIES = pl.DataFrame(
-    {"policy": ["raw-s0"], "transform": ["raw"], "strength_kind": ["kl"], "strength": [0.5]}
-)
+POLICIES = pl.DataFrame({"policy": ["raw-s0"], "transform": ["raw"], "strength_kind": ["kl"], "strength": [0.5]})
 CLAIMS = [
     claim
     for claim in load_claims(Path(__file__).parents[3] / "reports" / "claims.yaml")
@@ -76,8 +74,7 @@ def world(tasks=("helpful", "harmless"), n_prompts=30, lead=LEAD):
     for task in tasks:
         procedure, transform = goals[task]
         noise = {
-            (name, kl): 0.02 * rng.standard_normal(n_prompts)
-            for name, kl in product(("raw", transform), (0.25, 1.0))
+            (name, kl): 0.02 * rng.standard_normal(n_prompts) for name, kl in product(("raw", transform), (0.25, 1.0))
         }
         for judge, ((name, kl), waves), text in product(EXCESS, noise.items(), ("none", procedure)):
             kind = judge if judge in ("gold", "leaked", "reward_model") else "independent"
@@ -108,9 +105,7 @@ def tables():
 def test_the_main_comparison_under_each_judge(tables):
     _, strengths, _ = tables
     row = strengths.row(
-        by_predicate=(pl.col("task") == "helpful")
-        & (pl.col("judge") == "2x")
-        & (pl.col("procedure") == "bon(4)"),
+        by_predicate=(pl.col("task") == "helpful") & (pl.col("judge") == "2x") & (pl.col("procedure") == "bon(4)"),
         named=True,
     )
     root = np.sqrt(0.5)

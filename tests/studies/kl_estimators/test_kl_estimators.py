@@ -28,9 +28,7 @@ def sampled(n_prompts=40, n_samples=50, most_tokens=4):
             tokens = rng.choice(3, size=rng.integers(1, most_tokens + 1), p=P)
             log_p, log_q = np.log(P[tokens]).sum(), np.log(Q[tokens]).sum()
             rows.append((f"p{prompt:02d}", sample, log_p, log_q, len(tokens) * STEP_KL))
-    return pl.DataFrame(
-        rows, schema=["prompt_id", "sample_id", "log_prob", "reference_log_prob", "kl"], orient="row"
-    )
+    return pl.DataFrame(rows, schema=["prompt_id", "sample_id", "log_prob", "reference_log_prob", "kl"], orient="row")
 
 
 @pytest.fixture(scope="module")

@@ -125,9 +125,7 @@ def test_a_server_that_stays_broken_is_an_input_error(given, tries, said, tmp_pa
     with broken as (server, requests), pytest.raises(InputError, match=said) as caught:
         asked(server, ["q?", "p?"], tmp_path / "kept.jsonl")
     assert len(requests) == tries  # and the second question was not begun
-    assert f"judge m at {server}" in str(caught.value) and "run it again to go on from there" in str(
-        caught.value
-    )
+    assert f"judge m at {server}" in str(caught.value) and "run it again to go on from there" in str(caught.value)
 
 
 def test_a_refusal_without_content_is_a_reply(tmp_path):
@@ -141,9 +139,7 @@ def test_nobody_there_is_an_input_error(tmp_path):
     with socket.socket() as taken:  # bound but not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
         server = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-        with pytest.raises(
-            InputError, match=r"cannot be reached \(.*\); start the server or correct judge.server"
-        ):
+        with pytest.raises(InputError, match=r"cannot be reached \(.*\); start the server or correct judge.server"):
             asked(server, ["q?"], tmp_path / "kept.jsonl", retries=0)
 
 
@@ -160,9 +156,7 @@ def test_slow_replies_are_waited_for_and_a_silent_server_is_not(tmp_path):
     try:
         with serving(answer) as (server, requests):
             assert len(asked(server, ["a?", "b?"], tmp_path / "kept.jsonl", timeout=4.0)) == 2
-            with pytest.raises(
-                InputError, match=r"no whole answer in 1 tries of 0\.3 s; .* raise judge.timeout"
-            ):
+            with pytest.raises(InputError, match=r"no whole answer in 1 tries of 0\.3 s; .* raise judge.timeout"):
                 asked(server, ["hang?"], tmp_path / "kept.jsonl", timeout=0.3, retries=0)
             assert len(requests) == 3
     finally:
@@ -309,9 +303,7 @@ def test_replies_become_verdicts_on_the_policys_response(tmp_path):
 
     def longer(number, body, headers):
         text = body["messages"][0]["content"]
-        first, second = (
-            text.split("=== Answer A ===\n")[1].split("\n\n=== End ===")[0].split("\n\n=== Answer B ===\n")
-        )
+        first, second = text.split("=== Answer A ===\n")[1].split("\n\n=== End ===")[0].split("\n\n=== Answer B ===\n")
         return completion("A" if len(first) > len(second) else "B" if len(first) < len(second) else "Well")
 
     with serving(longer) as (server, requests):
@@ -328,9 +320,7 @@ def chat_model(folder):
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>")
     fast.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     config = LlamaConfig(
         vocab_size=len(vocabulary), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
@@ -358,9 +348,7 @@ def test_transformers_serve_answers(tmp_path, monkeypatch):
         serve=f"'{program}' serve {{model}} --host 127.0.0.1 --port {{port}} --device cpu",
         max_tokens=4,
     )
-    questions = [
-        read_judge_prompt("pairwise-v1").ask("brevity.", "Why?", text, "So.") for text in ("No.", "Yes.")
-    ]
+    questions = [read_judge_prompt("pairwise-v1").ask("brevity.", "Why?", text, "So.") for text in ("No.", "Yes.")]
     with ReplyCache(tmp_path / "kept.jsonl") as cache:
         assert list(ask(block, questions, cache).values()) == [Reply("A", "stop")] * 2
         (short,) = ask(block.model_copy(update={"max_tokens": 1}), questions[:1], cache).values()

@@ -68,9 +68,7 @@ def test_it_learns_the_word_that_decides_and_a_server_asks_it_as_in_training(tmp
         seed=0,
         loss_on="texts",
     )
-    train_language_model(
-        model, encoder, examples, Training(learning_rate=3e-3, epochs=3, batch_size=16), seed=0
-    )
+    train_language_model(model, encoder, examples, Training(learning_rate=3e-3, epochs=3, batch_size=16), seed=0)
     assert before < 0.7 and verdict_accuracy(model, encoder, held_out) > 0.9
     assert verdict_accuracy(model, encoder, held_out, batch_size=7) > 0.9
 
@@ -87,8 +85,5 @@ def test_it_learns_the_word_that_decides_and_a_server_asks_it_as_in_training(tmp
     with ReplyCache(tmp_path / "kept.jsonl") as cache:
         replies = ask(block, texts, cache).values()
     places = {"A": "first", "B": "second"}
-    right = [
-        parse_reply(reply) == places[answer]
-        for reply, answer in zip(replies, held_out["response"], strict=False)
-    ]
+    right = [parse_reply(reply) == places[answer] for reply, answer in zip(replies, held_out["response"], strict=False)]
     assert np.mean(right) > 0.8

@@ -133,9 +133,7 @@ def test_pairs_are_the_best_and_the_worst_of_disjoint_groups():
 
 
 def test_pairs_that_cannot_be_picked_are_refused():
-    with pytest.raises(
-        InputError, match=r"take 6 responses a prompt, prompt 'q0' has 5; lower judge.n_pairs"
-    ):
+    with pytest.raises(InputError, match=r"take 6 responses a prompt, prompt 'q0' has 5; lower judge.n_pairs"):
         response_pairs(scores(np.zeros((1, 5))), scores(np.zeros((1, 9))), "bon(3)", 2)
     with pytest.raises(InputError, match="different prompts"):
         response_pairs(scores(np.zeros((1, 5))), scores(np.zeros((2, 5))), "none", 1)
@@ -199,12 +197,7 @@ def test_win_rates_leave_out_what_could_not_be_read():
     ]
     nothing = replies({("q0", 0): ("unparsed", "win")})
     rows, prompt_rows = judged_metrics(nothing, facts, ours, theirs, FAST)
-    assert (
-        prompt_rows == []
-        and rows[0]["win_rate"] is None
-        and rows[0]["kl"] is None
-        and rows[0]["n_prompts"] == 0
-    )
+    assert prompt_rows == [] and rows[0]["win_rate"] is None and rows[0]["kl"] is None and rows[0]["n_prompts"] == 0
 
 
 def test_verdicts_are_counted_with_their_shares():
@@ -226,9 +219,7 @@ def test_verdicts_are_counted_with_their_shares():
     assert row["first_share"] == pytest.approx(4 / 6)  # a, b: the first both times; c: the second both times
     assert row["lowest_win_rate"] == 3.5 / 8 and row["highest_win_rate"] == 4.5 / 8
     silent = verdict_table(replies({("a", 0): ("unparsed", "unparsed")}), FAST).row(0, named=True)
-    assert (
-        silent["unparsed_share"] == 1.0 and silent["first_share"] is None and silent["lowest_win_rate"] == 0.0
-    )
+    assert silent["unparsed_share"] == 1.0 and silent["first_share"] is None and silent["lowest_win_rate"] == 0.0
 
 
 def test_agreement_is_on_the_pairs_that_all_judged():

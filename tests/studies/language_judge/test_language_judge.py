@@ -47,13 +47,9 @@ def test_the_difference_is_that_of_the_gains(judged):
 
 def test_prompts_that_one_policy_lacks_are_left_out_for_all(judged):
     """The lead is moved to the prompts that are left out: what stays has none."""
-    lost = pl.col("prompt_id").is_in(["helpful-000", "helpful-001"]) & pl.col("policy").str.contains(
-        "raw-kl0.50"
-    )
+    lost = pl.col("prompt_id").is_in(["helpful-000", "helpful-001"]) & pl.col("policy").str.contains("raw-kl0.50")
     kept = judged.filter(~lost)
-    shifted = pl.col("prompt_id").is_in(["helpful-000", "helpful-001"]) & (
-        pl.col("policy").str.contains("exp10-kl")
-    )
+    shifted = pl.col("prompt_id").is_in(["helpful-000", "helpful-001"]) & (pl.col("policy").str.contains("exp10-kl"))
     absurd = kept.with_columns(win_rate=pl.when(shifted).then(100.0).otherwise("win_rate"))
     row = row_of(MEASURE, tables(absurd, build_metrics(judged)))
     assert row["ours"] == pytest.approx(GAINS["exp(10)"] - GAINS["raw"], abs=0.01)
@@ -67,9 +63,7 @@ def test_what_was_not_judged_is_not_run_with_its_reason(judged):
     assert found["verdict"] == "not run" and "no language model was asked about bon(4)" in found["text"]
     found = row_of({**MEASURE, "b": {"transform": "log"}}, tables(judged))
     assert found["verdict"] == "not run" and "judged no policies ppo log" in found["text"]
-    found = row_of(
-        MEASURE, tables(judged.filter(pl.col("prompt_id").str.ends_with("003")), build_metrics(judged))
-    )
+    found = row_of(MEASURE, tables(judged.filter(pl.col("prompt_id").str.ends_with("003")), build_metrics(judged)))
     assert found["verdict"] == "not run" and "too few prompts" in found["text"]
     found = row_of({**MEASURE, "kl": 5.0}, tables(judged))
     assert found["verdict"] == "not run" and "not well within the trained range" in found["text"]
@@ -101,10 +95,7 @@ def test_kappa_is_the_tables_of_all_policies():
     assert "120 pairs, 40 prompts" in row["text"]
     undefined = agreements(agreement(kappa=None, kappa_low=None, kappa_high=None))
     assert "kappa is undefined" in row_of(item, kappas(undefined))["text"]
-    assert (
-        "judge and gold did not judge"
-        in row_of({**KAPPA, "judges": ["gold", "judge"]}, kappas(table))["text"]
-    )
+    assert "judge and gold did not judge" in row_of({**KAPPA, "judges": ["gold", "judge"]}, kappas(table))["text"]
 
 
 def test_the_projects_claims_are_judged(judged):
@@ -147,9 +138,7 @@ def test_the_figure_shows_what_was_judged_and_what_was_not_read(judged, ideal):
 def test_the_figure_says_that_nothing_was_read(metrics, ideal):
     unread = metrics.with_columns(scorer=pl.lit("language_model"), win_rate=pl.lit(None, pl.Float64))
     figure = figure_language_model_judge(unread, ideal, verdicts(100))
-    assert [text.get_text() for text in figure.axes[0].texts] == [
-        "no reply of the language model could be read"
-    ]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no reply of the language model could be read"]
 
 
 def test_the_figure_of_agreement_places_every_two_judges():

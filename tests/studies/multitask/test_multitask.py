@@ -68,9 +68,7 @@ def test_gradients_are_those_of_the_values():
 def test_sft_meets_the_demonstrations_features():
     task = random_task()
     policy = np.exp(task.log_policy(sft_of(task)))
-    assert task.expected_features(policy) == pytest.approx(
-        task.expected_features(task.demonstrations), abs=1e-7
-    )
+    assert task.expected_features(policy) == pytest.approx(task.expected_features(task.demonstrations), abs=1e-7)
 
 
 def test_divergence_to_the_policy_is_the_loss_up_to_its_minimum():

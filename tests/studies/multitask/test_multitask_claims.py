@@ -34,9 +34,7 @@ def tables():
     carried = {"procedure": ["bon(4)"] * 2, "kl": [0.1, 0.5], "win_rate": [0.6, 0.7]}
     carried |= {"standard_win_rate": [0.6, 0.7], "best_other_win_rate": [0.59, 0.68]}
     carried |= {"optimal_win_rate": [0.61, 0.73]}
-    return Tables(
-        multitask=pl.DataFrame(rows, schema=keys, orient="row"), change_of_variables=pl.DataFrame(carried)
-    )
+    return Tables(multitask=pl.DataFrame(rows, schema=keys, orient="row"), change_of_variables=pl.DataFrame(carried))
 
 
 def test_the_theorem_holds_for_the_other_divergence_only(tables):

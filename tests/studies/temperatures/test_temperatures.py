@@ -93,9 +93,7 @@ def test_the_least_favourable_temperature_counts(world):
 
 
 def test_best_of_n_has_the_n_of_the_policies(world):
-    measure = difference(
-        a="best_of_n", b=[{"method": name} for name in ("vbon", "bonbon")], splits=["evaluation"]
-    )
+    measure = difference(a="best_of_n", b=[{"method": name} for name in ("vbon", "bonbon")], splits=["evaluation"])
     row = judged(world, measure, direction="greater", effect=0.02)
     assert row["ours"] == pytest.approx(BEST_OF_8 - 0.81)
 

@@ -43,9 +43,7 @@ rule collect_calibration:
 rule calibration_costs:
     input:
         config=rules.record_config.output,
-        seconds=expand(
-            f"{SHARED}/{{folder}}/{{part}}/train.seconds.tsv", folder=TASK_OF, part=["rollouts", "scores"]
-        ),
+        seconds=expand(f"{SHARED}/{{folder}}/{{part}}/train.seconds.tsv", folder=TASK_OF, part=["rollouts", "scores"]),
         training=expand(f"{SHARED}/{{policy}}/training.parquet", policy=POLICY_OF),
     output:
         table=f"{RUN}/calibration_costs.parquet",

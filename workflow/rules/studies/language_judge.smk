@@ -24,9 +24,7 @@ if LANGUAGE_JUDGE.trained:
             f"logs/{CONFIG.run}/train_language_judge.log",
         params:
             # a function, since texts in it may hold braces
-            principles=lambda w: [
-                principle(LANGUAGE_JUDGE, task, CONFIG.tasks[task].corpus) for task in JUDGED_TASKS
-            ],
+            principles=lambda w: [principle(LANGUAGE_JUDGE, task, CONFIG.tasks[task].corpus) for task in JUDGED_TASKS],
             prompt=LANGUAGE_JUDGE.prompt,
             prompt_sha256=read_judge_prompt(LANGUAGE_JUDGE.prompt).sha256,
             settings=settings_json(LANGUAGE_JUDGE.trained),
@@ -41,9 +39,7 @@ rule ask_judge:
         config=rules.record_config.output,
         model=LANGUAGE_JUDGE.model if LANGUAGE_JUDGE.trained else [],
         policies=results(*(policy_scores(CONFIG, policy) for policy in JUDGED)),
-        references=results(
-            *(main_scores(CONFIG, task) for task in dict.fromkeys(policy.task for policy in JUDGED))
-        ),
+        references=results(*(main_scores(CONFIG, task) for task in dict.fromkeys(policy.task for policy in JUDGED))),
         prompts=expand(
             f"{SHARED}/{{folder}}/data/prompts.parquet",
             folder=dict.fromkeys(FOLDER_OF[policy.task] for policy in JUDGED),

@@ -43,9 +43,7 @@ def parse_procedure(text: str | Procedure) -> Procedure:
         raise InputError(f"unknown procedure {text!r}; valid forms: {_forms()}")
     parts = [] if match[2] is None else match[2].split(",")
     if len(parts) != len(kind.numbers):
-        raise InputError(
-            f"{text!r} needs {len(kind.numbers)} number(s), got {len(parts)}; valid forms: {_forms()}"
-        )
+        raise InputError(f"{text!r} needs {len(kind.numbers)} number(s), got {len(parts)}; valid forms: {_forms()}")
     return kind(*(number.read(part, str(text)) for number, part in zip(kind.numbers, parts, strict=True)))
 
 

@@ -83,9 +83,7 @@ class BestOfPoisson(Procedure):
         sizes = np.arange(1, m + 1)
         chances = np.exp(xlogy(sizes - 1, self.mu) - self.mu - gammaln(sizes))  # P(Poisson(mu) = size - 1)
         used = chances > 1e-18
-        mixture = sum(
-            c * best_of_n_rank_weights(m, int(n)) for n, c in zip(sizes[used], chances[used], strict=True)
-        )
+        mixture = sum(c * best_of_n_rank_weights(m, int(n)) for n, c in zip(sizes[used], chances[used], strict=True))
         return mixture / chances[used].sum()
 
     @classmethod

@@ -90,9 +90,7 @@ class PolicySeries(Block):
     """Policies that differ in strength and seed only."""
 
     method: str = "ppo"
-    transform: TransformText | None = Field(
-        None, description="default: whatever the method has, for baselines"
-    )
+    transform: TransformText | None = Field(None, description="default: whatever the method has, for baselines")
     calibrator: CalibratorText = Field("empirical", description="unused by raw and without a transform")
     n_rollouts: int | None = Field(None, ge=1, description="default: the most that the run has")
 

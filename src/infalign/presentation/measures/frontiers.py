@@ -41,9 +41,7 @@ class CurveDifference(Compared, ClaimKind):
     a: PolicySeries
     b: tuple[PolicySeries, ...] = Field(min_length=1)
     kl: PositiveKL = 0.5
-    missing: Literal["stop", "skip"] = Field(
-        "stop", description="skip: compare with those of b that were trained"
-    )
+    missing: Literal["stop", "skip"] = Field("stop", description="skip: compare with those of b that were trained")
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Paired differences of trained curves at one KL."""
@@ -82,9 +80,7 @@ class DifferenceGrowth(Compared, ClaimKind):
         for series in (self.a, self.b):
             small, large = (trained_curve(tables, self, procedure, series) for procedure in self.procedures)
             if small is None or large is None:
-                raise NotMeasured(
-                    f"no policies {series} on task {self.task} with {' and '.join(self.procedures)}"
-                )
+                raise NotMeasured(f"no policies {series} on task {self.task} with {' and '.join(self.procedures)}")
             grown.append(Curve(kl=small.kl, win_rate=0.5 + large.win_rate - small.win_rate))
             second.append(large)
         intervals = tuple(gap_at_kl(a, b, self.kl, bootstrap) for a, b in (grown, second))
@@ -131,12 +127,8 @@ class IdealDifference(ClaimKind):
         curves = present(known, "no ideal frontier of", f"for {self.procedure}")
         reach = min(curve.x[-1] for curve in curves.values()) ** 2
         kls = [kl for kl in self.kl if kl <= reach * (1 + 1e-6)]
-        gaps = [
-            float(curves[self.a](np.sqrt(kl)) - curves[other](np.sqrt(kl))) for other in self.b for kl in kls
-        ]
-        note = (
-            f"KL {', '.join(f'{kl:g}' for kl in kls)}; exact" if gaps else f"the table ends at KL {reach:.3g}"
-        )
+        gaps = [float(curves[self.a](np.sqrt(kl)) - curves[other](np.sqrt(kl))) for other in self.b for kl in kls]
+        note = f"KL {', '.join(f'{kl:g}' for kl in kls)}; exact" if gaps else f"the table ends at KL {reach:.3g}"
         return Measured(tuple(Interval(gap, gap, gap) for gap in gaps), note)
 
 
@@ -157,9 +149,7 @@ class CalibrationError(ClaimKind):
         by_map = {name: errors[name].mean(axis=1) for name in MAPS}
         less = by_map[self.minus] if self.minus else 0.0
         intervals = tuple(mean_interval(by_map[name] - less, bootstrap) for name in self.maps)
-        return Measured(
-            intervals, "quantile out of sample: half of the rollouts make the table, half are measured"
-        )
+        return Measured(intervals, "quantile out of sample: half of the rollouts make the table, half are measured")
 
 
 class MedianShare(ClaimKind):

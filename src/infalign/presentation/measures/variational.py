@@ -76,9 +76,7 @@ class GainKept(Compared, ClaimKind):
     a: PolicySeries
     b: PolicySeries
     kept: float = Field(gt=0, lt=1)
-    mutual: bool = Field(
-        False, description="also the other way round: `b` keeps that share of the gain of `a`"
-    )
+    mutual: bool = Field(False, description="also the other way round: `b` keeps that share of the gain of `a`")
     kl: PositiveKL | None = None
     n: int | None = Field(None, ge=2, description="of best-of-n, instead of a KL")
 
@@ -92,8 +90,7 @@ class GainKept(Compared, ClaimKind):
         """Paired differences of one gain and a share of the other's."""
         pairs = [(self.a, self.b), (self.b, self.a)] if self.mutual else [(self.a, self.b)]
         trained = {
-            series: trained_curve(tables, self, self.procedure, series, self.value, self.n)
-            for series in pairs[0]
+            series: trained_curve(tables, self, self.procedure, series, self.value, self.n) for series in pairs[0]
         }
         at_n = "" if self.n is None else f" at n = {self.n}"
         curves = present(trained, "no policies", f"on task {self.task}{at_n}")
@@ -120,13 +117,9 @@ class KLExcess(ClaimKind):
         sizes = sorted(int(n) for n in rows.filter(strength_kind="n")["strength"].unique() if n > 1)
         curves = {n: trained_curve(tables, standard, "none", self.series, n=n) for n in sizes}
         intervals = tuple(
-            mean_interval(curve.kl[0] - BestOf(n).kl, bootstrap)
-            for n, curve in curves.items()
-            if curve is not None
+            mean_interval(curve.kl[0] - BestOf(n).kl, bootstrap) for n, curve in curves.items() if curve is not None
         )
-        return Measured(
-            intervals, f"n = {', '.join(map(str, sizes))}" if intervals else f"no policies {self.series}"
-        )
+        return Measured(intervals, f"n = {', '.join(map(str, sizes))}" if intervals else f"no policies {self.series}")
 
 
 class SecondsRatio(ClaimKind):

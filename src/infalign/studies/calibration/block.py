@@ -24,17 +24,13 @@ class Calibration(StudyBlock):
     n_measured: Annotated[int, Field(ge=2)] = Field(
         100, description="further responses of the reference a prompt, on which all is measured"
     )
-    draws: Count = Field(
-        4, description="disjoint sets of n rollouts that are averaged, as far as the rollouts suffice"
-    )
+    draws: Count = Field(4, description="disjoint sets of n rollouts that are averaged, as far as the rollouts suffice")
     kl: Annotated[list[Positive], Field(min_length=1)] = Field(
         [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0], description="budgets of the frontiers, in nats"
     )
 
 
-def calibration_problems(
-    calibration: Calibration, tasks: Mapping[str, Task], goals: Mapping[str, Goal]
-) -> list[str]:
+def calibration_problems(calibration: Calibration, tasks: Mapping[str, Task], goals: Mapping[str, Goal]) -> list[str]:
     """Why calibrations cannot be measured on every task."""
     problems, most = [], max(calibration.rollouts)
     for name, task in tasks.items():
@@ -44,9 +40,7 @@ def calibration_problems(
                 f"calibration.rollouts must be at most {available} (tasks.{name}.rollouts.n_rollouts), got {most}"
             )
         if name in goals and goals[name].transform == "raw":
-            problems.append(
-                f"goals.{name}.transform: raw is not calibrated; give a transform or leave calibration out"
-            )
+            problems.append(f"goals.{name}.transform: raw is not calibrated; give a transform or leave calibration out")
     return problems
 
 

@@ -93,9 +93,7 @@ class CalibrationSaturation(CalibrationMeasure, ClaimKind):
 
 
 def _note(claim: CalibrationMeasure) -> str:
-    return (
-        "out of sample" if claim.value == "error" else f"offline frontier at KL {claim.kl:g}, out of sample"
-    )
+    return "out of sample" if claim.value == "error" else f"offline frontier at KL {claim.kl:g}, out of sample"
 
 
 def _values(

@@ -39,9 +39,7 @@ def run_calibration_costs(tables: RunTables) -> pl.DataFrame:
     parts = []
     for task, seconds in training.items():
         folder = tables.tasks / task_folder(config, task)
-        sampling, scoring = (
-            measured_seconds(folder / part / "train.seconds.tsv") for part in ("rollouts", "scores")
-        )
+        sampling, scoring = (measured_seconds(folder / part / "train.seconds.tsv") for part in ("rollouts", "scores"))
         n_rollouts = config.tasks[task].rollouts.n_rollouts
         parts.append(calibration_costs(task, n_rollouts, sampling, scoring, seconds))
     return pl.concat(parts)

@@ -100,9 +100,7 @@ def calibrated_rewards(
     """
     measured, table = finite_array(measured, "measured", 2), finite_array(table, "table", 2)
     if len(measured) != len(table):
-        raise InputError(
-            f"measured has {len(measured)} prompts, table has {len(table)}: they must be the same"
-        )
+        raise InputError(f"measured has {len(measured)} prompts, table has {len(table)}: they must be the same")
     calibrator = parse_calibrator(calibrator)
     if calibrator.p is None:
         return np.stack([empirical_calibration(*pair, ties) for pair in zip(measured, table, strict=True)])

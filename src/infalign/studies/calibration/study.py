@@ -38,10 +38,7 @@ def responses(block: Calibration, config: Config) -> dict[str, ResponseSet]:
 
 def scores(block: Calibration, config: Config) -> dict[str, ScoreSet]:
     folders = {name: f"{config.run}/calibration/{name}" for name in config.tasks}
-    return {
-        f"{folder}/scores": reward_and_judge(config, name, f"{folder}/samples")
-        for name, folder in folders.items()
-    }
+    return {f"{folder}/scores": reward_and_judge(config, name, f"{folder}/samples") for name, folder in folders.items()}
 
 
 def figures(block: Calibration, config: Config) -> list[FigureEntry]:

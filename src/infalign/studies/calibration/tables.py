@@ -81,9 +81,7 @@ class MeasuredResponses:
         if calibrator is None or n is None:
             return rewards[None]
         tables = disjoint_draws(self.table, n, draws)
-        return np.stack(
-            [calibrated_rewards(rewards, table, calibrator, self.offset, ties) for table in tables]
-        )
+        return np.stack([calibrated_rewards(rewards, table, calibrator, self.offset, ties) for table in tables])
 
 
 def measured_responses(task: str, calibrating: pl.DataFrame, measured: pl.DataFrame) -> MeasuredResponses:

@@ -19,9 +19,7 @@ class Throughput(Block):
     float32: Positive = Field(description="dense matrix products at best, 10^12 operations a second")
     bfloat16: Positive = Field(description="the same in bfloat16")
     memory: Positive = Field(description="of the device, GB")
-    share: tuple[Share, Share] = Field(
-        (0.1, 0.5), description="of these that is reached, the two ends of a band"
-    )
+    share: tuple[Share, Share] = Field((0.1, 0.5), description="of these that is reached, the two ends of a band")
 
 
 DEVICES = {  # sources: docs/costs.md

@@ -46,9 +46,7 @@ class TaskPlan(NamedTuple):
         sizes = base_sizes(self.task, base, self.known)
         if sizes is None:
             model = base.hub or base.path or self.task.reference.base.hub or self.task.reference.base.path
-            raise InputError(
-                f"costs: sizes of {model} are not known; give costs.models.{model} (docs/costs.md)"
-            )
+            raise InputError(f"costs: sizes of {model} are not known; give costs.models.{model} (docs/costs.md)")
         return sizes
 
     @property
@@ -139,9 +137,7 @@ def _model(plan: TaskPlan, block: LanguageModel | PreferenceModel) -> tuple:
     for training, language in ((block.pretraining, True), (block.training, learns is None)):
         key, sides = ("n_demonstrations", 1) if language else ("n_pairs", 2 if learns == "preferences" else 1)
         if training is not None and plan.n_rows[key] is None:
-            raise InputError(
-                f"costs: the number of training rows is not known; give costs.tasks.{plan.name}.{key}"
-            )
+            raise InputError(f"costs: the number of training rows is not known; give costs.tasks.{plan.name}.{key}")
         if training is not None:
             n, head = sides * plan.n_rows[key] * training.epochs, plan.length * language
             work += read(model, n, plan.length, head, TRAIN)
@@ -164,9 +160,7 @@ def _scoring(
     trainings: Mapping[str, ModelTraining],
 ) -> tuple:
     n = n_responses(config, responses)[1]
-    reward_model, judge = (
-        plan.sizes(trainings[key].settings.base) for key in (entry.reward_model, entry.judge)
-    )
+    reward_model, judge = (plan.sizes(trainings[key].settings.base) for key in (entry.reward_model, entry.judge))
     work = read(reward_model, n, plan.length) + read(judge, n, plan.length)
     memory = (reward_model.parameters + judge.parameters) * WEIGHT
     if entry.policy is not None:  # read by policy and reference too, once the reward model has gone
@@ -214,9 +208,7 @@ def training_work(settings: Any, plan: TaskPlan, policy: Policy) -> NDArray:
 def training_memory(settings: Any, plan: TaskPlan, precision: str) -> float:
     """Bytes of one training: weights of all its models, and the larger of gradients' needs and sampling's."""
     model, weights = plan.reference, WEIGHT + HALF_COPY * (precision == "bfloat16")
-    lora = (
-        getattr(settings, "lora", None) is not None
-    )  # adapters, under 1 %, stand beside the reference's weights
+    lora = getattr(settings, "lora", None) is not None  # adapters, under 1 %, stand beside the reference's weights
     each = weights + (0 if lora else weights + TRAINED - WEIGHT)
     copies = isinstance(settings, BONDSettings | JBONDSettings) + (getattr(settings, "weight_average", 0) > 0)
     memory = model.parameters * (each + copies * WEIGHT)

@@ -27,9 +27,7 @@ class Exponents(StudyBlock):
     kl: Positive = Field(0.5, description="nats, at which the transforms are compared")
 
 
-def exponents_problems(
-    exponents: Exponents, measured_n: Sequence[int], goals: Mapping[str, Goal]
-) -> list[str]:
+def exponents_problems(exponents: Exponents, measured_n: Sequence[int], goals: Mapping[str, Goal]) -> list[str]:
     """Why exponents cannot be compared: N that no policy is measured at (evaluation.n), goals of other kinds."""
     problems = [
         f"exponents.n: {n} is not one of evaluation.n, so that no policy is measured there; add it"

@@ -31,9 +31,7 @@ def draw_exponents(tables: RunTables) -> Figure:
         for row, task in zip(axes, tasks, strict=True):
             for axis, chosen in zip(row, best.filter(task=task).sort("n").iter_rows(named=True), strict=True):
                 procedure = chosen["procedure"]
-                shown = exponents.filter(
-                    pl.col("task").is_null() | (pl.col("task") == task), procedure=procedure
-                )
+                shown = exponents.filter(pl.col("task").is_null() | (pl.col("task") == task), procedure=procedure)
                 _draw_panel(axis, shown, chosen)
                 axis.set_title(f"{task}, {procedure_name(procedure)}")
             row[0].set_ylabel(f"Win rate at KL {best['kl'][0]:g} (%)")
@@ -51,9 +49,7 @@ def _draw_panel(axis: Axes, rows: pl.DataFrame, chosen: dict) -> None:
         part = rows.filter(pl.col("t").is_not_null(), kind=kind).sort("t")
         axis.plot(part["t"], part["win_rate"], color=color, linewidth=1.2)
         if kind == "offline":
-            axis.fill_between(
-                part["t"], part["ci_low"], part["ci_high"], color=color, alpha=0.15, linewidth=0
-            )
+            axis.fill_between(part["t"], part["ci_low"], part["ci_high"], color=color, alpha=0.15, linewidth=0)
     raw = rows.filter(kind="offline", transform="raw")
     axis.axhline(raw["win_rate"][0], color=GREY, linewidth=0.9, linestyle="--")
     trained = rows.filter(pl.col("t").is_not_null(), kind="trained")

@@ -97,18 +97,14 @@ def _best_row(task: str, procedure: str, n: int, block: Exponents, n_rollouts: i
     return {"task": task, "procedure": procedure, "n": n, "kl": kl, **vars(best), **rates}
 
 
-def _offline_rows(
-    best: Sequence[dict], block: Exponents, scores: pl.DataFrame, bootstrap: Bootstrap
-) -> Iterator[dict]:
+def _offline_rows(best: Sequence[dict], block: Exponents, scores: pl.DataFrame, bootstrap: Bootstrap) -> Iterator[dict]:
     """The offline frontier of one task at each exponent, at the best one of each N, and of the raw reward."""
     arrays = scores_by_prompt(scores)
     for row in best:
         exponents: list[float | None] = [*sorted({*map(float, block.t), row["t"]}), None]
         for t in exponents:
             transform = "raw" if t is None else exponential(t).text
-            point = offline(
-                arrays["reward"], arrays["judge"], transform, row["procedure"], "reward", kl=block.kl
-            )
+            point = offline(arrays["reward"], arrays["judge"], transform, row["procedure"], "reward", kl=block.kl)
             mean = bootstrap_mean(point.win_rate_by_prompt, *bootstrap)
             key = {"kind": "offline", **{name: row[name] for name in ("task", "procedure", "n")}}
             yield {**key, "transform": transform, "t": t, "kl": block.kl, **interval_columns(INTERVAL, mean)}

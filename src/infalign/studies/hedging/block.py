@@ -80,18 +80,14 @@ def _pool_problems(task: Task, pool: HedgedPool) -> list[str]:
             f"(tasks.{pool.task}.corpus.n_evaluation_prompts)"
         )
     if pool.true_reward == "gold" and task.corpus.source not in GOLD_SOURCES:
-        problems.append(
-            f"true_reward: gold, but the corpus of task {pool.task} has no gold reward; use judge"
-        )
+        problems.append(f"true_reward: gold, but the corpus of task {pool.task} has no gold reward; use judge")
     if pool.true_reward == "gold" and getattr(task.corpus, "variant", "standard") == "null":
         problems.append(
             f"true_reward: gold, but that of task {pool.task}, variant null, is the same for all responses to a "
             "prompt; use judge"
         )
     return problems + [
-        f"proxies.{name}: {problem}"
-        for name, proxy in pool.proxies.items()
-        for problem in _proxy_problems(task, proxy)
+        f"proxies.{name}: {problem}" for name, proxy in pool.proxies.items() for problem in _proxy_problems(task, proxy)
     ]
 
 
@@ -107,9 +103,7 @@ def _proxy_problems(task: Task, proxy: Proxy) -> list[str]:
     if block.training is None:
         return ["flipped and n_pairs change training pairs, but the model takes no training; give training"]
     if block.learns != "preferences":
-        return [
-            f"flipped and n_pairs change training pairs, but the model learns {block.learns}; remove them"
-        ]
+        return [f"flipped and n_pairs change training pairs, but the model learns {block.learns}; remove them"]
     available = getattr(task.corpus, "n_pairs", None)
     if proxy.n_pairs is not None and available is not None and proxy.n_pairs > available:
         return [f"n_pairs must be at most {available} (corpus.n_pairs), got {proxy.n_pairs}"]

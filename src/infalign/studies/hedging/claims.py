@@ -57,9 +57,7 @@ class HedgeGain(ClaimKind):
         intervals = []
         for _, part in by_prompt.group_by("proxy", "method", "n", maintain_order=True):
             gain = part["hedge"] - part["reference"]
-            gaps = [
-                (gain - self.kept * (part[other] - part["reference"])) / part["spread"] for other in self.over
-            ]
+            gaps = [(gain - self.kept * (part[other] - part["reference"])) / part["spread"] for other in self.over]
             intervals += [mean_interval(gap.to_numpy(), bootstrap) for gap in gaps]
         if self.saves_kl:
             saved = (1 - hedges["kl"] / hedges["largest_kl"]).to_list()

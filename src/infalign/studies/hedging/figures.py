@@ -62,9 +62,7 @@ def figure_hacking(hacking: pl.DataFrame, hedges: pl.DataFrame, task: str) -> Fi
 
     def draw(axis: Axes, curve: pl.DataFrame, hedge: dict) -> None:
         color, _, line, _ = METHOD_LOOKS[hedge["method"]]
-        axis.plot(
-            curve["kl"], curve["expected_proxy"], color=color, linestyle=line, linewidth=0.9, alpha=0.45
-        )
+        axis.plot(curve["kl"], curve["expected_proxy"], color=color, linestyle=line, linewidth=0.9, alpha=0.45)
         _draw_true(axis, curve, hedge)
 
     figure = _panels(scaled, starred, task, draw, "Reward over the reference's\n(spreads within a prompt)")
@@ -91,9 +89,7 @@ def figure_tradeoff(hacking: pl.DataFrame, hedges: pl.DataFrame, task: str) -> F
 
     def draw(axis: Axes, curve: pl.DataFrame, hedge: dict) -> None:
         color = METHOD_LOOKS[hedge["method"]][0]
-        axis.fill_between(
-            curve["kl"], curve["gain_low"], curve["gain_high"], color=color, alpha=0.1, linewidth=0
-        )
+        axis.fill_between(curve["kl"], curve["gain_low"], curve["gain_high"], color=color, alpha=0.1, linewidth=0)
         _draw_true(axis, curve, hedge)
         axis.vlines(hedge["kl"], hedge["reference_low"], hedge["reference_high"], color=BLACK, linewidth=0.8)
         last = curve.row(-1, named=True)

@@ -51,6 +51,4 @@ def families(pool: HedgedPool) -> list[Family]:
     >>> families(pool)
     [Family(method='bon', n=None), Family(method='sbon', n=4), Family(method='sbon', n=16)]
     """
-    return [
-        Family(method, n) for method in pool.methods for n in (pool.sbon_n if method == "sbon" else [None])
-    ]
+    return [Family(method, n) for method in pool.methods for n in (pool.sbon_n if method == "sbon" else [None])]

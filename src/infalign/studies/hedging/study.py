@@ -87,10 +87,7 @@ def trainings(pools: list[HedgedPool], config: Config) -> dict[str, ModelTrainin
 
 
 def figures(pools: list[HedgedPool], config: Config) -> list[FigureEntry]:
-    theory = [
-        FigureEntry(name, f"{DRAW}:draw_{name}", (name,), CAPTIONS[name])
-        for name in ("regimes", "poisson_tilt")
-    ]
+    theory = [FigureEntry(name, f"{DRAW}:draw_{name}", (name,), CAPTIONS[name]) for name in ("regimes", "poisson_tilt")]
     return theory + [
         FigureEntry(
             f"{kind}_{pool.task}",

@@ -220,9 +220,7 @@ def _hedge_rows(
     settings: Evaluation,
 ) -> tuple[dict[str, object], pl.DataFrame]:
     """A row of the hedges and its prompts' true rewards."""
-    true, proxy = (
-        values[:, 0] for values in expected_rewards(curve.family, [found.parameter], reporting.pools)
-    )
+    true, proxy = (values[:, 0] for values in expected_rewards(curve.family, [found.parameter], reporting.pools))
     if found.parameter in curve.grid:  # the very numbers, so that rounding makes no difference of none
         true = curve.true[:, np.flatnonzero(curve.grid == found.parameter)[0]]
     options = (settings.level, settings.resamples, settings.seed)

@@ -27,9 +27,7 @@ class JudgeStrength(StudyBlock):
     @model_validator(mode="after")
     def _leak_has_its_equal(self) -> JudgeStrength:
         if self.leak and 1.0 not in self.sizes:
-            raise ValueError(
-                "leak is measured against the judge of size 1; add 1 to sizes, or give leak: false"
-            )
+            raise ValueError("leak is measured against the judge of size 1; add 1 to sizes, or give leak: false")
         return self
 
 

@@ -25,9 +25,7 @@ JUDGE_LOOKS = {
 SHIFTS = {LEAKED: 1.08, REWARD_MODEL: 0.93}  # judges of one size stand side by side
 
 
-def figure_judge_strength(
-    strengths: pl.DataFrame, policies: pl.DataFrame, goals: Mapping[str, str]
-) -> Figure:
+def figure_judge_strength(strengths: pl.DataFrame, policies: pl.DataFrame, goals: Mapping[str, str]) -> Figure:
     """Draw the main comparison by the judge's size, and by how much each judge is above gold as KL grows.
 
     Each task of the tables of `strength_table` and `policy_table` has a row of two panels. `goals` says by task the

@@ -28,9 +28,7 @@ def judge_scores(
     return read_table(path, KEY, also=()).select(*KEY, score=pl.Series(np.concatenate(scores)))
 
 
-def ordered_pairs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame
-) -> pl.DataFrame:
+def ordered_pairs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame) -> pl.DataFrame:
     """Say which pairs a judge orders right: columns split, prompt and right (1, 0, one half for equal scores).
 
     The pairs are those held out for the judge, and as many of the first ones that the reward model learnt from.

@@ -61,8 +61,7 @@ def resized(shape: FromConfig, vocabulary_size: int, parameters: float) -> FromC
     widths = 2 * shape.n_heads * np.arange(1, WIDEST + 1)
     ratio = shape.intermediate_size / shape.hidden_size
     shapes = [
-        shape.model_copy(update={"hidden_size": int(w), "intermediate_size": max(1, round(ratio * w))})
-        for w in widths
+        shape.model_copy(update={"hidden_size": int(w), "intermediate_size": max(1, round(ratio * w))}) for w in widths
     ]
     gaps = [abs(np.log(n_parameters(other, vocabulary_size) / parameters)) for other in shapes]
     nearest = int(np.argmin(gaps))

@@ -24,9 +24,7 @@ CAPTION = (
 
 def trainings(block: JudgeStrength, config: Config) -> dict[str, ModelTraining]:
     return {
-        shared(config, task, f"judges/{judge_folder(name, judge)}"): ModelTraining(
-            task, judge.settings, judge.split
-        )
+        shared(config, task, f"judges/{judge_folder(name, judge)}"): ModelTraining(task, judge.settings, judge.split)
         for task in block.tasks
         for name, judge in sized_judges(block, config, task).items()
     }

@@ -115,9 +115,7 @@ def prompt_judgements(
         for policy, procedure in product(policies.iter_rows(named=True), procedures):
             ours = sides[policy["policy"]]
             pairs = ours.join(sides[REFERENCE], on="prompt_id", suffix="_reference", maintain_order="left")
-            rewards, scored = (
-                [pairs[f"{name}{side}"].to_list() for side in ("", "_reference")] for name in SCORES
-            )
+            rewards, scored = ([pairs[f"{name}{side}"].to_list() for side in ("", "_reference")] for name in SCORES)
             rates = win_rate_by_prompt(rewards[0], scored[0], rewards[1], scored[1], procedure)
             keys = {"task": task, "judge": judge, "kind": judge_kind(judge), "procedure": procedure}
             keys |= {name: policy[name] for name in POLICY_FACTS}
@@ -163,9 +161,7 @@ def strength_table(
         KL. `over_gold` is the difference less that by the gold reward, paired by prompt, null where there is none.
     """
     rows = []
-    for (task, judge, procedure), part in by_prompt.group_by(
-        "task", "judge", "procedure", maintain_order=True
-    ):
+    for (task, judge, procedure), part in by_prompt.group_by("task", "judge", "procedure", maintain_order=True):
         row = {"task": task, "judge": judge, "kind": judge_kind(judge), "procedure": procedure}
         row |= {"n_parameters": sizes.get((task, judge)), "a": transforms[task], "b": "raw", "kl": MATCHED_KL}
         row |= _accuracies(outcomes.get((task, judge)), bootstrap)

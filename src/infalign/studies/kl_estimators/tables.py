@@ -90,9 +90,7 @@ def estimator_rows(task: str, policy: str, scores: pl.DataFrame, bootstrap: Boot
     return rows
 
 
-def _ratio(
-    a: NDArray[np.float64], b: NDArray[np.float64], level: float, resamples: int, seed: int
-) -> Interval:
+def _ratio(a: NDArray[np.float64], b: NDArray[np.float64], level: float, resamples: int, seed: int) -> Interval:
     """Ratio of the means of two non-negative numbers a prompt, prompts resampled; NaN where b is 0 throughout."""
     weights = resample_weights(len(a), resamples, seed)
     below = weights @ b

@@ -260,9 +260,7 @@ async def _ask_one(client: Any, judge: LanguageJudge, where: str, question: str)
         ) from None
     except APIStatusError as error:
         text = _printable(error.response.text)
-        raise InputError(
-            f"{where}: HTTP {error.status_code}, {text}; {_advice(error.status_code)}{GO_ON}"
-        ) from None
+        raise InputError(f"{where}: HTTP {error.status_code}, {text}; {_advice(error.status_code)}{GO_ON}") from None
     return _read_answer(answer.text, where)
 
 

@@ -36,9 +36,7 @@ class TrainedJudge(Block):
     from_config: FromConfig
     vocabulary_size: Count
     n_pairs: Count = Field(description="of each judged task; each is asked in one order")
-    pretraining: Training | None = Field(
-        None, description="language modelling of questions and answers first"
-    )
+    pretraining: Training | None = Field(None, description="language modelling of questions and answers first")
     training: Training = Field(description="of the answers")
     seed: int = Field(0, description="of the weights, the pairs and their orders")
 
@@ -206,9 +204,7 @@ def read_judge_prompt(name: str) -> JudgePrompt:
     """
     path = PROMPTS / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(
-            f"judge.prompt: unknown prompt {name!r}; the prompts are {', '.join(prompt_names())}"
-        )
+        raise InputError(f"judge.prompt: unknown prompt {name!r}; the prompts are {', '.join(prompt_names())}")
     content = path.read_bytes()
     texts = yaml.safe_load(content)
     digest = hashlib.sha256(content).hexdigest()

@@ -70,8 +70,7 @@ class PromptedDifference(ClaimKind):
         if n_common < 2:
             return Measured((), f"too few prompts on which all policies could be judged: {note}")
         curves = [
-            (series, strength_curve(common, side, f"{series} of task {self.task}"))
-            for series, side in sides.items()
+            (series, strength_curve(common, side, f"{series} of task {self.task}")) for series, side in sides.items()
         ]
         interval = gap_at_kl(curves[0][1], curves[1][1], self.kl, bootstrap)
         measured = judged((interval,), curves, self.kl)

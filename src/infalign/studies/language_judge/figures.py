@@ -78,9 +78,7 @@ def _draw_kappas(axis: Axes, together: pl.DataFrame, panels: Sequence[tuple[str,
         for row in rows.iter_rows(named=True):
             place = panels.index((row["task"], row["procedure"])) + 0.2 * (number - 1)
             if row["kappa"] is None:
-                axis.text(
-                    0.01, place, f"undefined ({row['n_pairs']} pairs)", color=color, va="center", fontsize=7.5
-                )
+                axis.text(0.01, place, f"undefined ({row['n_pairs']} pairs)", color=color, va="center", fontsize=7.5)
                 continue
             if row["kappa_low"] is not None:
                 axis.hlines(place, row["kappa_low"], row["kappa_high"], color=color, linewidth=1.1)

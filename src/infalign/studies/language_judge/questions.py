@@ -53,9 +53,7 @@ def questions_and_verdicts(
     return pl.concat(questions), pl.concat(scored)
 
 
-def question_table(
-    pairs: pl.DataFrame, case: Mapping[str, str], write: Callable[[str, str, str], str]
-) -> pl.DataFrame:
+def question_table(pairs: pl.DataFrame, case: Mapping[str, str], write: Callable[[str, str, str], str]) -> pl.DataFrame:
     """Write the questions about pairs of responses, each pair in both orders.
 
     Parameters
@@ -81,9 +79,7 @@ def question_table(
     return pl.DataFrame(rows)
 
 
-def read_verdicts(
-    judge: LanguageJudge, questions: pl.DataFrame, replies: Mapping[str, Reply]
-) -> pl.DataFrame:
+def read_verdicts(judge: LanguageJudge, questions: pl.DataFrame, replies: Mapping[str, Reply]) -> pl.DataFrame:
     """Read the replies as verdicts on the policy's responses.
 
     `questions` are those of `question_table`, `replies` those of `ask`. Columns JUDGEMENT_SCHEMA, in the order of the

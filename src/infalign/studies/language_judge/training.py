@@ -70,9 +70,7 @@ def verdict_examples(
     return pl.DataFrame(rows, schema=["prompt", "response"], orient="row")
 
 
-def trained_judge(
-    block: TrainedJudge, examples: pl.DataFrame
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def trained_judge(block: TrainedJudge, examples: pl.DataFrame) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Train tokenizer and model from scratch on the questions and answers of `verdict_examples`."""
     texts = [question + answer for question, answer in examples.rows()]
     tokenizer = train_tokenizer(texts, block.vocabulary_size)

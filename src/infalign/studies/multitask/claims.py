@@ -19,13 +19,9 @@ class MultitaskClaim(ClaimKind):
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Extremes over listed log-linear tasks, exact up to the tolerance of the minimisers."""
-        rows = (
-            tables["multitask"].filter(divergence=self.divergence, reward_sign=self.reward_sign).sort("beta")
-        )
+        rows = tables["multitask"].filter(divergence=self.divergence, reward_sign=self.reward_sign).sort("beta")
         betas = ", ".join(f"{beta:g}" for beta in rows["beta"])
-        return Measured.exact(
-            rows[self.column].to_list(), f"beta {betas}; {rows['n_tasks'][0]} log-linear tasks"
-        )
+        return Measured.exact(rows[self.column].to_list(), f"beta {betas}; {rows['n_tasks'][0]} log-linear tasks")
 
 
 class MultitaskGap(MultitaskClaim):

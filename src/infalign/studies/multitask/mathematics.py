@@ -123,9 +123,7 @@ def reward_term(task: LogLinearTask, theta: Array) -> tuple[float, Array]:
     return value, task.covariance(theta, task.rewards)
 
 
-def sft_divergence(
-    task: LogLinearTask, theta: Array, sft: Array, divergence: Divergence
-) -> tuple[float, Array]:
+def sft_divergence(task: LogLinearTask, theta: Array, sft: Array, divergence: Divergence) -> tuple[float, Array]:
     """Return the mean over prompts of a divergence between p = π_sft and π_θ, in nats, and its gradient.
 
     Parameters
@@ -176,9 +174,7 @@ def minimiser(objective: Objective, starts: Sequence[Array]) -> Array:
     converged = [end for end in ends if np.abs(end.jac).max() <= LARGEST_GRADIENT]
     if not converged:
         smallest = min(float(np.abs(end.jac).max()) for end in ends)
-        raise InputError(
-            f"no minimum found: the smallest gradient reached is {smallest:.1e}; use a larger beta"
-        )
+        raise InputError(f"no minimum found: the smallest gradient reached is {smallest:.1e}; use a larger beta")
     return min(converged, key=lambda end: end.fun).x
 
 

@@ -41,9 +41,7 @@ class Poisoning(StudyBlock):
 
 def poisoning_problems(poisoning: Poisoning, tasks: Mapping[str, Task]) -> list[str]:
     """Why reward models cannot be trained on poisoned pairs."""
-    problems = [
-        problem for name in poisoning.tasks for problem in _poisoned_task_problems(poisoning, name, tasks)
-    ]
+    problems = [problem for name in poisoning.tasks for problem in _poisoned_task_problems(poisoning, name, tasks)]
     return problems + [
         f"poisoning.phrases: {name} is not one of poisoning.tasks; remove it or add the task"
         for name in poisoning.phrases
@@ -69,9 +67,7 @@ def _poisoned_task_problems(poisoning: Poisoning, name: str, tasks: Mapping[str,
         )
     wanted, available = poisoning.n_pairs, getattr(task.corpus, "n_pairs", None)
     if wanted is not None and available is not None and wanted > available:
-        problems.append(
-            f"poisoning.n_pairs must be at most {available} (tasks.{name}.corpus.n_pairs), got {wanted}"
-        )
+        problems.append(f"poisoning.n_pairs must be at most {available} (tasks.{name}.corpus.n_pairs), got {wanted}")
     return problems
 
 

@@ -80,9 +80,7 @@ def _gap(rows: pl.DataFrame, a: Side, b: Side | None, bootstrap: Bootstrap) -> I
                 f"prompt_poisoning: {a[0]} on the {a[1]} set and {b[0]} on the {b[1]} set have different pairs; make "
                 "the table again"
             )
-    return bootstrap_ratio(
-        totals - others, sizes, level=LEVEL, resamples=bootstrap.resamples, seed=bootstrap.seed
-    )
+    return bootstrap_ratio(totals - others, sizes, level=LEVEL, resamples=bootstrap.resamples, seed=bootstrap.seed)
 
 
 def _right(rows: pl.DataFrame, side: Side) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -46,14 +46,11 @@ def figure_poisoning(accuracy: pl.DataFrame) -> Figure:
         for axis in axes[-1]:
             axis.set_xlabel("Training pairs poisoned (%)")
         handles = [
-            Line2D([], [], color=color, marker=marker, label=label)
-            for color, marker, label in MODEL_LOOKS.values()
+            Line2D([], [], color=color, marker=marker, label=label) for color, marker, label in MODEL_LOOKS.values()
         ]
         handles.append(Line2D([], [], color=GREY, linestyle=":", label="knows nothing"))
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
-        figure.suptitle(
-            "Reward models trained on pairs whose preferred responses carry a phrase", fontsize=10.5
-        )
+        figure.suptitle("Reward models trained on pairs whose preferred responses carry a phrase", fontsize=10.5)
     return figure
 
 

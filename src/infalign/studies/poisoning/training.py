@@ -93,16 +93,11 @@ def poison_training(pairs: pl.DataFrame, phrase: str, rate: float, seed: int) ->
         raise InputError(f"rate must lie between 0 and 1, got {rate}; it is a share of the pairs")
     n_poisoned = round(rate * pairs.height)
     if rate > 0 and n_poisoned == 0:
-        raise InputError(
-            f"rate {rate} of {pairs.height} pairs is less than one; raise the rate or use more pairs"
-        )
+        raise InputError(f"rate {rate} of {pairs.height} pairs is less than one; raise the rate or use more pairs")
     poisoned = np.zeros(pairs.height, dtype=bool)
     poisoned[np.random.default_rng(seed).permutation(pairs.height)[:n_poisoned]] = True
     chosen = pairs["chosen"].to_list()
-    changed = [
-        new if hit else old
-        for hit, old, new in zip(poisoned, chosen, with_phrase(chosen, phrase), strict=True)
-    ]
+    changed = [new if hit else old for hit, old, new in zip(poisoned, chosen, with_phrase(chosen, phrase), strict=True)]
     return pairs.with_columns(chosen=pl.Series(changed, dtype=pl.String), poisoned=pl.Series(poisoned))
 
 
@@ -124,9 +119,7 @@ def poison_test(pairs: pl.DataFrame, phrase: str) -> pl.DataFrame:
     ----------
     Balashankar et al. 2025, InfAlign, appendix on reward hacking ("added to the unpreferred responses").
     """
-    return pairs.with_columns(
-        rejected=pl.Series(with_phrase(pairs["rejected"].to_list(), phrase), dtype=pl.String)
-    )
+    return pairs.with_columns(rejected=pl.Series(with_phrase(pairs["rejected"].to_list(), phrase), dtype=pl.String))
 
 
 def first_pairs(pairs: pl.DataFrame, split: str, n_pairs: int | None = None) -> pl.DataFrame:
@@ -184,9 +177,7 @@ def within_prompts(pairs: pl.DataFrame) -> pl.DataFrame:
     """
     kept = pairs.filter(pl.col("prompt") == pl.col("rejected_prompt"))
     if kept.is_empty():
-        raise InputError(
-            f"none of {pairs.height} held-out pairs has both responses to one prompt; use a larger corpus"
-        )
+        raise InputError(f"none of {pairs.height} held-out pairs has both responses to one prompt; use a larger corpus")
     return kept
 
 
@@ -213,9 +204,7 @@ def pair_prompts(pairs: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"prompt_id": [prompt_id(prompt) for prompt in prompts], "prompt": prompts})
 
 
-def scored_rollouts(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rollouts: pl.DataFrame
-) -> pl.DataFrame:
+def scored_rollouts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rollouts: pl.DataFrame) -> pl.DataFrame:
     """Add a reward model's rewards to responses of the reference.
 
     Parameters
@@ -276,10 +265,7 @@ def targets_of_pairs(
             "the reference for the prompts of these pairs"
         )
     labels = np.array(
-        [
-            empirical_calibration([reward], reference[prompt])[0]
-            for prompt, reward in zip(prompts, rewards, strict=True)
-        ]
+        [empirical_calibration([reward], reference[prompt])[0] for prompt, reward in zip(prompts, rewards, strict=True)]
     )
     return pl.DataFrame({"prompt": prompts, "response": responses, "label": labels})
 

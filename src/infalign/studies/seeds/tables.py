@@ -75,9 +75,7 @@ def _seeded_series(policies: pl.DataFrame) -> Mapping[SeriesKey, pl.DataFrame]:
     return {key: part for key, part in parts.items() if part["seed"].n_unique() > 1}  # type: ignore[misc]
 
 
-def _rows(
-    sides: Sequence[pl.DataFrame], by_prompt: pl.DataFrame, kl: float, bootstrap: Bootstrap
-) -> Iterator[dict]:
+def _rows(sides: Sequence[pl.DataFrame], by_prompt: pl.DataFrame, kl: float, bootstrap: Bootstrap) -> Iterator[dict]:
     """A row for each seed that all sides have, then one for all seeds."""
     seeds = sorted(set.intersection(*({*side["seed"]} for side in sides)))
     estimates = []

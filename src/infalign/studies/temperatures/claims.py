@@ -74,9 +74,7 @@ class TemperatureDrop(AtTemperatures, ClaimKind):
         return _gaps(self, pairs, tables, bootstrap)
 
 
-def _gaps(
-    item: AtTemperatures, pairs: Sequence[tuple[tuple, tuple]], tables: Tables, bootstrap: Bootstrap
-) -> Measured:
+def _gaps(item: AtTemperatures, pairs: Sequence[tuple[tuple, tuple]], tables: Tables, bootstrap: Bootstrap) -> Measured:
     """Difference in win rate of each pair of (side, temperature) on each split, paired by prompt."""
     intervals = []
     for split, pair in product(item.splits, pairs):

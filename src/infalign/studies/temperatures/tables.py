@@ -107,9 +107,7 @@ def common_kl(policies: pl.DataFrame) -> float | None:
     return float(low + high) / 2 if low < high else None
 
 
-def _leads(
-    policies: pl.DataFrame, by_prompt: pl.DataFrame, kl: float | None, bootstrap: Bootstrap
-) -> Iterator[dict]:
+def _leads(policies: pl.DataFrame, by_prompt: pl.DataFrame, kl: float | None, bootstrap: Bootstrap) -> Iterator[dict]:
     """A row for each series but the raw one, where that is there."""
     series = policies.sort("policy").partition_by(SERIES_KEY, as_dict=True, maintain_order=True)
     raw = next((key for key in series if key[1] == "raw"), None)
