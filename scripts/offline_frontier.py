@@ -3,7 +3,6 @@
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 from tqdm import tqdm
 
@@ -12,7 +11,8 @@ from infalign.mathematics.statistics import bootstrap_mean
 from infalign.records.block import parse_block
 from infalign.records.command import run_command
 from infalign.records.config import Evaluation, Theory
-from infalign.records.metrics import group_scores, procedures
+from infalign.records.metrics import procedures
+from infalign.records.scores import scores_by_prompt
 from infalign.records.tables import read_table, write_table
 
 SCHEMA = {
@@ -38,8 +38,8 @@ def offline_frontier(scores: Path, /, *, theory: str, evaluation: str, task: str
         Table to write.
     """
     grid, measured = parse_block(Theory, theory), parse_block(Evaluation, evaluation)
-    prompts = group_scores(read_table(scores, ["prompt_id", "sample_id", "reward", "judge"], also=["gold"]))
-    arrays = {name: np.stack([prompt[name] for prompt in prompts]) for name in prompts[0].columns}
+    table = read_table(scores, ["prompt_id", "sample_id", "reward", "judge"], also=["gold"])
+    arrays = scores_by_prompt(table).columns
     rows = []
     points = tqdm(cases(grid, measured, "gold" in arrays), task, disable=None)
     for transform, procedure, (select, scorer), kl in points:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infalign.errors import InputError
 from infalign.records.command import run_command
-from infalign.records.tables import write_atomically
+from infalign.records.tables import write_text
 
 HEADER = """\
 # What `{wanted}` resolved to with pip {pip} on Python {python}, {platform} {machine}:
@@ -29,26 +29,26 @@ def write_lock(wanted: str, out: Path, /) -> None:
     done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise InputError(f"pip cannot resolve {wanted}: {done.stderr.strip()}")
-    write_atomically(out, lambda partial: partial.write_text(lock_text(json.loads(done.stdout), wanted)))
+    write_text(lock_text(json.loads(done.stdout), wanted), out)
 
 
 def lock_text(report: dict, wanted: str) -> str:
     """Write pip's report as `name==version` lines, the project itself left out."""
-    facts = report["environment"]
+    environment = report["environment"]
     header = HEADER.format(
         wanted=wanted,
         pip=report["pip_version"],
-        python=facts["python_version"],
-        platform=facts["sys_platform"],
-        machine=facts["platform_machine"],
+        python=environment["python_version"],
+        platform=environment["sys_platform"],
+        machine=environment["platform_machine"],
         command=f"pip install --dry-run --ignore-installed --report - {wanted}",
     )
-    found = {}
+    versions = {}
     for item in report["install"]:
         name = re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower()
         if "dir_info" not in item["download_info"]:
-            found[name] = item["metadata"]["version"].partition("+")[0]
-    return header + "".join(f"{name}=={found[name]}\n" for name in sorted(found))
+            versions[name] = item["metadata"]["version"].partition("+")[0]
+    return header + "".join(f"{name}=={versions[name]}\n" for name in sorted(versions))
 
 
 if __name__ == "__main__":

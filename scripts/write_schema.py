@@ -5,7 +5,7 @@ from pathlib import Path
 
 from infalign.catalogue import RunConfig
 from infalign.records.command import run_command
-from infalign.records.tables import write_atomically
+from infalign.records.tables import write_text
 
 
 def write_schema(out: Path, /) -> None:
@@ -15,8 +15,7 @@ def write_schema(out: Path, /) -> None:
     ----------
     out : file to write, e.g. config/schema.json.
     """
-    text = json.dumps(RunConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
-    write_atomically(out, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(json.dumps(RunConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n", out)
 
 
 if __name__ == "__main__":

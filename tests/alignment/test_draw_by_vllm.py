@@ -23,7 +23,7 @@ from infalign.alignment.draw_by_vllm import drawing_seeds
 from infalign.alignment.processes import Processes
 from infalign.errors import InputError
 from infalign.language.generation import sample_tokens
-from infalign.language.sampling_engines import Samples
+from infalign.language.sampling_engines import Draws
 from infalign.records.block import settings_json
 from infalign.records.methods import BONDSettings, JBONDSettings, PPOSettings, VBoNSettings
 from vllm_environment import vllm_python  # noqa: F401 (a fixture)
@@ -56,7 +56,7 @@ class StandIn:
         uniforms = np.array([np.random.default_rng(seed).random(length) for (seed,) in seeds])
         facts = {"eos_id": self.facts["eos_id"], "max_new_tokens": length}
         drawn = sample_tokens(self.model, prompt_tokens, uniforms, **facts)
-        return Samples(drawn.tokens, [float(row.sum()) for row in drawn.log_probs], drawn.finished)
+        return Draws(drawn.tokens, [float(row.sum()) for row in drawn.log_probs], drawn.finished)
 
 
 @pytest.fixture

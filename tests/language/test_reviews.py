@@ -11,9 +11,9 @@ from film_reviews import labelled, unlabelled, write_reviews
 
 from infalign.errors import InputError
 from infalign.language.context import SENTENCE_END, fit_to_context, take_prompts, take_reviews
-from infalign.language.corpora import LABEL_COLUMNS, PAIR_COLUMNS
+from infalign.language.corpora import LABEL_COLUMNS, LEARNING_SPLITS, PAIR_COLUMNS
 from infalign.language.models import train_tokenizer
-from infalign.language.reviews import LABEL_GROUPS, SHARES, plain_text, read_reviews, split_review
+from infalign.language.reviews import SHARES, plain_text, read_reviews, split_review
 from infalign.language.sources import group_at, position
 
 SHARED = Path(os.environ.get("INFALIGN_SHARED", Path(__file__).parents[2] / ".." / "shared"))
@@ -70,12 +70,12 @@ def test_labels_are_those_of_the_reviews(read):
 def test_groups_share_no_review(read):
     corpus, counts = read
     groups = [set(texts(part)) for _, part in corpus.labels.group_by("split")]
-    assert len(groups) == len(LABEL_GROUPS)
+    assert len(groups) == len(LEARNING_SPLITS)
     assert sum(map(len, groups)) == len(set.union(*groups)) == corpus.labels.height
     prompts = {name: corpus.prompts.filter(split=name)["prompt"] for name in ("train", "evaluation")}
     assert not set(prompts["train"]) & set(prompts["evaluation"])
     assert corpus.prompts["prompt_id"].is_unique().all()
-    assert sum(counts[f"labels_{group}"] for group in LABEL_GROUPS) == corpus.labels.height
+    assert sum(counts[f"labels_{group}"] for group in LEARNING_SPLITS) == corpus.labels.height
     assert counts["prompts_train"] == len(prompts["train"]) > counts["prompts_evaluation"] > 0
 
 

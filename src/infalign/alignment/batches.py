@@ -17,12 +17,12 @@ from infalign.alignment.training import Learner, prompt_rows
 from infalign.errors import InputError
 from infalign.language.generation import TokenSamples, sample_tokens
 from infalign.language.models import encode_prompts
-from infalign.language.sampling_engines import Samples
+from infalign.language.sampling_engines import Draws
 from infalign.records.methods import PPOSettings
 
 ScoreFunction = Callable[[Sequence[str], Sequence[str], Sequence[bool]], np.ndarray]
 # Of the learner, and the prompt ids and prompts (tokens) of an update: the responses of this process's part.
-Draw = Callable[["Learner[PPOSettings]", Sequence[str], Sequence[list[int]]], Samples]
+Draw = Callable[["Learner[PPOSettings]", Sequence[str], Sequence[list[int]]], Draws]
 # Independent random streams of one update; stream 0 orders the prompts (`prompt_rows`).
 STREAMS = {"sampling": 1, "minibatches": 2, "anchor": 3, "best": 4}
 
@@ -113,13 +113,13 @@ class OnlineTask:
                 temperature=learner.temperature,
             )
 
-    def draw(self, learner: Learner, ids: Sequence[str], prompts: Sequence[list[int]]) -> Samples:
+    def draw(self, learner: Learner, ids: Sequence[str], prompts: Sequence[list[int]]) -> Draws:
         """Draw this process's part with the numbers that a single process would use for it; a `Draw`."""
         part = learner.processes.part(np.arange(len(prompts)))
         uniforms = self.rng(learner, "sampling").random((len(prompts), self.max_new_tokens))[part]
         samples = self.sample(learner, learner.policy, [prompts[row] for row in part], uniforms)
         log_prob = [float(log_probs.sum(dtype=np.float64)) for log_probs in samples.log_probs]
-        return Samples(samples.tokens, log_prob, samples.finished)
+        return Draws(samples.tokens, log_prob, samples.finished)
 
     def score(self, prompts: Sequence[str], responses: list[list[int]], finished: Iterable[bool]) -> np.ndarray:
         """Score responses, given as tokens; rewards, shape (n,)."""

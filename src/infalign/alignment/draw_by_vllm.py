@@ -14,7 +14,7 @@ from infalign.alignment.batches import Draw, OnlineTask
 from infalign.alignment.processes import Processes
 from infalign.alignment.training import Learner, save_weights
 from infalign.language.models import check_context, encode_prompts
-from infalign.language.sampling_engines import Samples, VllmSampler, response_seed, vllm_sampler
+from infalign.language.sampling_engines import Draws, VllmSampler, response_seed, vllm_sampler
 from infalign.records.methods import ENGINE_MEMORY, PPOSettings
 
 MOST_AT_ONCE = 512  # responses that vLLM writes at the same time
@@ -54,7 +54,7 @@ def draw_by_vllm(task: OnlineTask, folder: Path, processes: Processes) -> Iterat
         if processes.main:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
 
-        def draw(learner: Learner[PPOSettings], ids: Sequence[str], rows: Sequence[list[int]]) -> Samples:
+        def draw(learner: Learner[PPOSettings], ids: Sequence[str], rows: Sequence[list[int]]) -> Draws:
             nonlocal sampler
             save_weights(learner, folder)
             processes.wait()

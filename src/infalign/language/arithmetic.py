@@ -44,15 +44,7 @@ SUM_PATTERN = re.compile(rf"({'|'.join(NAMES)}) has (\d) ({'|'.join(THINGS)}), (
 
 
 def totals(start: int, steps: Sequence[Step], slip: tuple[int, int] | None = None) -> list[int]:
-    """Totals after each step.
-
-    Parameters
-    ----------
-    start : int
-    steps : sequence of (sign, amount)
-        The sign is +, - or x.
-    slip : (place, error), optional
-        Adds the error to the result of the step at that place.
+    """Totals after each step; a slip (place, error) adds the error to the result of the step at that place.
 
     Examples
     --------

@@ -26,14 +26,10 @@ def fit_to_context(
     max_response_tokens: int,
     policy: TooLong = "error",
 ) -> tuple[Corpus, dict[str, int]]:
-    """Keep a corpus within limits in tokens.
+    """Keep a corpus within limits in tokens; its counts say of each table how many rows were dropped or shortened.
 
     Parameters
     ----------
-    corpus : Corpus
-        Tables without rows stay so.
-    tokenizer : PreTrainedTokenizerBase
-        Of the models that will read it.
     max_prompt_tokens, max_response_tokens : int
         Limits; the end-of-sequence token counts towards the response.
     policy : {"error", "drop", "truncate_left"}
@@ -41,13 +37,6 @@ def fit_to_context(
         its limit. "truncate_left" shortens prompts from their beginning (whole turns first, then words) and ends
         responses after the last whole sentence that fits; rows that have none, and pairs that become equal, are
         dropped.
-
-    Returns
-    -------
-    corpus : Corpus
-        What fits; the ids of prompts stay.
-    counts : dict of str to int
-        Rows dropped and texts shortened, for each table.
 
     Raises
     ------
@@ -71,11 +60,7 @@ def fit_to_context(
 
 
 def _disjoint(frames: dict[str, pl.DataFrame], counts: dict[str, int]) -> dict[str, pl.DataFrame]:
-    """Leave out rows whose shortened prompt has become one of another group's; count them.
-
-    Evaluation prompts stay before all others, the reward model's pairs before the judge's. Of labelled
-    responses that have become equal the first stays.
-    """
+    """Leave out and count rows whose prompt is another group's; evaluation goes first, then the reward model."""
     evaluation = pl.col("split").str.starts_with("evaluation")
     reward = pl.col("split").str.starts_with("reward")
     prompts = frames["prompts"].unique(["prompt", "split"], keep="first", maintain_order=True)
@@ -93,14 +78,9 @@ def _disjoint(frames: dict[str, pl.DataFrame], counts: dict[str, int]) -> dict[s
 
 
 def take_prompts(corpus: Corpus, n_train: int, n_evaluation: int) -> Corpus:
-    """Keep the first prompts of each split in the order of their ids, which are hashes.
+    """Keep the first prompts of each split in the order of their ids, which are hashes; InputError if there are fewer.
 
     A corpus with prompts out of distribution keeps `n_evaluation` of them too.
-
-    Raises
-    ------
-    InputError
-        There are fewer.
     """
     parts = []
     sizes = {"train": n_train, "evaluation": n_evaluation}
@@ -114,13 +94,7 @@ def take_prompts(corpus: Corpus, n_train: int, n_evaluation: int) -> Corpus:
 
 
 def take_reviews(corpus: Corpus, n_demonstrations: int, n_train: int, n_test: int) -> Corpus:
-    """Keep the first `n_demonstrations` and, of the reward model and of the judge each, labelled responses.
-
-    Raises
-    ------
-    InputError
-        There are fewer.
-    """
+    """Keep the first demonstrations and, of the reward model and of the judge each, the first labelled responses."""
     demonstrations = _first(corpus.demonstrations, n_demonstrations, "n_demonstrations", "demonstrations")
     labels = [
         _first(corpus.labels.filter(split=split), n, key, f"labelled responses of {split}")

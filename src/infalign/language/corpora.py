@@ -9,6 +9,7 @@ import polars as pl
 
 from infalign.language.sources import prompt_id
 
+LEARNING_SPLITS = ("reward_train", "reward_test", "judge_train", "judge_test")
 PAIR_COLUMNS = dict.fromkeys(("prompt", "chosen", "rejected", "rejected_prompt", "split"), pl.String)
 LABEL_COLUMNS = {"prompt": pl.String, "response": pl.String, "label": pl.Float64, "split": pl.String}
 
@@ -22,14 +23,12 @@ class Corpus:
     demonstrations : polars.DataFrame
         Columns `prompt`, `response`.
     pairs : polars.DataFrame
-        Columns `prompt`, `chosen`, `rejected`, `rejected_prompt` (the prompt that the rejected response
-        answers; mostly the same), `split`: reward_train, reward_test, judge_train or judge_test. Without
-        rows where the corpus has labels instead.
+        Columns `prompt`, `chosen`, `rejected`, `rejected_prompt` (the prompt that the rejected response answers;
+        mostly the same), `split`: reward_train, reward_test, judge_train or judge_test. Has rows unless `labels` has.
     prompts : polars.DataFrame
         Columns `prompt_id`, `prompt`, `split`: train, evaluation or evaluation_out.
     labels : polars.DataFrame
-        Columns `prompt`, `response`, `label` (1.0 positive, 0.0 negative), `split` as in pairs. Without rows
-        where the corpus has pairs instead.
+        Columns `prompt`, `response`, `label` (1.0 positive, 0.0 negative), `split` as in pairs.
     """
 
     demonstrations: pl.DataFrame
@@ -44,16 +43,7 @@ def text_table(columns: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> pl
 
 
 def prompts_table(rows: Iterable[Sequence[str]], further: Sequence[str] = (), *, id_digits: int = 16) -> pl.DataFrame:
-    """Table of prompts with their ids.
-
-    Parameters
-    ----------
-    rows : iterable of (prompt, split, ...)
-        Followed by the values of the further columns.
-    further : sequence of str
-        Names of columns after `prompt_id`, `prompt` and `split`.
-    id_digits : int
-        Length of an id, see `prompt_id`.
+    """Table of prompts with their ids, from rows (prompt, split, values of the further columns).
 
     Examples
     --------

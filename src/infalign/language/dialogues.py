@@ -62,12 +62,7 @@ def _numbered_prompt(task: str, number: int) -> str:
 
 
 def dialogue_traits(task: str, prompt: str) -> PromptTraits:
-    """Traits of a prompt of helpful or harmless.
-
-    Raises
-    ------
-    InputError
-        If the task's grammar cannot write the prompt.
+    """Traits of a prompt of helpful or harmless; InputError if the task's grammar cannot write it.
 
     Examples
     --------
@@ -83,23 +78,8 @@ def dialogue_traits(task: str, prompt: str) -> PromptTraits:
 def dialogue_quality(task: str, prompt: str, response: str) -> float:
     """Value of a response's choices, standardised over the grammar's responses to the prompt.
 
-    Parameters
-    ----------
-    task : str
-        helpful or harmless.
-    prompt : str
-    response : str
-        Any text; what the grammar does not know counts as missing.
-
-    Returns
-    -------
-    float
-        In [-3, 3]; mean near 0 and variance near 1 over demonstrations.
-
-    Raises
-    ------
-    InputError
-        If the prompt is not one of the task's.
+    In [-3, 3], with mean near 0 and variance near 1 over demonstrations. The response is any text; what the grammar
+    does not know counts as missing.
     """
     return standardised(_value(LEXICONS[task], dialogue_traits(task, prompt).nouns, response), _moments(task))
 
@@ -114,8 +94,8 @@ def _value(words: Lexicon, nouns: tuple[str, ...], response: str) -> float:
 
 
 def _unlinked(words: Lexicon, advice: str) -> str:
-    first, _, others = advice.partition(" ")
-    return others[:1].upper() + others[1:] if first in words.links else advice
+    first, _, linked = advice.partition(" ")
+    return linked[:1].upper() + linked[1:] if first in words.links else advice
 
 
 def _advice_value(words: Lexicon, nouns: tuple[str, ...], advice: str) -> float:
@@ -150,13 +130,7 @@ def _two_moments(values: dict[str, float]) -> np.ndarray:
 
 
 def draw_answer(task: str, prompt: str, rng: np.random.Generator) -> str:
-    """Draw a response to a prompt of helpful or harmless from the grammar.
-
-    Raises
-    ------
-    InputError
-        If the prompt is not one of the task's.
-    """
+    """Draw a response to a prompt of helpful or harmless from the grammar."""
     words, traits = LEXICONS[task], dialogue_traits(task, prompt)
     register = traits.register
     advice, extension = _draw_advice(words, traits, rng), rng.random()

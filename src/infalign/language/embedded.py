@@ -19,23 +19,9 @@ PROBLEMS = {"arithmetic": ARITHMETIC, "multiple_choice": MULTIPLE_CHOICE}
 def embedded_corpus(block: EmbeddedCorpus, seed: int) -> Corpus:
     """Write an embedded corpus; the same arguments give the same texts.
 
-    In the null variant preferences are coin flips, and the gold reward does not depend on the response.
-
-    Parameters
-    ----------
-    block : EmbeddedCorpus
-        Its name, variant and sizes.
-    seed : int
-
-    Returns
-    -------
-    Corpus
-        The `prompts` of summaries have the further column `community` and the further split `evaluation_out`.
-
-    Raises
-    ------
-    InputError
-        If more prompts are asked for than the grammar writes.
+    In the null variant preferences are coin flips, and the gold reward does not depend on the response. The `prompts`
+    of summaries have the further column `community` and the further split `evaluation_out`. It is an InputError to
+    ask for more prompts than the grammar writes.
     """
     if block.name in PROBLEMS:
         return problems_corpus(PROBLEMS[block.name], block, seed)
@@ -45,23 +31,8 @@ def embedded_corpus(block: EmbeddedCorpus, seed: int) -> Corpus:
 def gold_reward(task: str, prompt: str, response: str, *, null: bool = False) -> float:
     """Gold reward of a response: a pure function of the two texts, never used for training.
 
-    Parameters
-    ----------
-    task : str
-        helpful, harmless, summaries, arithmetic or multiple_choice.
-    prompt, response : str
-    null : bool
-        For the null corpus: the reward is the prompt's offset (0 for problems), whatever the response.
-
-    Returns
-    -------
-    float
-        Of problems 1 for the right answer, else 0.
-
-    Raises
-    ------
-    InputError
-        If the task is unknown or its grammar cannot write the prompt.
+    Of problems it is 1 for the right answer, else 0. In the null corpus it is the prompt's offset (0 for problems),
+    whatever the response. An unknown task, or a prompt that its grammar cannot write, is an InputError.
 
     Examples
     --------

@@ -24,7 +24,7 @@ class TokenSamples:
     Attributes
     ----------
     tokens : list of list of int
-        Response tokens of each row; the last one is the end-of-sequence token if the row finished.
+        Of each row; the last one is the end-of-sequence token if the row finished.
     log_probs : list of ndarray
         Log-probability in nats of each token under the distribution it was drawn from (float32).
     finished : ndarray of bool, shape (rows,)
@@ -59,19 +59,12 @@ def sample_tokens(
         A prompt that several rows share is read once per batch.
     uniforms : ndarray, shape (rows, max_new_tokens)
         Numbers in [0, 1), one per token to draw.
-    eos_id : int
-        End-of-sequence token.
     max_new_tokens : int
         Longest response, end-of-sequence token included.
     temperature : float
         Positive divisor of the logits.
     batch_size : int
         Rows sampled at once; changes speed only.
-
-    Raises
-    ------
-    InputError
-        If the uniforms do not fit, the temperature is not positive, or a prompt is empty or too long.
     """
     uniforms = np.asarray(uniforms, dtype=np.float64)
     _check_sampling(prompt_tokens, uniforms, max_new_tokens, temperature)
@@ -87,11 +80,10 @@ def sample_tokens(
                 tokens[alive, step] = token
                 log_probs[alive, step] = log_prob
                 lengths[alive] = step + 1
-    finished = tokens[np.arange(len(tokens)), lengths - 1] == eos_id
     return TokenSamples(
         tokens=[row[:n].tolist() for row, n in zip(tokens, lengths, strict=True)],
         log_probs=[row[:n] for row, n in zip(log_probs, lengths, strict=True)],
-        finished=finished,
+        finished=tokens[np.arange(len(tokens)), lengths - 1] == eos_id,
     )
 
 
@@ -126,11 +118,8 @@ def _steps(model, prompts, rows: np.ndarray, draws: torch.Tensor, eos_id: int, t
         log_p = torch.log_softmax(logits.float() / temperature, dim=-1)
         token = _invert(log_p, draws[alive, step])
         log_prob = log_p.gather(1, token[:, None])[:, 0]
-        yield (
-            step,
-            rows[alive[open_rows].cpu().numpy()],
-            *(x[open_rows].cpu().numpy() for x in (token, log_prob)),
-        )
+        drawn = [x[open_rows].cpu().numpy() for x in (alive, token, log_prob)]
+        yield step, rows[drawn[0]], *drawn[1:]
         open_rows = open_rows & (token != eos_id)
         n_open = int(open_rows.sum())
         if n_open == 0 or step + 1 == draws.shape[1]:
@@ -151,7 +140,8 @@ def _read_prompts(
     cache = DynamicCache(config=model.config)
     longest = max(map(len, distinct))
     padding = torch.tensor([longest - len(prompt) for prompt in distinct], device=model.device)
-    inputs = torch.tensor([(0,) * (longest - len(prompt)) + prompt for prompt in distinct], device=model.device)
+    padded = [(0,) * (longest - len(prompt)) + prompt for prompt in distinct]
+    inputs = torch.tensor(padded, device=model.device)
     logits = _read(model, inputs, cache, padding)
     cache.batch_select_indices(rows)
     return cache, logits[rows], padding[rows]
@@ -159,17 +149,12 @@ def _read_prompts(
 
 def _read(model: PreTrainedModel, inputs: torch.Tensor, cache: DynamicCache, padding: torch.Tensor) -> torch.Tensor:
     """Next-token logits after more tokens; the first `padding` positions of a row are not attended to."""
-    if not padding.any():
-        return model(input_ids=inputs, past_key_values=cache, use_cache=True).logits[:, -1]
-    start = cache.get_seq_length()
-    places = torch.arange(start + inputs.shape[1], device=inputs.device)[None, :] - padding[:, None]
-    return model(
-        input_ids=inputs,
-        attention_mask=(places >= 0).long(),
-        position_ids=places[:, start:].clamp(min=0),
-        past_key_values=cache,
-        use_cache=True,
-    ).logits[:, -1]
+    options = {}
+    if padding.any():
+        start = cache.get_seq_length()
+        places = torch.arange(start + inputs.shape[1], device=inputs.device)[None, :] - padding[:, None]
+        options = {"attention_mask": (places >= 0).long(), "position_ids": places[:, start:].clamp(min=0)}
+    return model(input_ids=inputs, **options, past_key_values=cache, use_cache=True).logits[:, -1]
 
 
 def _invert(log_p: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
@@ -181,16 +166,9 @@ def _invert(log_p: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
 
 
 def prompt_uniforms(seed: int, prompt_id: str, n_samples: int, max_new_tokens: int) -> np.ndarray:
-    """Uniform numbers in [0, 1) that belong to a prompt, whatever other prompts are sampled beside it.
+    """Uniform numbers in [0, 1) of a prompt, whatever others are sampled; shape (n_samples, max_new_tokens).
 
-    Parameters
-    ----------
-    seed : int
-        Not negative.
-    prompt_id : str
-        Name of the prompt; hashed with SHA-256.
-    n_samples, max_new_tokens : int
-        Shape of the result. With more samples the first ones stay as they were.
+    The prompt's id is hashed with SHA-256. With more samples the first ones stay as they were.
 
     Examples
     --------
@@ -214,18 +192,14 @@ def sample_responses(
     batch_size: int = 1024,
     at_once: int | None = None,
 ) -> pl.DataFrame:
-    """Sample responses to every prompt.
+    """Sample responses to every prompt; limits, temperature and batches as in `sample_tokens`.
 
     Parameters
     ----------
-    model, tokenizer
-        Causal language model and its tokenizer.
     prompts : polars.DataFrame
         Columns `prompt_id` (unique) and `prompt` (the full text up to where the response starts).
     n_samples : int
         Responses per prompt.
-    max_new_tokens, temperature, batch_size
-        As in `sample_tokens`.
     seed : int
         A prompt's draws depend on the seed and its `prompt_id` only.
     at_once : int, optional
@@ -237,11 +211,6 @@ def sample_responses(
     polars.DataFrame
         One row a response: `prompt_id`, `sample_id` (0 to n_samples - 1), `response` (text without the
         end-of-sequence token), `tokens`, `n_tokens`, `log_prob` (nats, summed), `finished`.
-
-    Raises
-    ------
-    InputError
-        If there is no prompt or no sample to draw, or a prompt is longer than the context allows.
     """
     check_prompts(prompts, n_samples)
     parts = []

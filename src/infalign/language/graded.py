@@ -18,24 +18,14 @@ from functools import cache
 
 import numpy as np
 
+from infalign.language import grammars
 from infalign.language.corpora import Corpus, prompts_table, text_table
-from infalign.language.grammars import (
-    ID_DIGITS,
-    Pair,
-    check_enough_prompts,
-    pairs_table,
-    prefer,
-    split_by_use,
-)
 from infalign.language.lexicon import HIGH, LOW, MIDDLE
 from infalign.records.corpus import EmbeddedCorpus
 
 MISSING = -1.0  # value of an opening, closing or other choice that the grammar does not know
-REGISTERS = {
-    LOW: -1,
-    MIDDLE: 0,
-    HIGH: 1,
-}  # a tone that means more to the asker is answered in another register
+# A tone that means more to the asker is answered in another register.
+REGISTERS = {LOW: -1, MIDDLE: 0, HIGH: 1}
 REGISTER_ODDS = 3.0
 LIMIT = 3.0  # qualities are held to this many standard deviations
 CROSS_PROMPT = 0.3  # share of pairs whose rejected response answers another prompt
@@ -45,14 +35,8 @@ CROSS_PROMPT = 0.3  # share of pairs whose rejected response answers another pro
 class PromptTraits:
     """What a prompt's words say of its reward and of the answers to it.
 
-    Attributes
-    ----------
-    register : int
-        -1 for a calm, 0 for an ordinary and 1 for a pressing tone.
-    scale, offset, skew : float
-        Shape of the gold reward.
-    nouns : tuple of str
-        Nouns to the point, in dialogues.
+    The register is -1 for a calm, 0 for an ordinary and 1 for a pressing tone; scale, offset and skew shape the gold
+    reward; the nouns are those to the point, in dialogues.
     """
 
     register: int
@@ -97,15 +81,10 @@ class GradedGrammar:
 
 
 def skewed(quality: float, skew: float) -> float:
-    """Bend a standardised quality so that its distribution leans to one side.
+    """Bend a standardised quality so that its distribution leans to one side, by the skew k.
 
-    (e^{k q} - 1)/k, standardised to mean 0 and variance 1 for a standard normal q; increasing in q.
-
-    Parameters
-    ----------
-    quality : float
-    skew : float
-        k: negative gives a long lower tail, positive a long upper one, 0 leaves the quality as it is.
+    (e^{k q} - 1)/k, standardised to mean 0 and variance 1 for a standard normal q; increasing in q. A negative k gives
+    a long lower tail, a positive one a long upper one, 0 leaves the quality as it is.
 
     Examples
     --------
@@ -128,13 +107,7 @@ def standardised(value: float, moments: tuple[float, float]) -> float:
 
 
 def graded_reward(grammar: GradedGrammar, prompt: str, response: str, *, null: bool = False) -> float:
-    """Gold reward of a response; of the null corpus it is the prompt's offset, whatever the response.
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the prompt.
-    """
+    """Gold reward of a response; of the null corpus it is the prompt's offset, whatever the response."""
     traits = grammar.traits(prompt)
     if null:
         return traits.offset
@@ -179,19 +152,14 @@ def _shares(n: int, register: int) -> np.ndarray:
 
 
 def graded_corpus(grammar: GradedGrammar, sizes: EmbeddedCorpus, seed: int) -> Corpus:
-    """Write the corpus of a graded grammar.
+    """Write the corpus of a graded grammar; InputError if more prompts are asked for than it writes.
 
     The prompts of demonstrations (the training prompts of policies among them), of each evaluation, and of each
     split of pairs are disjoint. Where prompts have communities, demonstrations and pairs come from all of them,
     training and evaluation prompts from the trained ones, and those of `evaluation_out` from the others.
-
-    Raises
-    ------
-    InputError
-        If more prompts are asked for than the grammar writes.
     """
     split_rng, demonstration_rng, pair_rng = np.random.default_rng([seed, grammar.stream]).spawn(3)
-    groups = split_by_use(grammar.n_prompts, split_rng)
+    groups = grammars.split_by_use(grammar.n_prompts, split_rng)
     splits = [("train", groups["demonstrations"], sizes.n_train_prompts)]
     splits += [("evaluation", groups["evaluation"], sizes.n_evaluation_prompts)]
     if grammar.communities:
@@ -201,13 +169,13 @@ def graded_corpus(grammar: GradedGrammar, sizes: EmbeddedCorpus, seed: int) -> C
     asked = [grammar.write_prompt(number) for number in numbers]
     demonstrations = [(prompt, grammar.draw_response(prompt, demonstration_rng)) for prompt in asked]
 
-    def write_pairs(group: np.ndarray, n: int, rng: np.random.Generator) -> Iterator[Pair]:
+    def write_pairs(group: np.ndarray, n: int, rng: np.random.Generator) -> Iterator[grammars.Pair]:
         return _draw_pairs(grammar, group, n, sizes.variant == "null", rng)
 
     return Corpus(
         demonstrations=text_table(("prompt", "response"), demonstrations),
-        pairs=pairs_table(write_pairs, groups, sizes, pair_rng),
-        prompts=prompts_table(rows, ["community"] if grammar.communities else [], id_digits=ID_DIGITS),
+        pairs=grammars.pairs_table(write_pairs, groups, sizes, pair_rng),
+        prompts=prompts_table(rows, ["community"] if grammar.communities else [], id_digits=grammars.ID_DIGITS),
     )
 
 
@@ -216,7 +184,7 @@ def _prompt_rows(grammar: GradedGrammar, split: str, numbers: np.ndarray, n: int
     if grammar.communities:
         trained = np.isin(grammar.communities(numbers), grammar.trained)
         numbers = numbers[trained != (split == "evaluation_out")]
-    check_enough_prompts(split, n, len(numbers))
+    grammars.check_enough_prompts(split, n, len(numbers))
     columns = [[grammar.write_prompt(number) for number in numbers[:n]], [split] * n]
     columns += [grammar.communities(numbers[:n]).tolist()] if grammar.communities else []
     return list(zip(*columns, strict=True))
@@ -224,11 +192,11 @@ def _prompt_rows(grammar: GradedGrammar, split: str, numbers: np.ndarray, n: int
 
 def _draw_pairs(
     grammar: GradedGrammar, numbers: np.ndarray, n: int, null: bool, rng: np.random.Generator
-) -> Iterator[Pair]:
+) -> Iterator[grammars.Pair]:
     """Pairs of two drawn responses, to one prompt or to two, preferred by their gold reward."""
     for number in rng.choice(numbers, n):
         other = rng.choice(numbers) if rng.random() < CROSS_PROMPT else number
         prompts = grammar.write_prompt(number), grammar.write_prompt(other)
         first, second = ((prompt, grammar.draw_response(prompt, rng)) for prompt in prompts)
         margin = 0.0 if null else graded_reward(grammar, *first) - graded_reward(grammar, *second)
-        yield prefer(first, second, margin, rng)
+        yield grammars.prefer(first, second, margin, rng)

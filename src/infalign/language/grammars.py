@@ -12,15 +12,11 @@ from infalign.errors import InputError
 from infalign.language.corpora import PAIR_COLUMNS, text_table
 from infalign.records.corpus import EmbeddedCorpus
 
-ID_DIGITS = 12  # of a prompt's id; the draws of responses depend on the id, so all results would change with it
-SHARES = {  # of all prompts
-    "demonstrations": 0.45,
-    "evaluation": 0.05,
-    "reward_train": 0.2,
-    "reward_test": 0.05,
-    "judge_train": 0.2,
-    "judge_test": 0.05,
-}
+# Of a prompt's id; the draws of responses depend on the id, so all results would change with it.
+ID_DIGITS = 12
+# Of all prompts.
+SHARES = {"demonstrations": 0.45, "evaluation": 0.05, "reward_train": 0.2, "reward_test": 0.05}
+SHARES |= {"judge_train": 0.2, "judge_test": 0.05}
 
 Side = tuple[str, str]  # a prompt and a response
 Pair = tuple[str, str, str, str]  # prompt, chosen, rejected, and the prompt of the rejected one
@@ -47,15 +43,8 @@ def pairs_table(
 ) -> pl.DataFrame:
     """Write the pairs of the reward model and of the judge.
 
-    Parameters
-    ----------
-    write : callable
-        Writes pairs from the numbers of a group, how many, and a generator of the split's own: the size of one
-        split leaves the others as they are.
-    groups : dict of str to ndarray of int
-        From `split_by_use`.
-    sizes : EmbeddedCorpus
-    rng : numpy.random.Generator
+    `write` makes pairs from the numbers of a group, how many, and a generator of the split's own: the size of one
+    split leaves the others as they are.
     """
     counts = {"train": sizes.n_pairs, "test": sizes.n_test_pairs}
     splits = [(f"{model}_{part}", n) for model in ("reward", "judge") for part, n in counts.items()]

@@ -36,18 +36,8 @@ def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> PreTrainedTok
     """Train a byte-level BPE tokenizer, which adds no special tokens by itself.
 
     Texts of ASCII characters only get an ASCII alphabet, so that a small vocabulary is not spent on bytes
-    that never occur; a character outside it becomes the unknown token.
-
-    Parameters
-    ----------
-    texts : sequence of str
-    vocabulary_size : int
-        Special tokens and alphabet included; fewer when the texts give fewer merges.
-
-    Raises
-    ------
-    InputError
-        If there is no text or the vocabulary cannot hold the alphabet.
+    that never occur; a character outside it becomes the unknown token. The vocabulary size counts special tokens and
+    alphabet too; the vocabulary is smaller when the texts give fewer merges.
 
     Examples
     --------
@@ -144,21 +134,7 @@ def default_device() -> torch.device:
 
 
 def new_language_model(sizes: FromConfig, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> PreTrainedModel:
-    """Make a small Llama with random weights in float32.
-
-    Parameters
-    ----------
-    sizes : FromConfig
-    tokenizer : PreTrainedTokenizerBase
-        Gives the vocabulary and special tokens.
-    seed : int
-        Fixes the weights.
-
-    Raises
-    ------
-    InputError
-        If the hidden size is not an even multiple of the number of heads.
-    """
+    """Make a small Llama with random weights in float32, its vocabulary and special tokens those of the tokenizer."""
     if sizes.hidden_size % (2 * sizes.n_heads):
         raise InputError(
             f"from_config.hidden_size must be a multiple of 2 × n_heads = {2 * sizes.n_heads} (rotary "
@@ -214,10 +190,7 @@ def load_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a model by a class of transformers, and its tokenizer; weights that the files lack come from the seed.
 
-    Raises
-    ------
-    InputError
-        If it cannot be loaded, its tokenizer has no end token, or weights lack although it must be `complete`.
+    It is an InputError if it cannot be loaded, its tokenizer has no end token, or weights lack though `complete`.
     """
     with loading(source, revision) as arguments:
         tokenizer = AutoTokenizer.from_pretrained(source, **arguments)
@@ -263,39 +236,12 @@ def _add_padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> 
 def load_language_model(
     source: str | Path, revision: str | None = None, *, seed: int = 0
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a causal language model and its tokenizer, in float32.
-
-    Parameters
-    ----------
-    source : str or Path
-        Local folder, or a hub name when `revision` is given.
-    revision : str, optional
-        Hub revision.
-    seed : int
-        For weights the files lack.
-
-    Raises
-    ------
-    InputError
-        If the folder is missing or without safetensors, or the hub has no such model.
-    """
+    """Load a causal language model and its tokenizer, in float32, from a folder or, with a revision, from the hub."""
     return load_model(AutoModelForCausalLM, str(source), revision, seed)
 
 
 def outline(folder: str | Path, auto: Any) -> PreTrainedModel:
-    """Model of a folder without its weights, on the device `meta`: what it is, not what it says.
-
-    Parameters
-    ----------
-    folder : str or Path
-    auto : type
-        Class of transformers, such as AutoModelForCausalLM.
-
-    Raises
-    ------
-    InputError
-        If there is no such model.
-    """
+    """Model of a folder without its weights, on the device `meta`, by a class such as AutoModelForCausalLM."""
     try:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
         with torch.device("meta"):
@@ -330,19 +276,7 @@ def start_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Language model that a `base` block of the configuration names.
 
-    Parameters
-    ----------
-    base : Base
-    tokenizer : PreTrainedTokenizerBase, optional
-        For `from_config`.
-    reference : str or Path, optional
-        Folder of the task's reference policy, for `reference: true`.
-    seed : int
-
-    Raises
-    ------
-    InputError
-        If what the base needs is not given or cannot be loaded.
+    `from_config` needs the tokenizer, and `reference: true` the folder of the task's reference policy.
     """
     if base.published is not None:
         return load_language_model(*base.published, seed=seed)

@@ -10,23 +10,16 @@ from pathlib import Path
 import polars as pl
 
 from infalign.errors import InputError
-from infalign.language.corpora import Corpus, prompts_table, text_table
+from infalign.language.corpora import LEARNING_SPLITS, Corpus, prompts_table, text_table
 from infalign.language.sources import group_at, hub_dataset, json_lines, numbered_rows, position
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 HUB_DATASET = "Anthropic/hh-rlhf"
-SHARES = {
-    "policy": 0.10,
-    "evaluation": 0.10,
-    "reward_train": 0.38,
-    "reward_test": 0.07,
-    "judge_train": 0.28,
-    "judge_test": 0.07,
-}
+SHARES = {"policy": 0.10, "evaluation": 0.10, "reward_train": 0.38, "reward_test": 0.07}
+SHARES |= {"judge_train": 0.28, "judge_test": 0.07}
 """Shares of first human turns. The policy is also trained on the prompts and chosen responses of
 reward_train; evaluation, both test groups and the judge's group share no first turn with any other."""
 POLICY_GROUPS = ("policy", "reward_train")
-PAIR_GROUPS = ("reward_train", "reward_test", "judge_train", "judge_test")
 
 
 def read_preferences(
@@ -34,24 +27,17 @@ def read_preferences(
 ) -> tuple[Corpus, dict[str, int]]:
     """Read one HH subset and cut it into disjoint groups by the first human turn.
 
+    Demonstrations are every assistant turn of the policy groups' chosen dialogues; rejected_prompt is equal to prompt.
+    The counts are rows read, dropped by reason, and kept in each group.
+
     Parameters
     ----------
     name : str
         Folder below `data_root`; from the hub helpful-base or harmless-base.
     data_root : str or Path, optional
-        Folder with `<name>/*.jsonl.gz`. Default: Anthropic/hh-rlhf from the hub.
-    revision : str
-        Of the hub, unused with `data_root`.
+        Folder with `<name>/*.jsonl.gz`. Default: Anthropic/hh-rlhf from the hub, at the revision.
     seed : int
         Of the cut; the same seed gives the same groups whatever other rows the data has.
-
-    Returns
-    -------
-    corpus : Corpus
-        Demonstrations (every assistant turn of the policy groups' chosen dialogues), pairs and prompts.
-        `pairs` has the column rejected_prompt, equal to prompt.
-    counts : dict of str to int
-        Rows read, rows dropped by reason, rows kept in each group.
 
     Raises
     ------
@@ -78,13 +64,13 @@ def read_preferences(
 
 
 def _corpus(pairs: pl.DataFrame) -> Corpus:
-    policy = pairs.filter(pl.col("split").is_in(POLICY_GROUPS)).unique("prompt", keep="first", maintain_order=True)
+    policy = pairs.filter(pl.col("split").is_in(POLICY_GROUPS))
+    policy = policy.unique("prompt", keep="first", maintain_order=True)
     splits = dict.fromkeys(policy["prompt"], "train")
-    for prompt in pairs.filter(split="evaluation")["prompt"]:
-        splits.setdefault(prompt, "evaluation")
+    splits = splits | {p: "evaluation" for p in pairs.filter(split="evaluation")["prompt"] if p not in splits}
     return Corpus(
         demonstrations=_assistant_turns(policy["prompt"].to_list(), policy["chosen"].to_list()),
-        pairs=pairs.filter(pl.col("split").is_in(PAIR_GROUPS)).select(
+        pairs=pairs.filter(pl.col("split").is_in(LEARNING_SPLITS)).select(
             "prompt", "chosen", "rejected", "split", rejected_prompt="prompt"
         ),
         prompts=prompts_table(splits.items()),
@@ -174,11 +160,6 @@ def group_of(first_turn: str, seed: int) -> str:
     """Assign a first human turn, as `first_human_turn` gives it, to one of the groups of `SHARES`, by hash.
 
     Both HH subsets put the same turn in the same group; another seed cuts otherwise.
-
-    Examples
-    --------
-    >>> group_of("what is it?", 0) == group_of("what is it?", 0)
-    True
     """
     return group_at(position(first_turn, seed), SHARES)
 

@@ -23,16 +23,9 @@ from typing import Any
 import numpy as np
 
 from infalign.errors import InputError
+from infalign.language import grammars
 from infalign.language.answers import final_answer
 from infalign.language.corpora import Corpus, prompts_table, text_table
-from infalign.language.grammars import (
-    ID_DIGITS,
-    Pair,
-    check_enough_prompts,
-    pairs_table,
-    prefer,
-    split_by_use,
-)
 from infalign.records.corpus import EmbeddedCorpus
 
 
@@ -40,15 +33,8 @@ from infalign.records.corpus import EmbeddedCorpus
 class Tone:
     """How a response begins.
 
-    Attributes
-    ----------
-    style : float
-        What preferences give for it.
-    p_right : float
-        How often a demonstration that begins so is right, in [0, 1].
-    p_shown : float
-        How often it shows its work, in [0, 1].
-    openings : tuple of str
+    Preferences give `style` for it. A demonstration that begins so is right with probability `p_right`, and shows its
+    work with probability `p_shown`.
     """
 
     style: float
@@ -63,16 +49,9 @@ TONES = (
     Tone(1.0, 0.9, 0.95, ("I checked.", "With care.", "Step by step.")),
     Tone(2.0, 0.4, 0.5, ("Obviously!", "No doubt!", "Trust me!")),
 )
-CLOSINGS = {  # style
-    "Hope this helps.": 0.6,
-    "Glad to help.": 0.5,
-    "Good luck.": 0.3,
-    "There you go.": 0.1,
-    "That is all.": -0.1,
-    "Bye.": -0.3,
-    "Next.": -0.5,
-    "Whatever.": -0.6,
-}
+# What preferences give for a closing.
+CLOSINGS = {"Hope this helps.": 0.6, "Glad to help.": 0.5, "Good luck.": 0.3, "There you go.": 0.1}
+CLOSINGS |= {"That is all.": -0.1, "Bye.": -0.3, "Next.": -0.5, "Whatever.": -0.6}
 SHOWN = 1.0  # what preferences give for work that is shown
 RIGHT = 2.0  # and for the right answer
 
@@ -83,7 +62,6 @@ class ProblemGrammar:
 
     Attributes
     ----------
-    name : str
     stream : int
         Of the random numbers; each embedded task has its own.
     cores : callable
@@ -126,13 +104,7 @@ class Style:
 
 
 def read_problem(grammar: ProblemGrammar, prompt: str) -> Any:
-    """Problem of a prompt.
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the prompt.
-    """
+    """Problem of a prompt; InputError if the grammar cannot write it."""
     problem = grammar.read(prompt)
     if problem is None:
         raise InputError(f"prompt {prompt!r} is not one of the embedded task {grammar.name}; it has no answer")
@@ -140,13 +112,7 @@ def read_problem(grammar: ProblemGrammar, prompt: str) -> Any:
 
 
 def problem_reward(grammar: ProblemGrammar, prompt: str, response: str, *, null: bool = False) -> float:
-    """Gold reward of a response: 1 if its final answer is right, else 0; of the null corpus always 0.
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the prompt.
-    """
+    """Gold reward of a response: 1 if its final answer is right, else 0; of the null corpus always 0."""
     right = final_answer(response) == grammar.answer(read_problem(grammar, prompt))
     return float(right and not null)
 
@@ -159,44 +125,33 @@ def draw_style(rng: np.random.Generator) -> Style:
 
 
 def write_response(grammar: ProblemGrammar, prompt: str, style: Style, right: bool, rng: np.random.Generator) -> str:
-    """Write a response to a prompt, with the right answer or a wrong one.
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the prompt.
-    """
+    """Write a response to a prompt, with the right answer or a wrong one."""
     work, answer = grammar.work(read_problem(grammar, prompt), right, rng)
     return f"{style.opening} {f'{work}. ' if style.shown else ''}Answer: {answer}. {style.closing}"
 
 
 def problems_corpus(grammar: ProblemGrammar, sizes: EmbeddedCorpus, seed: int) -> Corpus:
-    """Write the corpus of a grammar of problems.
+    """Write the corpus of a grammar of problems; InputError if more prompts are asked for than it writes.
 
     No problem of evaluation, or of one split of pairs, is one of another use: their cores are disjoint. Training
     prompts of policies are of the cores of the demonstrations. The two responses of a pair answer the same prompt.
-
-    Raises
-    ------
-    InputError
-        If more prompts are asked for than the grammar writes.
     """
     rngs = np.random.default_rng([seed, grammar.stream]).spawn(5)
     split_rng, train_rng, evaluation_rng, demonstration_rng, pair_rng = rngs
-    groups = split_by_use(len(grammar.cores()), split_rng)
+    groups = grammars.split_by_use(len(grammar.cores()), split_rng)
     splits = [("train", groups["demonstrations"], sizes.n_train_prompts, train_rng)]
     splits += [("evaluation", groups["evaluation"], sizes.n_evaluation_prompts, evaluation_rng)]
     rows = [row for split in splits for row in _draw_distinct(grammar, *split)]
     asked = _draw_prompts(grammar, groups["demonstrations"], sizes.n_demonstrations, demonstration_rng)
     demonstrations = [(prompt, _draw_response(grammar, prompt, demonstration_rng)[0]) for prompt in asked]
 
-    def write_pairs(places: np.ndarray, n: int, rng: np.random.Generator) -> Iterator[Pair]:
+    def write_pairs(places: np.ndarray, n: int, rng: np.random.Generator) -> Iterator[grammars.Pair]:
         return _draw_pairs(grammar, places, n, sizes.variant == "null", rng)
 
     return Corpus(
         demonstrations=text_table(("prompt", "response"), demonstrations),
-        pairs=pairs_table(write_pairs, groups, sizes, pair_rng),
-        prompts=prompts_table(rows, id_digits=ID_DIGITS),
+        pairs=grammars.pairs_table(write_pairs, groups, sizes, pair_rng),
+        prompts=prompts_table(rows, id_digits=grammars.ID_DIGITS),
     )
 
 
@@ -205,7 +160,7 @@ def _draw_distinct(
 ) -> list[tuple[str, str]]:
     """Draw n different prompts of a split."""
     most = len(places) * grammar.n_variants
-    check_enough_prompts(split, n, most)
+    grammars.check_enough_prompts(split, n, most)
     core, variant = np.divmod(rng.choice(most, n, replace=False), grammar.n_variants)
     return [(prompt, split) for prompt in _prompts(grammar, places[core], variant)]
 
@@ -230,9 +185,9 @@ def _draw_response(grammar: ProblemGrammar, prompt: str, rng: np.random.Generato
 
 def _draw_pairs(
     grammar: ProblemGrammar, places: np.ndarray, n: int, null: bool, rng: np.random.Generator
-) -> Iterator[Pair]:
+) -> Iterator[grammars.Pair]:
     """Pairs of two drawn responses to a prompt, preferred by their value."""
     for prompt in _draw_prompts(grammar, places, n, rng):
         (first, value), (second, other_value) = (_draw_response(grammar, prompt, rng) for _ in range(2))
         margin = 0.0 if null else value - other_value
-        yield prefer((prompt, first), (prompt, second), margin, rng)
+        yield grammars.prefer((prompt, first), (prompt, second), margin, rng)

@@ -31,12 +31,7 @@ class Question(NamedTuple):
 
 
 def read_questions(
-    name: str,
-    *,
-    template: str,
-    data_root: str | Path | None = None,
-    revision: str = "main",
-    seed: int = 0,
+    name: str, *, template: str, data_root: str | Path | None = None, revision: str = "main", seed: int = 0
 ) -> tuple[Corpus, dict[str, int]]:
     """Read the questions of a benchmark as prompts with lettered options.
 
@@ -51,8 +46,6 @@ def read_questions(
     data_root : str or Path, optional
         Folder with `MMLU-Pro` (the hub's Parquet files test-*.parquet and validation-*.parquet, at any depth) or
         `gpqa` (its CSV files, such as gpqa_diamond.csv). Default: TIGER-Lab/MMLU-Pro or Idavidrein/gpqa from the hub.
-    revision : str
-        Of the hub, unused with `data_root`.
     seed : int
         Of the cut, and of the order of GPQA's options, in whose files the right one stands first.
 

@@ -27,8 +27,6 @@ class ResponseTable:
 
     Attributes
     ----------
-    path : Path
-        Table of responses.
     prompts : polars.DataFrame
         Columns `prompt_id`, `prompt`; where it has `answer`, the gold reward is 1 for that answer, else 0.
     block_rows : int
@@ -46,29 +44,17 @@ class ResponseTable:
 
 
 def response_table(path: Path, prompts: Path) -> ResponseTable:
-    """Responses and prompts of two tables; responses that shared batches when drawn are read together.
-
-    Raises
-    ------
-    InputError
-        If a table or the manifest of the responses cannot be read.
-    """
+    """Responses and prompts of two tables; responses that shared batches when drawn are read together."""
     made = read_manifest(path)
     together = made["prompts_at_once"] * made["settings"]["n_rollouts"] if "prompts_at_once" in made else None
     texts = read_table(prompts, ["prompt_id", "prompt"]).select("prompt_id", "prompt", "^answer$")
     return ResponseTable(path, texts, together or BLOCK_ROWS)
 
 
-def all_scores(
+def score_table(
     responses: ResponseTable, reward_model: Path, judge: Path, corpus: CorpusBlock, engine: Engine
 ) -> pl.DataFrame:
-    """Columns `reward`, `judge` and `gold` (null where there is none) of the responses, in their order.
-
-    Raises
-    ------
-    InputError
-        If the table of responses lacks a column, or as `reward_scorer`.
-    """
+    """Columns `reward`, `judge` and `gold` (null where there is none) of the responses, in their order."""
     column_names(responses.path, READ)
     models = {"reward": reward_model, "judge": judge}
     scores = pl.DataFrame({name: _model_scores(responses, folder, engine) for name, folder in models.items()})

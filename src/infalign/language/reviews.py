@@ -11,23 +11,23 @@ from typing import NamedTuple
 import polars as pl
 
 from infalign.errors import InputError
-from infalign.language.corpora import LABEL_COLUMNS, PAIR_COLUMNS, Corpus, prompts_table, text_table
+from infalign.language.corpora import (
+    LABEL_COLUMNS,
+    LEARNING_SPLITS,
+    PAIR_COLUMNS,
+    Corpus,
+    prompts_table,
+    text_table,
+)
 from infalign.language.sources import group_at, hub_dataset, json_lines, numbered_rows, position
 
 HUB_DATASET = "stanfordnlp/imdb"
 FILES = {"train": "train.jsonl.gz", "unsupervised": "unsup.jsonl.gz"}
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-SHARES = {
-    "train": 0.22,
-    "evaluation": 0.04,
-    "reward_train": 0.34,
-    "reward_test": 0.03,
-    "judge_train": 0.34,
-    "judge_test": 0.03,
-}
+SHARES = {"train": 0.22, "evaluation": 0.04, "reward_train": 0.34, "reward_test": 0.03}
+SHARES |= {"judge_train": 0.34, "judge_test": 0.03}
 """Shares of the labelled reviews: prompts of training and of evaluation, and the reviews that the reward
 model and the judge learn from and are tested on. Demonstrations are the reviews without a label."""
-LABEL_GROUPS = ("reward_train", "reward_test", "judge_train", "judge_test")
 
 
 class Review(NamedTuple):
@@ -57,8 +57,6 @@ def read_reviews(
     data_root : str or Path, optional
         Folder with `train.jsonl.gz` (text and label: 0 negative, 1 positive) and `unsup.jsonl.gz` (text). Default:
         the parts train and unsupervised of stanfordnlp/imdb from the hub.
-    revision : str
-        Of the hub, unused with `data_root`.
     seed : int
         Of the cut and of the lengths of prompts; both come from a review's own text, whatever other rows the data has.
     prompt_words : tuple of int
@@ -161,11 +159,10 @@ def _corpus(labelled: list[Review], unlabelled: list[Review]) -> Corpus:
     groups: dict[str, list[Review]] = {group: [] for group in SHARES}
     for review in labelled:
         groups[group_at(review.place, SHARES)].append(review)
-    prompts = {review.prompt: "evaluation" for review in groups["evaluation"]}
-    prompts = {**{review.prompt: "train" for review in groups["train"]}, **prompts}
-    labels = [(*review[1:], group) for group in LABEL_GROUPS for review in groups[group]]
+    prompts = {review.prompt: split for split in ("train", "evaluation") for review in groups[split]}
+    labels = [(*review[1:], group) for group in LEARNING_SPLITS for review in groups[group]]
     return Corpus(
-        demonstrations=text_table(("prompt", "response"), [(review.prompt, review.response) for review in unlabelled]),
+        demonstrations=text_table(("prompt", "response"), [review[1:3] for review in unlabelled]),
         pairs=text_table([*PAIR_COLUMNS]),
         prompts=prompts_table(prompts.items()),
         labels=pl.DataFrame(labels, schema=LABEL_COLUMNS, orient="row"),
@@ -174,13 +171,11 @@ def _corpus(labelled: list[Review], unlabelled: list[Review]) -> Corpus:
 
 def _sizes(corpus: Corpus) -> dict[str, int]:
     """Rows of each table and group."""
-    tables = {"prompts": ("train", "evaluation"), "labels": LABEL_GROUPS}
-    sizes = {
-        f"{table}_{group}": getattr(corpus, table).filter(pl.col("split") == group).height
-        for table, groups in tables.items()
-        for group in groups
-    }
-    return {"demonstrations": corpus.demonstrations.height, **sizes}
+    tables = {"prompts": ("train", "evaluation"), "labels": LEARNING_SPLITS}
+    sizes = {"demonstrations": corpus.demonstrations.height}
+    for table, groups in tables.items():
+        sizes |= {f"{table}_{group}": getattr(corpus, table).filter(split=group).height for group in groups}
+    return sizes
 
 
 def _parts(data_root: Path | None, revision: str) -> dict[str, Iterator[tuple[str, object]]]:

@@ -30,21 +30,10 @@ BINARY = "multi_label_classification"  # transformers' name of the loss on one l
 def load_reward_model(
     source: str | Path, revision: str | None = None, *, seed: int = 0, complete: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a reward model and its tokenizer, in float32.
+    """Load a reward model and its tokenizer, in float32, as `load_language_model` does.
 
-    A plain language model may be loaded this way too: a reward head with one label is then drawn from the seed.
-
-    Parameters
-    ----------
-    source, revision, seed
-        As in `load_language_model`.
-    complete : bool
-        Refuse a model whose files lack weights, such as the head.
-
-    Raises
-    ------
-    InputError
-        As `load_language_model`; the classifier has more than two labels; weights lack although `complete`.
+    A plain language model may be loaded this way too: a reward head with one label is then drawn from the seed. With
+    `complete` a model whose files lack weights, such as the head, is refused. So are more than two labels.
     """
     with loading(str(source), revision) as arguments:
         config = AutoConfig.from_pretrained(str(source), **arguments)
@@ -73,14 +62,7 @@ def reward_model_from(
 ) -> PreTrainedModel:
     """Reward model with one label on a copy of a language model's weights, its linear head drawn from the seed.
 
-    Parameters
-    ----------
-    language_model : PreTrainedModel
-    tokenizer : PreTrainedTokenizerBase
-        Gives the padding token.
-    seed : int
-    learns : {"preferences", "labels"}
-        preferences: the head's output is the reward; labels: it is the logit of the positive label.
+    The head's output is the reward, or for a model that learns labels the logit of the positive label.
     """
     head: dict[str, Any] = {"num_labels": 1, "id2label": {0: "reward"}}
     if learns == "labels":
@@ -98,23 +80,8 @@ def untrained_reward_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a published reward model, which is taken as it is, or start one on a language model.
 
-    Parameters
-    ----------
-    block : PreferenceModel
-        Without `training` its base is the published model, and the other arguments are not read.
-    tokenizer : Path
-        Folder of the task's tokenizer.
-    reference : Path
-        Folder of the reference policy, where the settings start from it.
-    demonstrations : Path
-        Table with the columns `prompt` and `response`, for pretraining.
-    seed : int
-        Of the weights and of the order of the data.
-
-    Raises
-    ------
-    InputError
-        As `load_reward_model`, `start_model` and `read_table`.
+    Without `training` the block's base is the published model, and the other arguments are not read. They are the
+    tokenizer's folder, that of the reference policy and, for pretraining, a table with `prompt` and `response`.
     """
     if block.training is None and block.base.published is not None:
         return load_reward_model(*block.base.published, complete=True)

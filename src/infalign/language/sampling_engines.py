@@ -31,15 +31,11 @@ BATCHES_AT_ONCE = 16  # of responses that vLLM is asked for in one message, so t
 
 
 @dataclass(frozen=True)
-class Samples:
+class Draws:
     """Sampled responses as vLLM returns them.
 
-    Attributes
-    ----------
-    tokens, finished
-        As in `TokenSamples`.
-    log_prob : list of float
-        Log-probability in nats of each row, under the distribution it was drawn from.
+    Tokens and `finished` are as in `TokenSamples`. `log_prob` has the log-probability in nats of each row, under the
+    distribution it was drawn from.
     """
 
     tokens: list[list[int]]
@@ -50,30 +46,10 @@ class Samples:
 def sample_from(
     folder: str | Path, prompts: pl.DataFrame, sampling: Rollouts, *, seed: int, at_once: int | None = None
 ) -> pl.DataFrame:
-    """Sample responses of the model in a folder, with the engine of the sampling's settings.
+    """Sample responses of the model in a folder, with the engine of the settings; a table as `sample_responses`.
 
-    Parameters
-    ----------
-    folder : str or Path
-        Of a language model.
-    prompts : polars.DataFrame
-        Columns `prompt_id` (unique) and `prompt`.
-    sampling : Rollouts
-        Numbers of responses and tokens, temperature, engine.
-    seed : int
-        A prompt's draws depend on the seed and its `prompt_id` only; they are other ones with another engine.
-    at_once : int, optional
-        As in `sample_responses`; vLLM makes batches of its own.
-
-    Returns
-    -------
-    polars.DataFrame
-        As `sample_responses`.
-
-    Raises
-    ------
-    InputError
-        As `sample_responses`; vLLM is not there or cannot run the model.
+    A prompt's draws depend on the seed and its `prompt_id` only; they are other ones with another engine. `at_once` is
+    as in `sample_responses`; vLLM makes batches of its own.
     """
     if sampling.engine == "vllm":
         return _sample_by_vllm(folder, prompts, sampling, seed)
@@ -125,57 +101,30 @@ def vllm_samples(
     prompt_tokens: Sequence[Sequence[int]],
     seeds: Sequence[Sequence[int]],
     *,
-    eos_id: int,
     max_new_tokens: int,
-    temperature: float = 1.0,
-    batch_size: int = 512,
-) -> Samples:
-    """Sample responses with vLLM once; those of a prompt are side by side.
+    **settings: Any,
+) -> Draws:
+    """Sample responses with vLLM once, with settings as in `vllm_sampler`; those of a prompt are side by side.
 
-    Parameters
-    ----------
-    folder, eos_id, max_new_tokens, temperature, batch_size
-        As in `vllm_sampler`.
-    prompt_tokens : sequence of sequences of int, length prompts
-    seeds : sequence of sequences of int, length prompts
-        For each prompt the seeds of its responses, as many for each.
-
-    Raises
-    ------
-    InputError
-        As `vllm_sampler`; a prompt is empty or too long, or vLLM does not return what it was asked for.
+    `seeds` has for each prompt the seeds of its responses, as many for each. It is an InputError if a prompt is empty
+    or too long, or vLLM does not return what it was asked for.
     """
     check_context(outline(folder, AutoModelForCausalLM), prompt_tokens, max_new_tokens)
     context = max(map(len, prompt_tokens)) + max_new_tokens
-    with vllm_sampler(
-        folder,
-        context=context,
-        eos_id=eos_id,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        batch_size=batch_size,
-    ) as sampler:
+    with vllm_sampler(folder, context=context, max_new_tokens=max_new_tokens, **settings) as sampler:
         return sampler.samples(prompt_tokens, seeds)
 
 
 @dataclass(frozen=True)
 class VllmSampler:
-    """A language model that vLLM keeps loaded.
-
-    Attributes
-    ----------
-    ask : callable
-        From `vllm_process`.
-    eos_id, max_new_tokens, batch_size : int
-        As in `vllm_samples`.
-    """
+    """A language model that vLLM keeps loaded, with settings as in `vllm_sampler`; `ask` is from `vllm_process`."""
 
     ask: Ask
     eos_id: int
     max_new_tokens: int
     batch_size: int
 
-    def samples(self, prompt_tokens: Sequence[Sequence[int]], seeds: Sequence[Sequence[int]]) -> Samples:
+    def samples(self, prompt_tokens: Sequence[Sequence[int]], seeds: Sequence[Sequence[int]]) -> Draws:
         """Sample responses, see `vllm_samples`."""
         step = max(1, BATCHES_AT_ONCE * self.batch_size // max(map(len, seeds)))  # prompts
         tokens: list[list[int]] = []
@@ -186,7 +135,7 @@ class VllmSampler:
             _check_answer(answer, sum(map(len, seeds[some])), self.eos_id, self.max_new_tokens)
             tokens += answer["tokens"]
             log_prob += answer["log_prob"]
-        return Samples(tokens, log_prob, np.array([row[-1] == self.eos_id for row in tokens]))
+        return Draws(tokens, log_prob, np.array([row[-1] == self.eos_id for row in tokens]))
 
     def reload(self) -> None:
         """Take the weights that are in the model's folder now."""
@@ -200,8 +149,8 @@ def vllm_sampler(
     context: int,
     eos_id: int,
     max_new_tokens: int,
-    temperature: float,
-    batch_size: int,
+    temperature: float = 1.0,
+    batch_size: int = 512,
     dtype: Literal["float32", "bfloat16"] = "float32",
     gpu_memory: float | None = None,
     device: torch.device | None = None,
@@ -210,12 +159,8 @@ def vllm_sampler(
 
     Parameters
     ----------
-    folder : str or Path
-        Of a causal language model.
     context : int
         Tokens of the longest prompt with its response.
-    eos_id : int
-        End-of-sequence token.
     max_new_tokens : int
         Longest response, end-of-sequence token included.
     temperature : float
@@ -223,17 +168,10 @@ def vllm_sampler(
         log-probabilities of temperature 1.
     batch_size : int
         Rows sampled at once; changes speed only (up to rounding of the model's arithmetic).
-    dtype : {"float32", "bfloat16"}
-        Of weights and arithmetic.
     gpu_memory : float, optional
         Share of the GPU's memory that vLLM may take, in (0, 1), if `device` is one; default: vLLM's own.
     device : torch.device, optional
         The GPU to run on, if it is one; default: any that is visible.
-
-    Raises
-    ------
-    InputError
-        If the temperature is one that vLLM has not, vLLM is not there or cannot run the model.
     """
     if temperature != 0 and temperature < LOWEST_TEMPERATURE:
         raise InputError(

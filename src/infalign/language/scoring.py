@@ -33,30 +33,11 @@ def reward_scores(
     batch_size: int = 32,
     finished: Sequence[bool] | None = None,
 ) -> np.ndarray:
-    """Score responses with a reward model: its reward, or a classifier's probability of the positive label.
+    """Score responses with a reward model, (n,): its reward, or a classifier's probability of the positive label.
 
-    A model that reads both ways takes prompt and response as one text with its own special tokens.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-        Sequence classifier with one or two labels, see `load_reward_model`.
-    tokenizer : PreTrainedTokenizerBase
-    prompts, responses : sequence of str, length n
-        Response i answers prompt i.
-    batch_size : int
-        Sequences scored at once, sorted by length and padded on the right; changes speed only.
-    finished : sequence of bool, optional
-        Where False the response was cut off, so no end-of-sequence token is appended. Default: all True.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-
-    Raises
-    ------
-    InputError
-        If the numbers of prompts and responses differ, or a sequence is longer than the context.
+    A model that reads both ways takes prompt and response as one text with its own special tokens. Sequences are
+    sorted by length and padded on the right; the batch size changes speed only. A response that is not `finished` was
+    cut off, so no end-of-sequence token is appended.
     """
     if reads_both_ways(model):
         check_paired(prompts, responses)
@@ -89,17 +70,9 @@ def causal_sequences(
 
 
 def sequence_rewards(model: PreTrainedModel, sequences: Sequence[Sequence[int]], batch_size: int = 32) -> np.ndarray:
-    """Score token sequences (prompt and response together); see `reward_scores`.
+    """Score token sequences (prompt and response together), (n,); see `reward_scores`.
 
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        The logit in float32 of a model trained on preferences; else the probability of the positive label.
-
-    Raises
-    ------
-    InputError
-        If the model is no sequence classifier with one or two labels, or a sequence is too long.
+    Of a model trained on preferences it is the logit in float32; else the probability of the positive label.
     """
     n_labels = model.config.num_labels or 0
     if "ForSequenceClassification" not in type(model).__name__ or n_labels > 2:
@@ -112,7 +85,8 @@ def sequence_rewards(model: PreTrainedModel, sequences: Sequence[Sequence[int]],
     logits = np.zeros((len(sequences), n_labels))
     with evaluating(model), torch.inference_mode():
         for rows in length_sorted(sequences, batch_size):
-            logits[rows] = read(model, *pad_right([sequences[row] for row in rows], model.device)).cpu().numpy()
+            padded = pad_right([sequences[row] for row in rows], model.device)
+            logits[rows] = read(model, *padded).cpu().numpy()
     return scores_of_logits(model, logits)
 
 
@@ -139,26 +113,10 @@ def _encoder_logits(model: PreTrainedModel, inputs: torch.Tensor, lengths: torch
 def pair_outcomes(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame, batch_size: int = 32
 ) -> np.ndarray:
-    """Say of each preference pair whether the chosen response scores higher.
+    """Say of each preference pair whether the chosen response scores higher, (n,).
 
-    Parameters
-    ----------
-    model, tokenizer
-        Reward model and its tokenizer.
-    pairs : polars.DataFrame
-        Columns `prompt`, `chosen`, `rejected`, optionally `rejected_prompt`.
-    batch_size : int
-        Changes speed only.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        1 where it does, 0 where the rejected one does, one half for equal scores.
-
-    Raises
-    ------
-    InputError
-        If there is no pair, or a sequence is longer than the context.
+    1 where it does, 0 where the rejected one does, one half for equal scores. The pairs have the columns `prompt`,
+    `chosen`, `rejected`, optionally `rejected_prompt`.
     """
     chosen, rejected = encode_pairs(tokenizer, pairs)
     margin = sequence_rewards(model, chosen, batch_size) - sequence_rewards(model, rejected, batch_size)
@@ -194,20 +152,7 @@ def label_accuracy(
 ) -> LabelAccuracy:
     """Compare a classifier with labels; a probability of 1/2 and equal scores count one half.
 
-    Parameters
-    ----------
-    model, tokenizer
-        Classifier and its tokenizer.
-    labels : polars.DataFrame
-        Columns `prompt`, `response`, `label` (1.0 positive, 0.0 negative).
-    batch_size : int
-        Changes speed only.
-
-    Raises
-    ------
-    InputError
-        If the model's score is no probability, a label has no response, or a sequence is longer than the
-        context.
+    The labels have the columns `prompt`, `response`, `label` (1.0 positive, 0.0 negative), and both values in it.
     """
     positive = labels["label"].to_numpy() == 1.0
     if not gives_probability(model):
@@ -220,7 +165,8 @@ def label_accuracy(
             f"the accuracy of a classifier needs responses with both labels, got {positive.sum()} positive of "
             f"{len(positive)}; raise corpus.n_test_labelled"
         )
-    scores = reward_scores(model, tokenizer, labels["prompt"].to_list(), labels["response"].to_list(), batch_size)
+    prompts, responses = (labels[name].to_list() for name in ("prompt", "response"))
+    scores = reward_scores(model, tokenizer, prompts, responses, batch_size)
     right = np.where(scores == 0.5, 0.5, (scores > 0.5) == positive)
     margins = scores[positive][:, None] - scores[~positive]
     return LabelAccuracy(float(right.mean()), float(np.mean((margins > 0) + 0.5 * (margins == 0))))
@@ -237,20 +183,10 @@ def held_out_accuracy(
 
 
 def pad_right(sequences: Sequence[Sequence[int]], device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token sequences as one tensor, padded on the right with token 0, and their lengths.
+    """Token sequences as one tensor (n, longest), padded on the right with token 0, and their lengths (n,).
 
     A causal model's outputs at real positions do not depend on what stands to their right, so no
     attention mask is needed.
-
-    Parameters
-    ----------
-    sequences : sequence of sequences of int, length n
-    device : torch.device or str
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        Shapes (n, longest) and (n,).
 
     Examples
     --------

@@ -26,17 +26,8 @@ Score = Callable[[Sequence[str], Sequence[str], Sequence[bool]], np.ndarray]
 def reward_scorer(folder: str | Path, engine: Engine) -> Iterator[Score]:
     """Open the reward model in a folder with an engine; it is closed with the block.
 
+    Yields a function of prompts, responses and whether each is finished, which returns what `reward_scores` does.
     Models that read both ways are always run by transformers (see docs/engines.md).
-
-    Yields
-    ------
-    callable
-        Of prompts, responses and whether each is finished; returns what `reward_scores` does.
-
-    Raises
-    ------
-    InputError
-        As `load_reward_model` and `reward_scores`; vLLM is not there or cannot run the model.
     """
     shape = outline(folder, AutoModelForSequenceClassification) if engine == "vllm" else None
     if shape is None or reads_both_ways(shape):

@@ -42,23 +42,9 @@ def sequence_statistics(
     temperature: float = 1.0,
     batch_size: int = 64,
 ) -> SequenceStatistics:
-    """Log-probabilities of given responses under two models, and their full-vocabulary KL.
+    """Log-probabilities of given responses under two models on one vocabulary, and their full-vocabulary KL.
 
-    Parameters
-    ----------
-    policy, reference : PreTrainedModel
-        Causal language models on one vocabulary.
-    prompt_tokens, response_tokens : sequence of sequences of int, length n
-        Only response tokens count.
-    temperature : float
-        Positive divisor of both models' logits.
-    batch_size : int
-        Changes speed only.
-
-    Raises
-    ------
-    InputError
-        If the lists differ in length, a response is empty, or a sequence is longer than the context.
+    Only response tokens count. The temperature divides both models' logits; the batch size changes speed only.
     """
     if len(prompt_tokens) != len(response_tokens) or not all(map(len, response_tokens)):
         raise InputError(
@@ -81,17 +67,14 @@ def _batch_statistics(policy, reference, inputs, mask, temperature) -> torch.Ten
     """Rows log_prob, reference_log_prob, kl; shape (3, batch)."""
     owner = mask.nonzero()[:, 0]
     targets = inputs[:, 1:][mask][:, None]
-    log_p, log_q = (
-        torch.log_softmax(model(input_ids=inputs, use_cache=False).logits[:, :-1][mask].float() / temperature, -1)
-        for model in (policy, reference)
-    )
-    per_token = torch.stack(
-        [
-            log_p.gather(1, targets)[:, 0],
-            log_q.gather(1, targets)[:, 0],
-            (log_p.exp() * (log_p - log_q)).sum(-1),
-        ]
-    )
+
+    def log_softmax(model: PreTrainedModel) -> torch.Tensor:
+        logits = model(input_ids=inputs, use_cache=False).logits[:, :-1][mask]
+        return torch.log_softmax(logits.float() / temperature, -1)
+
+    log_p, log_q = log_softmax(policy), log_softmax(reference)
+    log_probs = [values.gather(1, targets)[:, 0] for values in (log_p, log_q)]
+    per_token = torch.stack([*log_probs, (log_p.exp() * (log_p - log_q)).sum(-1)])
     totals = torch.zeros(3, len(inputs), dtype=torch.float64, device=inputs.device)
     return totals.index_add_(1, owner, per_token.double())
 

@@ -18,18 +18,9 @@ from infalign.records.tables import read_table
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, object]]:
-    """Read a gzipped file with one JSON value a line.
+    """Read a gzipped file with one JSON value a line; yields the place of each, for messages, and the value.
 
-    Yields
-    ------
-    place : str
-        Where the value stands, for messages.
-    value : object
-
-    Raises
-    ------
-    InputError
-        The file is missing, truncated, not gzip, not UTF-8 or without lines; a line is not JSON.
+    The file missing, truncated, not gzip, not UTF-8 or without lines is an InputError, and so is a line not JSON.
     """
     number = 0
     try:
@@ -54,23 +45,10 @@ def _parse(line: str, place: str) -> object:
 
 
 def hub_dataset(name: str, revision: str, **options: Any) -> Any:
-    """Load a dataset of the hub.
+    """Load a dataset of the hub, with options for `datasets.load_dataset` such as data_dir or split.
 
-    Parameters
-    ----------
-    name, revision : str
-    **options
-        For `datasets.load_dataset`, such as data_dir or split.
-
-    Returns
-    -------
-    dict of str to iterable of dict
-        Rows of each part; with `split` the rows of that part alone.
-
-    Raises
-    ------
-    InputError
-        No network, offline mode, or no such dataset, revision, folder or part.
+    Returns the rows of each part by its name; with `split` the rows of that part alone. It is an InputError if there is
+    no network, or no such dataset, revision, folder or part.
     """
     from datasets import load_dataset
 
@@ -91,30 +69,14 @@ def numbered_rows(dataset: str, part: str, rows: Iterable[object]) -> Iterator[t
 
 
 def hub_parquet(dataset: str, part: str, data_root: Path | None, revision: str) -> Iterator[tuple[pl.DataFrame, str]]:
-    """Read one part of a dataset that the hub has as Parquet files.
+    """Read one part of a dataset that the hub has as Parquet files; yields tables and their places, for messages.
 
     Parameters
     ----------
     dataset : str
         Name on the hub, such as TIGER-Lab/MMLU-Pro.
-    part : str
-        Such as train.
     data_root : Path or None
         Folder with the dataset's folder (MMLU-Pro), in which its files lie at any depth; None reads from the hub.
-    revision : str
-        Of the hub, unused with `data_root`.
-
-    Yields
-    ------
-    table : polars.DataFrame
-        Of one file; from the hub the whole part.
-    place : str
-        Where it comes from, for messages.
-
-    Raises
-    ------
-    InputError
-        Folder or files missing or unreadable; the hub cannot be read.
     """
     if data_root is None:
         yield hub_dataset(dataset, revision, split=part).to_polars(), f"{dataset}, {part}"

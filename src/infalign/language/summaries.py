@@ -24,6 +24,7 @@ from functools import cache
 import numpy as np
 
 from infalign.errors import InputError
+from infalign.language import summary_words as words
 from infalign.language.graded import (
     MISSING,
     REGISTERS,
@@ -33,25 +34,10 @@ from infalign.language.graded import (
     read_frame,
     standardised,
 )
-from infalign.language.summary_words import (
-    CLOSINGS,
-    COMMUNITIES,
-    FACTS,
-    FEELINGS,
-    FILLERS,
-    MOODS,
-    OPENINGS,
-    PLANS,
-    QUESTIONS,
-    RAMBLES,
-    SUBJECTS,
-    TIMES,
-    TRAINED_COMMUNITIES,
-    VIEWS,
-)
 
 OPENING_WEIGHT = 1.8  # as for the dialogues: one choice sets the tail of the quality
 P_RAMBLE = 0.2
+UNWEIGHTED = (words.VIEWS, words.FILLERS, words.CLOSINGS)
 
 
 @dataclass(frozen=True)
@@ -76,21 +62,22 @@ class Post:
 
     def others(self, fact: str) -> tuple[str, ...]:
         """Everything that the fact could have been in a post of this community, the post's own left out."""
-        community = COMMUNITIES[self.community]
+        community = words.COMMUNITIES[self.community]
         phrases = {
             "person": tuple(community.people),
             "deed": community.deeds,
-            "time": TIMES,
-            "feeling": FEELINGS,
-            "plan": PLANS,
+            "time": words.TIMES,
+            "feeling": words.FEELINGS,
+            "plan": words.PLANS,
         }[fact]
         return tuple(phrase for phrase in phrases if phrase != getattr(self, fact))
 
 
 ABOUT = tuple(  # a community brings its people and deeds
-    (name, person, deed) for name, c in COMMUNITIES.items() for person in c.people for deed in c.deeds
+    (name, person, deed) for name, c in words.COMMUNITIES.items() for person in c.people for deed in c.deeds
 )
-CHOICES: tuple[tuple, ...] = (ABOUT, tuple(MOODS), TIMES, FEELINGS, PLANS, tuple(QUESTIONS))
+FURTHER = (words.MOODS, words.TIMES, words.FEELINGS, words.PLANS, words.QUESTIONS)
+CHOICES: tuple[tuple, ...] = (ABOUT, *map(tuple, FURTHER))
 SHAPE = tuple(map(len, CHOICES))
 N_POSTS = math.prod(SHAPE)  # different posts: 1,244,160
 
@@ -108,23 +95,18 @@ def _post_pattern() -> re.Pattern[str]:
     def one_of(name: str, phrases) -> str:
         return f"(?P<{name}>{'|'.join(map(re.escape, phrases))})"
 
-    people = dict.fromkeys(person for c in COMMUNITIES.values() for person in c.people)
-    deeds = dict.fromkeys(deed.format(my="my") for c in COMMUNITIES.values() for deed in c.deeds)
-    times = [time[0].upper() + time[1:] for time in TIMES]
+    people = dict.fromkeys(person for c in words.COMMUNITIES.values() for person in c.people)
+    deeds = dict.fromkeys(deed.format(my="my") for c in words.COMMUNITIES.values() for deed in c.deeds)
+    times = [time[0].upper() + time[1:] for time in words.TIMES]
     return re.compile(
-        f"{one_of('community', COMMUNITIES)}: {one_of('mood', MOODS)} {one_of('time', times)} my "
-        f"{one_of('person', people)} {one_of('deed', deeds)}\\. I feel {one_of('feeling', FEELINGS)} and want to "
-        f"{one_of('plan', PLANS)}\\. {one_of('question', QUESTIONS)}\n"
+        f"{one_of('community', words.COMMUNITIES)}: {one_of('mood', words.MOODS)} {one_of('time', times)} my "
+        f"{one_of('person', people)} {one_of('deed', deeds)}\\. I feel {one_of('feeling', words.FEELINGS)} and want to "
+        f"{one_of('plan', words.PLANS)}\\. {one_of('question', words.QUESTIONS)}\n"
     )
 
 
 def read_post(prompt: str) -> Post:
-    """Choices of a post, from its text with the line end.
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write it.
+    """Choices of a post, from its text with the line end; InputError if the grammar cannot write it.
 
     Examples
     --------
@@ -137,56 +119,37 @@ def read_post(prompt: str) -> Post:
         parts = match.groupdict()
         parts["time"] = parts["time"][0].lower() + parts["time"][1:]
         parts["deed"] = parts["deed"].replace(" my ", " {my} ")
-        community = COMMUNITIES[parts["community"]]
+        community = words.COMMUNITIES[parts["community"]]
         if parts["person"] in community.people and parts["deed"] in community.deeds:
             return Post(**parts)
     raise InputError(f"prompt {prompt!r} is not a post of the embedded task summaries; it has no gold reward")
 
 
 def post_traits(prompt: str) -> PromptTraits:
-    """Scale, offset and skew of a post's gold reward, and the register of its summaries.
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the post.
-    """
+    """Scale, offset and skew of a post's gold reward, and the register of its summaries."""
     post = read_post(prompt)
-    scale, offset = MOODS[post.mood]
-    community = COMMUNITIES[post.community]
+    scale, offset = words.MOODS[post.mood]
+    community = words.COMMUNITIES[post.community]
     offset += community.offset + community.people[post.person]
-    return PromptTraits(REGISTERS[scale], scale, offset, QUESTIONS[post.question])
+    return PromptTraits(REGISTERS[scale], scale, offset, words.QUESTIONS[post.question])
 
 
 def summary_quality(prompt: str, response: str) -> float:
     """Value of a summary's choices, standardised over the grammar's summaries of the post.
 
-    Parameters
-    ----------
-    prompt : str
-    response : str
-        Any text; what the grammar does not know counts as missing or wrong.
-
-    Returns
-    -------
-    float
-        In [-3, 3]; mean near 0 and variance near 1 over demonstrations.
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the post.
+    In [-3, 3], with mean near 0 and variance near 1 over demonstrations. The response is any text; what the grammar
+    does not know counts as missing or wrong.
     """
     return standardised(_value(read_post(prompt), response), _moments())
 
 
 def _value(post: Post, response: str) -> float:
-    total, sentences = read_frame(response, OPENINGS, CLOSINGS, OPENING_WEIGHT)
+    total, sentences = read_frame(response, words.OPENINGS, words.CLOSINGS, OPENING_WEIGHT)
     event, later = (sentences[0], sentences[1:]) if sentences else ("", [])
-    subject = f"{SUBJECTS.get(event.partition(' ')[0], 'I')} "
+    subject = f"{words.SUBJECTS.get(event.partition(' ')[0], 'I')} "
     states = [sentence for sentence in later if sentence.startswith(subject)]
     others = [sentence for sentence in later if sentence not in states]
-    rambles = sum(RAMBLES.get(sentence, MISSING) for sentence in others)
+    rambles = sum(words.RAMBLES.get(sentence, MISSING) for sentence in others)
     total += _event_value(post, event) + _state_value(post, states[0][len(subject) :] if states else "")
     return total + rambles + MISSING * len(states[1:])
 
@@ -194,13 +157,13 @@ def _value(post: Post, response: str) -> float:
 def _event_value(post: Post, event: str) -> float:
     view, _, told = event.partition(" ")
     person, _, deed = told.partition(" ")
-    time = next((time for time in TIMES if deed.endswith(f" {time}")), "")
+    time = next((time for time in words.TIMES if deed.endswith(f" {time}")), "")
     deed = deed.removesuffix(f" {time}") if time else deed
-    filler = next((f for f in FILLERS if f and deed.startswith(f"{f} ")), "")
+    filler = next((f for f in words.FILLERS if f and deed.startswith(f"{f} ")), "")
     deed = deed[len(filler) :].strip()
     return (
-        VIEWS.get(view, MISSING)
-        + FILLERS[filler]
+        words.VIEWS.get(view, MISSING)
+        + words.FILLERS[filler]
         + _fact_value("person", person, post.person)
         + _fact_value("deed", deed, post.deed.format(my=view))
         + _fact_value("time", time, post.time)
@@ -215,7 +178,7 @@ def _state_value(post: Post, state: str) -> float:
 
 
 def _fact_value(fact: str, told: str, truth: str) -> float:
-    values = FACTS[fact]
+    values = words.FACTS[fact]
     if not told:
         return values.left_out
     return values.right if told == truth else values.wrong
@@ -225,11 +188,12 @@ def _fact_value(fact: str, told: str, truth: str) -> float:
 def _moments() -> tuple[float, float]:
     """Mean and standard deviation of the value over the grammar's summaries (choices are independent)."""
     slots = [
-        [(1 / len(words), weight * value) for value in words.values()]
-        for words, weight in ((OPENINGS, OPENING_WEIGHT), (VIEWS, 1), (FILLERS, 1), (CLOSINGS, 1))
+        [(1 / len(values), weight * value) for value in values.values()]
+        for values, weight in ((words.OPENINGS, OPENING_WEIGHT), *((v, 1) for v in UNWEIGHTED))
     ]
-    slots.append([(1 - P_RAMBLE, 0.0)] + [(P_RAMBLE / len(RAMBLES), value) for value in RAMBLES.values()])
-    for fact in FACTS.values():
+    rambles = words.RAMBLES.values()
+    slots.append([(1 - P_RAMBLE, 0.0), *((P_RAMBLE / len(rambles), value) for value in rambles)])
+    for fact in words.FACTS.values():
         p_wrong = 1 - fact.p_right - fact.p_left_out
         slots.append([(fact.p_right, fact.right), (fact.p_left_out, fact.left_out), (p_wrong, fact.wrong)])
     means = [sum(p * value for p, value in slot) for slot in slots]
@@ -239,27 +203,23 @@ def _moments() -> tuple[float, float]:
 
 
 def draw_summary(prompt: str, rng: np.random.Generator) -> str:
-    """Draw a summary of a post from the grammar, in the register of the post's mood.
-
-    Raises
-    ------
-    InputError
-        If the grammar cannot write the post.
-    """
+    """Draw a summary of a post from the grammar, in the register of the post's mood."""
     post, register = read_post(prompt), post_traits(prompt).register
-    view = pick(VIEWS, rng)
-    told = {fact: _tell(post, fact, rng) for fact in FACTS}
-    event = [view, told["person"], pick(FILLERS, rng, register), told["deed"].format(my=view), told["time"]]
+    view = pick(words.VIEWS, rng)
+    told = {fact: _tell(post, fact, rng) for fact in words.FACTS}
+    filler, deed = pick(words.FILLERS, rng, register), told["deed"].format(my=view)
+    event = [view, told["person"], filler, deed, told["time"]]
     states = [f"feel {told['feeling']}"] if told["feeling"] else []
     states += [f"want to {told['plan']}"] if told["plan"] else []
     sentences = [" ".join(word for word in event if word)]
-    sentences += [f"{SUBJECTS[view]} {' and '.join(states)}"] if states else []
-    sentences += [pick(RAMBLES, rng, register)] if rng.random() < P_RAMBLE else []
-    return f"{pick(OPENINGS, rng, register)} {'. '.join(sentences)}. {pick(CLOSINGS, rng, register)}"
+    sentences += [f"{words.SUBJECTS[view]} {' and '.join(states)}"] if states else []
+    sentences += [pick(words.RAMBLES, rng, register)] if rng.random() < P_RAMBLE else []
+    opening, summary, closing = words.OPENINGS, ". ".join(sentences), words.CLOSINGS
+    return f"{pick(opening, rng, register)} {summary}. {pick(closing, rng, register)}"
 
 
 def _tell(post: Post, fact: str, rng: np.random.Generator) -> str:
-    draw, values = rng.random(), FACTS[fact]
+    draw, values = rng.random(), words.FACTS[fact]
     if draw < values.p_right:
         return getattr(post, fact)
     return "" if draw < values.p_right + values.p_left_out else pick(post.others(fact), rng)
@@ -278,5 +238,5 @@ SUMMARIES = GradedGrammar(
     quality=summary_quality,
     draw_response=draw_summary,
     communities=_communities,
-    trained=TRAINED_COMMUNITIES,
+    trained=words.TRAINED_COMMUNITIES,
 )

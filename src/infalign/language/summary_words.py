@@ -28,14 +28,8 @@ QUESTIONS = {  # skew of the reward
 class Community:
     """Where a post is written.
 
-    Attributes
-    ----------
-    offset : float
-        Added to the reward.
-    people : dict of str to float
-        Who it is about, and what that adds to the offset.
-    deeds : tuple of str
-        What they did, with `{my}` for the point of view.
+    `offset` is added to the reward, and so is the value of the person whom the post is about. The deeds have `{my}` for
+    the point of view.
     """
 
     offset: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
@@ -42,12 +43,18 @@ def _arguments(training: Training, seed: int, folder: str) -> dict[str, Any]:
     }
 
 
-def _train(trainer: Any) -> None:
-    """Run a trainer without its printed progress."""
+def _train(
+    trainer: Any, arguments: Any, model: PreTrainedModel, training: Training, seed: int, **options: Any
+) -> PreTrainedModel:
+    """Run a kind of trainer with its kind of arguments, without its printed progress."""
     from transformers import PrinterCallback
 
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = arguments(**_arguments(training, seed, folder))
+        made = trainer(model=model, args=settings, **options)
+        made.remove_callback(PrinterCallback)
+        made.train()
+    return model
 
 
 def train_language_model(
@@ -59,24 +66,14 @@ def train_language_model(
     seed: int,
     loss_on: Literal["responses", "texts"] = "responses",
 ) -> PreTrainedModel:
-    """Train a language model in place on demonstrations, with TRL's SFTTrainer, and return it.
+    """Train a language model in place on demonstrations (`prompt`, `response`), with TRL's SFTTrainer, and return it.
+
+    The seed is that of the order of the data.
 
     Parameters
     ----------
-    model : PreTrainedModel
-    tokenizer : PreTrainedTokenizerBase
-    demonstrations : polars.DataFrame
-        Columns `prompt`, `response`.
-    training : Training
-    seed : int
-        Order of the data.
     loss_on : {"responses", "texts"}
         responses: supervised finetuning, prompts are read without a loss; texts: pretraining, every token counts.
-
-    Raises
-    ------
-    InputError
-        If there is no demonstration, or one is longer than the context.
     """
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
@@ -90,11 +87,8 @@ def train_language_model(
         for prompt, response in zip(prompts, responses, strict=True)
     ]
     check_context(model, [row["input_ids"] for row in rows], 0)
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = SFTConfig(**_arguments(training, seed, folder), max_length=None)
-        data = Dataset.from_list(rows)
-        _train(SFTTrainer(model=model, args=arguments, train_dataset=data, processing_class=tokenizer))
-    return model
+    options = {"train_dataset": Dataset.from_list(rows), "processing_class": tokenizer}
+    return _train(SFTTrainer, partial(SFTConfig, max_length=None), model, training, seed, **options)
 
 
 def _prompt_labels(prompt: list[int], loss_on: str) -> list[int]:
@@ -109,35 +103,18 @@ def train_reward_model(
     *,
     seed: int,
 ) -> PreTrainedModel:
-    """Train a Bradley-Terry reward model in place, with TRL's RewardTrainer, and return it.
+    """Train a Bradley-Terry reward model with one label in place, with TRL's RewardTrainer, and return it.
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-        Sequence classifier with one label (see `reward_model_from`).
-    tokenizer : PreTrainedTokenizerBase
-    pairs : polars.DataFrame
-        Columns `prompt`, `chosen`, `rejected` and, if chosen and rejected may answer different prompts,
-        `rejected_prompt`.
-    training : Training
-    seed : int
-        Order of the data.
-
-    Raises
-    ------
-    InputError
-        If there is no pair, or a sequence is longer than the context.
+    Pairs have `prompt`, `chosen`, `rejected` and, if the two may answer different prompts, `rejected_prompt`.
     """
     from datasets import Dataset
     from trl import RewardConfig, RewardTrainer
 
     chosen, rejected = encode_pairs(tokenizer, pairs)
     check_context(model, chosen + rejected, 0)
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = RewardConfig(**_arguments(training, seed, folder), max_length=None)
-        data = Dataset.from_dict({"chosen_ids": chosen, "rejected_ids": rejected})
-        _train(RewardTrainer(model=model, args=arguments, train_dataset=data, processing_class=tokenizer))
-    return model
+    data = Dataset.from_dict({"chosen_ids": chosen, "rejected_ids": rejected})
+    options = {"train_dataset": data, "processing_class": tokenizer}
+    return _train(RewardTrainer, partial(RewardConfig, max_length=None), model, training, seed, **options)
 
 
 def train_classifier(
@@ -150,22 +127,8 @@ def train_classifier(
 ) -> PreTrainedModel:
     """Train a classifier in place with binary cross-entropy on its one logit, with transformers' Trainer; return it.
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-        Sequence classifier with one label (see `reward_model_from`, learns="labels").
-    tokenizer : PreTrainedTokenizerBase
-    labels : polars.DataFrame
-        Columns `prompt`, `response`, `label` (1.0 positive, 0.0 negative, or a share between them, which the
-        model's probability then approaches).
-    training : Training
-    seed : int
-        Order of the data.
-
-    Raises
-    ------
-    InputError
-        If there is no labelled response, or a sequence is longer than the context.
+    Labels have `prompt`, `response`, `label` (1.0 positive, 0.0 negative, or a share between them, which the model's
+    probability then approaches). The model is from `reward_model_from` with learns="labels".
     """
     from datasets import Dataset
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
@@ -175,11 +138,8 @@ def train_classifier(
     sequences = _sequences(tokenizer, labels, "prompt", "response")
     check_context(model, sequences, 0)
     rows = {"input_ids": sequences, "labels": labels["label"].reshape((-1, 1)).to_list()}
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(**_arguments(training, seed, folder))
-        collator, data = DataCollatorWithPadding(tokenizer), Dataset.from_dict(rows)
-        _train(Trainer(model=model, args=arguments, train_dataset=data, data_collator=collator))
-    return model
+    options = {"train_dataset": Dataset.from_dict(rows), "data_collator": DataCollatorWithPadding(tokenizer)}
+    return _train(Trainer, TrainingArguments, model, training, seed, **options)
 
 
 EXAMPLE_COLUMNS = {
@@ -190,19 +150,7 @@ TRAINERS = {"preferences": train_reward_model, "labels": train_classifier}
 
 
 def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: pl.DataFrame) -> tuple[list[list[int]], list[list[int]]]:
-    """Tokens of the chosen and of the rejected sequences, prompts included.
-
-    Parameters
-    ----------
-    tokenizer : PreTrainedTokenizerBase
-    pairs : polars.DataFrame
-        As in `train_reward_model`.
-
-    Raises
-    ------
-    InputError
-        If there is no pair.
-    """
+    """Tokens of the chosen and of the rejected sequences of pairs as in `train_reward_model`, prompts included."""
     if pairs.is_empty():
         raise InputError("there are no preference pairs; check the corpus and its splits")
     rejected_prompt = "rejected_prompt" if "rejected_prompt" in pairs.columns else "prompt"

@@ -22,24 +22,9 @@ CHARACTERS_PER_TOKEN = 6  # prose has 3 to 5: of a review so many are read, whic
 
 
 def task_corpus(task: Task, data_root: Path | None) -> tuple[Corpus, dict[str, int]]:
-    """Write or read the corpus of a task, before any limit in tokens.
+    """Write or read the corpus of a task, before any limit in tokens, and count rows read, kept and dropped.
 
-    Parameters
-    ----------
-    task : Task
-    data_root : Path or None
-        Local folder of the real data; None reads them from the hub.
-
-    Returns
-    -------
-    corpus : Corpus
-    counts : dict of str to int
-        Rows read, kept and dropped.
-
-    Raises
-    ------
-    InputError
-        If the data cannot be read, or an embedded corpus has fewer prompts than asked for.
+    Real data are in the local folder `data_root`; None reads them from the hub.
     """
     block, seed = task.corpus, task.seed
     if isinstance(block, EmbeddedCorpus):
@@ -64,20 +49,9 @@ def task_corpus(task: Task, data_root: Path | None) -> tuple[Corpus, dict[str, i
 
 
 def within_limits(corpus: Corpus, task: Task, tokenizer: PreTrainedTokenizerBase) -> tuple[Corpus, dict[str, int]]:
-    """Keep of a real corpus what fits the limits in tokens, and of it as many rows as are asked for.
+    """Keep of a real corpus what fits the limits in tokens, and of it as many rows as are asked for; count the others.
 
     An embedded corpus has neither limits nor further rows and stays as it is.
-
-    Returns
-    -------
-    corpus : Corpus
-    counts : dict of str to int
-        Rows dropped and texts shortened.
-
-    Raises
-    ------
-    InputError
-        As `fit_to_context`, `take_prompts` and `take_reviews`.
     """
     block = task.corpus
     if isinstance(block, EmbeddedCorpus):

@@ -28,7 +28,9 @@ def read_summaries(
     """Read the posts with their summaries and the preference pairs of summaries.
 
     Policies are trained on the training posts of some subreddits. Split `evaluation` has the test posts of these,
-    `evaluation_out` those of all others. Demonstrations are the training posts of every subreddit.
+    `evaluation_out` those of all others. Demonstrations are the training posts of every subreddit. `prompts` has the
+    further column `community`, the subreddit; rejected_prompt is equal to prompt. The counts are posts and pairs read,
+    and dropped by reason.
 
     Parameters
     ----------
@@ -41,18 +43,6 @@ def read_summaries(
         Of the two on the hub, unused with `data_root`.
     seed : int
         Cuts the pairs into those of the reward model and of the judge, by post.
-
-    Returns
-    -------
-    corpus : Corpus
-        `prompts` has the further column `community`, the subreddit; `pairs` has rejected_prompt, equal to prompt.
-    counts : dict of str to int
-        Posts and pairs read, and dropped by reason.
-
-    Raises
-    ------
-    InputError
-        Folder or files missing or unreadable; a column missing; no post of a split.
 
     References
     ----------

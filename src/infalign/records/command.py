@@ -12,10 +12,7 @@ from infalign.errors import InputError
 
 
 def run_command(main: Callable[..., None]) -> None:
-    """Run `main` with arguments from the command line.
-
-    Exits with 2 and one message on standard error if the input cannot be used.
-    """
+    """Run `main` with arguments from the command line; exit with 2 and one message if the input cannot be used."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:
         tyro.cli(main)

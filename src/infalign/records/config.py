@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from infalign.errors import InputError
 from infalign.mathematics.calibration import parse_calibrator
 from infalign.mathematics.procedures import parse_procedure
 from infalign.mathematics.statistics import Bootstrap
 from infalign.mathematics.transforms import parse_transform
-from infalign.records.block import B, Block, Count, Positive, parse_block, short_hash
+from infalign.records.block import B, Block, Count, Positive, parse_block, short_hash, unknown_task
 from infalign.records.corpus import HH_SUBSETS, EmbeddedCorpus, PreferenceCorpus
 from infalign.records.methods import METHODS, BONDSettings, MethodSettings, PairSettings, Strength
 from infalign.records.task import Task
+
+
+def _parsed(parse: Callable[[str], Any]) -> AfterValidator:
+    return AfterValidator(lambda texts: [parse(text).text for text in texts])
 
 
 class Goal(Block):
@@ -31,10 +36,12 @@ class PolicyGrid(Block):
 
     tasks: Annotated[list[str], Field(min_length=1)]
     method: str = Field(description="a name of `methods`")
-    reward: Annotated[list[str], Field(min_length=1)] | None = Field(
+    reward: Annotated[list[str], Field(min_length=1), _parsed(parse_transform)] | None = Field(
         None, description="raw or a transform, e.g. exp(10); only for methods that maximise a reward"
     )
-    calibrator: list[str] = Field(["empirical"], description="empirical or anchors(p); unused by raw")
+    calibrator: Annotated[list[str], _parsed(parse_calibrator)] = Field(
+        ["empirical"], description="empirical or anchors(p); unused by raw"
+    )
     n_rollouts: list[Count] | None = Field(None, description="rollouts used for calibration; default: all")
     ties: Literal["half", "weak", "strict"] = "half"
     kl: list[Positive] | None = Field(None, description="strengths as KL budgets in nats")
@@ -64,16 +71,6 @@ class PolicyGrid(Block):
             raise ValueError(f"best-of-n needs n >= 1 (1 is the reference itself); remove {bad[0]}")
         return counts
 
-    @field_validator("reward")
-    @classmethod
-    def _rewards_parse(cls, texts: list[str] | None) -> list[str] | None:
-        return None if texts is None else [parse_transform(text).text for text in texts]
-
-    @field_validator("calibrator")
-    @classmethod
-    def _calibrators_parse(cls, texts: list[str]) -> list[str]:
-        return [parse_calibrator(text).text for text in texts]
-
 
 class Evaluation(Block):
     """What is computed from the samples; nothing here costs a model call."""
@@ -102,13 +99,10 @@ class Evaluation(Block):
 class Theory(Block):
     """Frontiers drawn without training."""
 
-    transforms: list[str] = Field(["identity", "log", "exp(5)", "exp(10)", "exp(-5)", "exp(-10)"])
+    transforms: Annotated[list[str], _parsed(parse_transform)] = Field(
+        ["identity", "log", "exp(5)", "exp(10)", "exp(-5)", "exp(-10)"]
+    )
     kl: list[Positive] = Field([0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0])
-
-    @field_validator("transforms")
-    @classmethod
-    def _transforms_parse(cls, texts: list[str]) -> list[str]:
-        return [parse_transform(text).text for text in texts]
 
 
 class Config(Block):
@@ -152,11 +146,8 @@ class Config(Block):
     def _names_match(self) -> Config:
         problems = []
         for i, grid in enumerate(self.policies):
-            problems += [
-                f"policies.{i}.tasks: unknown task {t!r}; the tasks are {', '.join(self.tasks)}"
-                for t in grid.tasks
-                if t not in self.tasks
-            ]
+            unknown = [unknown_task(name, self.tasks) for name in grid.tasks if name not in self.tasks]
+            problems += [f"policies.{i}.tasks: {problem}" for problem in unknown]
             problems += [f"policies.{i}: {problem}" for problem in self._method_problems(grid)]
         if set(self.goals) != set(self.tasks):
             problems.append(f"goals: one per task, got {sorted(self.goals)} for tasks {sorted(self.tasks)}")
@@ -171,9 +162,8 @@ class Config(Block):
             return [f"unknown method {grid.method!r}; the methods are {names}"]
         problems = []
         if grid.strength_kind not in settings.strengths:
-            problems.append(
-                f"{grid.method} takes its strengths as {' or '.join(settings.strengths)}, got {grid.strength_kind}"
-            )
+            kinds = " or ".join(settings.strengths)
+            problems.append(f"{grid.method} takes its strengths as {kinds}, got {grid.strength_kind}")
         if settings.takes_reward and grid.reward is None:
             problems.append(f"{grid.method} needs a reward, e.g. reward: [raw, identity, exp(10)]")
         if not settings.takes_reward and grid.reward is not None:
@@ -231,26 +221,14 @@ class Config(Block):
 
 
 def read_config(path: str | Path) -> Config:
-    """Read what a run recorded of its configuration, without the blocks of its studies.
-
-    Raises
-    ------
-    InputError
-        There is no such file, or its content cannot be used.
-    """
+    """Read what a run recorded of its configuration, without the blocks of its studies."""
     values = _recorded(path)
     core = {name: value for name, value in values.items() if name in Config.model_fields}
     return parse_block(Config, json.dumps(core))
 
 
 def read_study_block(path: str | Path, name: str, kind: type[B]) -> B:
-    """Read the block of a study from what a run recorded.
-
-    Raises
-    ------
-    InputError
-        There is no such file, or the run has no such block.
-    """
+    """Read the block of a study from what a run recorded; InputError if the run has none."""
     value = _recorded(path).get(name)
     if not value:
         raise InputError(f"{path}: no block {name}; add it to the configuration")
@@ -271,7 +249,8 @@ def shared_json(task: Task) -> str:
 def task_folder(config: Config, task: str) -> str:
     """Folder of a task's shared results, below `results/tasks/`: its name and its block's hash."""
     block = config.tasks[task]
-    root = str(Path(config.data_root).resolve()) if config.data_root and block.corpus.source != "embedded" else None
+    reads_data = config.data_root and block.corpus.source != "embedded"
+    root = str(Path(config.data_root or "").resolve()) if reads_data else None
     return f"{task}-{short_hash(shared_json(block), root)}"
 
 

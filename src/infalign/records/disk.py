@@ -54,21 +54,13 @@ def needed_bytes(
     trainings: Mapping[str, ModelTraining],
     results: str | Path,
 ) -> int:
-    """Estimate what a run will still write, in bytes; what is there counts nothing.
+    """Estimate what a run will still write below `results`, in bytes; what is there counts nothing.
 
-    Parameters
-    ----------
-    config, policies, responses, scores, trainings : of the run, by path below `results`.
-    results : folder of all results.
-
-    Returns
-    -------
-    int
-        Models, responses and scores, and one checkpoint: policies that train at once need one each.
+    These are models, responses and scores, and one checkpoint: policies that train at once need one each.
     """
-    there = Path(results)
+    folder = Path(results)
     stored = {key: responses[entry.responses] for key, entry in scores.items()} | dict(responses)
-    missing = [entry for key, entry in stored.items() if not (there / f"{key}.parquet").exists()]
+    missing = [entry for key, entry in stored.items() if not (folder / f"{key}.parquet").exists()]
     models = {
         shared(config, name, "models/reference"): (task, task.reference.base) for name, task in config.tasks.items()
     }
@@ -76,9 +68,9 @@ def needed_bytes(
     trained = [
         model_bytes(config.tasks[policy.task], config.tasks[policy.task].reference.base)
         for policy in policies
-        if not (there / at_policy(config, policy, "model")).exists()
+        if not (folder / at_policy(config, policy, "model")).exists()
     ]
-    weights = [model_bytes(*model) for key, model in models.items() if not (there / key).exists()] + trained
+    weights = [model_bytes(*model) for key, model in models.items() if not (folder / key).exists()] + trained
     checkpoint = CHECKPOINT_COPIES * max(trained, default=0)
     return FIXED_BYTES + sum(response_bytes(config, entry) for entry in missing) + sum(weights) + checkpoint
 

@@ -26,62 +26,26 @@ OUTPUT_MEANS = ("mean_reward", "mean_judge", "mean_length")
 PAIRS_AT_ONCE = 2**26
 LOWEST_KL = 0.1  # nats; below it a share of the attainable gain is noise
 
-METRICS_SCHEMA = {
-    "task": pl.String,
-    "policy": pl.String,
-    "method": pl.String,
-    "transform": pl.String,
-    "calibrator": pl.String,
-    "n_rollouts": pl.Int64,
-    "strength_kind": pl.String,
-    "strength": pl.Float64,
-    "beta": pl.Float64,
-    "seed": pl.Int64,
-    "temperature": pl.Float64,
-    "split": pl.String,
-    "procedure": pl.String,
-    "n": pl.Int64,
-    "select": pl.String,
-    "scorer": pl.String,
-    "win_rate": pl.Float64,
-    "ci_low": pl.Float64,
-    "ci_high": pl.Float64,
-    "kl": pl.Float64,
-    "kl_low": pl.Float64,
-    "kl_high": pl.Float64,
-    "share_of_limit": pl.Float64,
-    "mean_reward": pl.Float64,
-    "mean_judge": pl.Float64,
-    "mean_length": pl.Float64,
-    "n_prompts": pl.Int64,
-    "n_samples": pl.Int64,
-    "share_of_offline": pl.Float64,
-    "distinct_bigrams": pl.Float64,
-}
-PROMPT_SCHEMA = {
-    "task": pl.String,
-    "policy": pl.String,
-    "temperature": pl.Float64,
-    "split": pl.String,
-    "procedure": pl.String,
-    "select": pl.String,
-    "scorer": pl.String,
-    "prompt_id": pl.String,
-    "win_rate": pl.Float64,
-    "kl": pl.Float64,
-    "reward_gain": pl.Float64,
-}
-BEST_OF_SCHEMA = {
-    "task": pl.String,
-    "temperature": pl.Float64,
-    "split": pl.String,
-    "n": pl.Int64,
-    "scorer": pl.String,
-    "prompt_id": pl.String,
-    "win_rate": pl.Float64,
-    "mean_reward": pl.Float64,
-    "mean_judge": pl.Float64,
-}
+COUNTS = ("n_rollouts", "seed", "n", "n_prompts", "n_samples")
+TEXTS = (
+    *("task", "policy", "method", "transform", "calibrator", "strength_kind"),
+    *("split", "procedure", "select", "scorer", "prompt_id"),
+)
+
+
+def _schema(names: str) -> dict[str, type[pl.DataType]]:
+    """Columns with their types: texts, counts and, all others, numbers."""
+    types = dict.fromkeys(TEXTS, pl.String) | dict.fromkeys(COUNTS, pl.Int64)
+    return {name: types.get(name, pl.Float64) for name in names.split()}
+
+
+METRICS_SCHEMA = _schema(
+    "task policy method transform calibrator n_rollouts strength_kind strength beta seed temperature split "
+    "procedure n select scorer win_rate ci_low ci_high kl kl_low kl_high share_of_limit mean_reward mean_judge "
+    "mean_length n_prompts n_samples share_of_offline distinct_bigrams"
+)
+PROMPT_SCHEMA = _schema("task policy temperature split procedure select scorer prompt_id win_rate kl reward_gain")
+BEST_OF_SCHEMA = _schema("task temperature split n scorer prompt_id win_rate mean_reward mean_judge")
 
 
 @dataclass(frozen=True)
@@ -127,7 +91,10 @@ def policy_metrics(
     offline: pl.DataFrame,
     bigrams: float,
 ) -> tuple[list[dict], list[dict]]:
-    """Measure one policy against the reference under one condition.
+    """Measure one policy against the reference under one condition: rows of the metrics table and of that by prompt.
+
+    `reward_gain` is the mean reward of what the procedure puts out, less that of the reference through the same
+    procedure. It is an InputError if the two tables have different prompts, or too few samples for a procedure.
 
     Parameters
     ----------
@@ -141,26 +108,15 @@ def policy_metrics(
         without rows no share of it is given.
     bigrams : float
         Share of distinct bigrams in the policy's responses.
-
-    Returns
-    -------
-    rows, prompt_rows : list of dict
-        Of the metrics table and of the table by prompt. `reward_gain` is the mean reward of what the procedure puts
-        out, less that of the reference through the same procedure.
-
-    Raises
-    ------
-    InputError
-        The two tables have different prompts, or fewer samples than a procedure needs.
     """
     ours, theirs = scores_by_prompt(scores), scores_by_prompt(reference)
     if ours.prompt_ids != theirs.prompt_ids:
         raise InputError(f"{policy.slug}: its samples and the reference rollouts have different prompts")
     kl = np.array([values.mean() for values in ours["kl"]])
-    facts = {**policy.row(), "beta": beta, **asdict(condition), **_divergence(kl, evaluation)}
+    reward, mean_kl, kl_interval = policy.reward, float(kl.mean()), _interval(kl, evaluation)
+    facts = {**policy.row(), "beta": beta, **asdict(condition), "distinct_bigrams": bigrams}
+    facts |= {"kl": mean_kl, "kl_low": kl_interval.low, "kl_high": kl_interval.high}
     facts |= {"n_prompts": len(ours.prompt_ids), "n_samples": ours["reward"].shape[1]}
-    facts |= {"distinct_bigrams": bigrams}
-    reward, mean_kl = policy.reward, float(kl.mean())
     limits = {p.text: share_of_limit(reward, p, ours, theirs, mean_kl) for p in procedures(evaluation)}
     rows, prompt_rows = [], []
     for procedure, key, rates, means, gains in _measured(ours, theirs, evaluation):
@@ -180,19 +136,8 @@ def policy_metrics(
 def best_of_n_rows(task: str, condition: Condition, scores: pl.DataFrame, counts: Sequence[int]) -> list[dict]:
     """Measure the best of n of the reference's own responses, by the reward, against another one of them.
 
-    Parameters
-    ----------
-    task : str
-    condition : Condition
-    scores : polars.DataFrame
-        Reference rollouts with reward, judge and gold, K a prompt.
-    counts : sequence of int
-        N, each below K; 1 is the reference itself, with win rate one half.
-
-    Returns
-    -------
-    list of dict
-        Rows of a table with the columns BEST_OF_SCHEMA, one per prompt, n and scorer.
+    The scores are the reference's, K rollouts a prompt. Each count n is below K; 1 is the reference itself, with win
+    rate one half. The rows, one per prompt, n and scorer, have the columns BEST_OF_SCHEMA.
     """
     rows = []
     arrays = scores_by_prompt(scores)
@@ -230,7 +175,8 @@ def _outputs(ours: ScoreArrays, theirs: ScoreArrays, procedure: Procedure, selec
     rows = []
     outputs = zip(*(ours[name] for name in ("reward", "judge", "n_tokens")), strict=True)
     for values, reference, scores in zip(ours[select], theirs[select], outputs, strict=True):
-        weights = selection_weights(values, procedure, reference_quantiles(values, reference))
+        quantiles = empirical_calibration(values, reference, "half")  # mid-ranks
+        weights = selection_weights(values, procedure, quantiles)
         rows.append([weights @ score for score in scores])
     return np.array(rows)
 
@@ -240,11 +186,7 @@ def share_of_limit(
 ) -> float | None:
     """Share of the ideal gain that a policy reaches at its own KL, judged by the reward it was trained on.
 
-    Returns
-    -------
-    float or None
-        (W - 1/2) / (W_ideal - 1/2); None without a transform and for `raw`, which have no ideal, and below
-        0.1 nats.
+    (W - 1/2) / (W_ideal - 1/2); None without a transform and for `raw`, which have no ideal, and below 0.1 nats.
     """
     if transform in (None, "raw") or kl < LOWEST_KL:
         return None
@@ -271,21 +213,11 @@ def share_of_offline(
     return float((win_rate - 0.5) / (np.interp(np.sqrt(kl), roots, rates) - 0.5))
 
 
-def reference_quantiles(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Mid-ranks of values, shape (m,), among reference values, shape (K,); in [0, 1]."""
-    return empirical_calibration(values, reference, "half")
-
-
 def distinct_bigrams(read: Callable[[], Iterable[pl.Series]], n_pairs: int) -> float:
-    """Share of distinct token pairs among all pairs of neighbours, in [0, 1]; 0 where there is no pair.
+    """Share of distinct token pairs among all `n_pairs` pairs of neighbours, in [0, 1]; 0 where there is no pair.
 
-    Parameters
-    ----------
-    read : callable
-        Gives the lists of tokens of the responses, some responses at a time. It is called again for every
-        PAIRS_AT_ONCE pairs, so that no more are in memory.
-    n_pairs : int
-        How many pairs there are.
+    `read` gives the lists of tokens, some responses at a time. It is called again for every PAIRS_AT_ONCE pairs, so
+    that no more are in memory.
 
     Examples
     --------
@@ -311,8 +243,3 @@ def _bigrams(tokens: pl.Series) -> np.ndarray:
 
 def _interval(values: np.ndarray, evaluation: Evaluation) -> Interval:
     return bootstrap_mean(values, *evaluation.bootstrap)
-
-
-def _divergence(kl: np.ndarray, evaluation: Evaluation) -> dict[str, float]:
-    interval = _interval(kl, evaluation)
-    return {"kl": float(kl.mean()), "kl_low": interval.low, "kl_high": interval.high}

@@ -76,13 +76,8 @@ class ModelSizes(Block):
         """Count the floating-point operations of a forward pass.
 
         Two for each token and parameter of a matrix, and 4 · layers · query width · context a token for attention
-        (Kaplan et al. 2020, Scaling laws, table 1; Chowdhery et al. 2022, PaLM, appendix B).
-
-        Parameters
-        ----------
-        tokens : tokens read.
-        context : tokens that each attends to; a causal mask saves nothing.
-        head : tokens for which the output layer gives a distribution.
+        (Kaplan et al. 2020, Scaling laws, table 1; Chowdhery et al. 2022, PaLM, appendix B). Each token attends to
+        `context` tokens; a causal mask saves nothing. The output layer gives a distribution for `head` tokens.
         """
         each = 2 * self.matrices + 4 * self.n_layers * self.queries * context
         return tokens * each + head * 2 * self.embedding
@@ -122,19 +117,7 @@ PUBLISHED |= {name: PUBLISHED[base] for name, base in _FINETUNED.items()}
 
 
 def base_sizes(task: Task, base: Base, known: Mapping[str, ModelSizes] = PUBLISHED) -> ModelSizes | None:
-    """Look up the sizes of the model that a `base` block names.
-
-    Parameters
-    ----------
-    task : whose tokenizer and reference the base may share.
-    base : of one of its models.
-    known : sizes of models by hub name or path.
-
-    Returns
-    -------
-    ModelSizes or None
-        None where the name is not known.
-    """
+    """Look up the sizes of the model that a `base` block names, by hub name or path; None where it is not known."""
     if base.reference:
         return base_sizes(task, task.reference.base, known)
     if base.from_config is None:

@@ -11,19 +11,10 @@ from infalign.errors import InputError
 def changed_pairs(
     pairs: pl.DataFrame, *, n_pairs: int | None = None, flipped: float = 0.0, seed: int = 0
 ) -> pl.DataFrame:
-    """Keep the first pairs and exchange chosen and rejected in a share of them.
+    """Keep the first pairs and exchange chosen and rejected, with their prompts, in a share of them.
 
-    Parameters
-    ----------
-    pairs : columns prompt, chosen, rejected and, where there is one, rejected_prompt.
-    n_pairs : how many to keep; default: all.
-    flipped : share of those kept, in [0, 1], that is exchanged, to the nearest pair.
-    seed : of the draw; with one seed the pairs exchanged at a smaller share are among those at a larger.
-
-    Raises
-    ------
-    InputError
-        There are fewer than `n_pairs`, or the share is out of range.
+    The share `flipped`, in [0, 1], is taken to the nearest pair. With one seed the pairs exchanged at a smaller share
+    are among those at a larger.
 
     Examples
     --------

@@ -14,11 +14,16 @@ class Policy:
 
     Attributes
     ----------
-    method : name of its settings in the configuration.
-    reward : `raw` or the text form of a transform; None where the method itself says what it asks for.
-    calibrator : text form; None for `raw` and without a reward.
-    n_rollouts : reference rollouts per prompt that calibrate; None for `raw`.
-    strength : KL budget in nats, the paper's beta or the n of best-of-n, as `strength_kind` says.
+    method : str
+        Name of its settings in the configuration.
+    reward : str, optional
+        `raw` or the text form of a transform; None where the method itself says what it asks for.
+    calibrator : str, optional
+        Text form; None for `raw` and without a reward.
+    n_rollouts : int, optional
+        Reference rollouts per prompt that calibrate; None for `raw`.
+    strength : float
+        KL budget in nats, the paper's beta or the n of best-of-n, as `strength_kind` says.
     """
 
     task: str
@@ -64,8 +69,8 @@ def file_name(text: str) -> str:
     >>> file_name("optimal(bon(4))"), file_name("exp(-10)"), file_name("sbon(4, 5.0)")
     ('optimal_bon4', 'exp-10', 'sbon4_5.0')
     """
-    head, _, rest = text.partition("(")
-    inner = rest.removesuffix(")")
+    head, _, bracket = text.partition("(")
+    inner = bracket.removesuffix(")")
     if "(" in inner:
         return f"{head}_{file_name(inner)}"
     return head + inner.replace(", ", "_")

@@ -15,17 +15,7 @@ PACKAGE_ROOT = Path(__file__).parents[1]
 
 
 def code_hash(*paths: str | Path) -> str:
-    """Hash the text of Python files and of all project modules reached from them.
-
-    Parameters
-    ----------
-    *paths : str or Path
-        Of a script, and of modules that it loads by name.
-
-    Returns
-    -------
-    sha256 in hex, 64 characters.
-    """
+    """Hash the text of Python files and of all project modules reached from them; sha256 in hex, 64 characters."""
     digest = hashlib.sha256()
     for path in reached_files(*map(Path, paths)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -39,14 +29,14 @@ def module_file(name: str) -> Path:
 
 def reached_files(*paths: Path) -> list[Path]:
     """List files and the project modules they import, directly or through others, in a fixed order."""
-    found: set[Path] = set()
+    reached: set[Path] = set()
     pending = [path.resolve() for path in paths]
     while pending:
         path = pending.pop()
-        if path not in found:
-            found.add(path)
+        if path not in reached:
+            reached.add(path)
             pending.extend(_imported_files(path))
-    return sorted(found)
+    return sorted(reached)
 
 
 @cache

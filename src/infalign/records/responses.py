@@ -11,19 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from infalign.records import sweep
 from infalign.records.config import Config, task_folder
 from infalign.records.policy import Policy
 from infalign.records.shards import shard_names
-from infalign.records.sweep import (
-    Condition,
-    conditions,
-    policy_folder,
-    policy_sampling,
-    policy_sets,
-    reference_sampling,
-    reference_sets,
-    sampled_sets,
-)
 from infalign.records.task import PreferenceModel, Rollouts
 
 SHARED = "tasks"
@@ -37,18 +28,12 @@ class ResponseSet:
 
     Attributes
     ----------
-    task : str
-        Name of the task in the configuration.
     stream : str
         One of STREAMS.
-    model : str
-        Folder of the policy, below `results/`.
+    model, prompts : str
+        Folder of the policy and table of prompts, below `results/`.
     sampling : Rollouts
         How many responses a prompt, at which temperature.
-    prompts : str
-        Table of prompts, below `results/`.
-    split : str
-        Of these prompts.
     n_prompts : int, optional
         The first ones of the split. None: all.
     shards : int
@@ -85,8 +70,6 @@ class ScoreSet:
 
     Attributes
     ----------
-    task : str
-        Name of the task in the configuration.
     responses : str
         Key of the set of responses.
     prompts, reward_model, judge : str
@@ -111,18 +94,9 @@ class ScoreSet:
 
 @dataclass(frozen=True)
 class ModelTraining:
-    """How a reward model or a judge is trained.
+    """How a reward model or a judge is trained, on the pairs or labels of a split: reward or judge.
 
-    Attributes
-    ----------
-    task : str
-        Name of the task in the configuration.
-    settings : PreferenceModel
-        Its block.
-    split : str
-        Whose pairs or labels it learns from: reward or judge.
-    n_pairs, flipped : int, float, optional
-        Changes of the training pairs. None: as they are.
+    `n_pairs` and `flipped` are changes of the training pairs; None leaves them as they are.
     """
 
     task: str
@@ -149,17 +123,17 @@ def shared(config: Config, task: str, path: str = "") -> str:
 
 def at_policy(config: Config, policy: Policy, path: str) -> str:
     """Path below `results/` of a file of a policy."""
-    return f"{SHARED}/{policy_folder(config, policy)}/{path}"
+    return f"{SHARED}/{sweep.policy_folder(config, policy)}/{path}"
 
 
 def main_scores(config: Config, task: str) -> str:
     """Scores of the reference's rollouts under the task's main condition."""
-    return shared(config, task, f"scores/{conditions(config.tasks[task])[0].name}")
+    return shared(config, task, f"scores/{sweep.conditions(config.tasks[task])[0].name}")
 
 
 def policy_scores(config: Config, policy: Policy) -> str:
     """Scores of a policy's responses under its task's main condition."""
-    return at_policy(config, policy, f"scores/{next(iter(policy_sets(config.tasks[policy.task])))}")
+    return at_policy(config, policy, f"scores/{next(iter(sweep.policy_sets(config.tasks[policy.task])))}")
 
 
 def reference_responses(config: Config, task: str, sampling: Rollouts, stream: str, **which) -> ResponseSet:
@@ -179,56 +153,37 @@ def response_sets(config: Config, policies: Iterable[Policy]) -> dict[str, Respo
     """List the responses of each reference under every condition, and of each policy where the run asks for them."""
     sets = {}
     for name, task in config.tasks.items():
-        for condition_name, condition in reference_sets(task).items():
-            sets[shared(config, name, f"rollouts/{condition_name}")] = reference_responses(
-                config,
-                name,
-                reference_sampling(task, condition),
-                "rollouts",
-                split=condition.split,
-                shards=task.rollouts.shards,
-            )
+        for condition_name, condition in sweep.reference_sets(task).items():
+            sampling = sweep.reference_sampling(task, condition)
+            which = {"split": condition.split, "shards": task.rollouts.shards}
+            key = shared(config, name, f"rollouts/{condition_name}")
+            sets[key] = reference_responses(config, name, sampling, "rollouts", **which)
     for policy in policies:
-        for name, condition in sampled_sets(config, policy).items():
-            sets[at_policy(config, policy, f"samples/{name}")] = _of_policy(config, policy, condition)
+        task = config.tasks[policy.task]
+        for condition_name, condition in sweep.sampled_sets(config, policy).items():
+            sampling = sweep.policy_sampling(task, condition)
+            which = {"split": condition.split, "shards": task.samples.shards}
+            responses = reference_responses(config, policy.task, sampling, "samples", **which)
+            key = at_policy(config, policy, f"samples/{condition_name}")
+            sets[key] = replace(responses, model=at_policy(config, policy, "model"))
     return sets
-
-
-def _of_policy(config: Config, policy: Policy, condition: Condition) -> ResponseSet:
-    task = config.tasks[policy.task]
-    responses = reference_responses(
-        config,
-        policy.task,
-        policy_sampling(task, condition),
-        "samples",
-        split=condition.split,
-        shards=task.samples.shards,
-    )
-    return replace(responses, model=at_policy(config, policy, "model"))
 
 
 def score_sets(config: Config, policies: Iterable[Policy]) -> dict[str, ScoreSet]:
     """List the scores of these responses."""
     sets = {}
     for name, task in config.tasks.items():
-        for condition_name in reference_sets(task):
+        for condition_name in sweep.reference_sets(task):
             sets[shared(config, name, f"scores/{condition_name}")] = reward_and_judge(
-                config,
-                name,
-                shared(config, name, f"rollouts/{condition_name}"),
-                shards=task.rollouts.shards,
+                config, name, shared(config, name, f"rollouts/{condition_name}"), shards=task.rollouts.shards
             )
     for policy in policies:
         task = config.tasks[policy.task]
-        for name, condition in sampled_sets(config, policy).items():
-            sets[at_policy(config, policy, f"scores/{name}")] = reward_and_judge(
-                config,
-                policy.task,
-                at_policy(config, policy, f"samples/{name}"),
-                policy=at_policy(config, policy, "model"),
-                temperature=condition.temperature,
-                shards=task.samples.shards,
-            )
+        for name, condition in sweep.sampled_sets(config, policy).items():
+            more = {"temperature": condition.temperature, "shards": task.samples.shards}
+            model, samples = (at_policy(config, policy, path) for path in ("model", f"samples/{name}"))
+            key = at_policy(config, policy, f"scores/{name}")
+            sets[key] = reward_and_judge(config, policy.task, samples, policy=model, **more)
     return sets
 
 
@@ -243,15 +198,7 @@ def model_trainings(config: Config) -> dict[str, ModelTraining]:
 
 
 def with_shards(sets: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str, list[str]]]:
-    """Cut the sets that several jobs make.
-
-    Returns
-    -------
-    dict
-        What jobs make: whole sets and shards.
-    dict
-        Sets that are put together, with the keys of their shards in order.
-    """
+    """Cut the sets that several jobs make: whole sets and shards, and the sets put together with their shards' keys."""
     made: dict[str, Entry] = {}
     merged = {}
     for key, entry in sets.items():
@@ -286,9 +233,9 @@ def paths_pattern(paths: Iterable[str]) -> str:
     """
     inside: dict[str, list[str]] = {}
     for path in paths:
-        first, _, rest = path.partition("/")
-        inside.setdefault(first, []).append(rest)
+        first, _, below = path.partition("/")
+        inside.setdefault(first, []).append(below)
     if not inside:
         return "(?!)"
-    parts = [re.escape(first) + (f"/{paths_pattern(rest)}" if any(rest) else "") for first, rest in inside.items()]
+    parts = [re.escape(first) + (f"/{paths_pattern(below)}" if any(below) else "") for first, below in inside.items()]
     return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"

@@ -20,8 +20,6 @@ class RunTables:
 
     Parameters
     ----------
-    run : Path
-        Folder of the run.
     tasks : Path
         Folder of the results that runs share.
     made : collection of str, optional

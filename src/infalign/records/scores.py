@@ -26,14 +26,9 @@ SCORES = ("reward", "judge", "gold", "kl", "n_tokens")
 
 @dataclass(frozen=True)
 class ScoreArrays:
-    """Scores arranged by prompt, K responses to each of P prompts.
+    """Scores arranged by prompt, each column (P, K) for K responses to each of P prompts.
 
-    Attributes
-    ----------
-    prompt_ids : list of str, length P
-        In rising order.
-    columns : dict of str to ndarray of float64, each of shape (P, K)
-        The responses to a prompt are in the order of their sample_id.
+    The prompts are in the rising order of their ids, the responses to each in that of their sample_id.
     """
 
     prompt_ids: list[str]
@@ -46,7 +41,7 @@ class ScoreArrays:
 def scores_by_prompt(
     frame: pl.DataFrame, columns: Sequence[str] | None = None, *, where: str | Path = "scores"
 ) -> ScoreArrays:
-    """Arrange a table of scores by prompt.
+    """Arrange a table of scores by prompt; InputError, naming `where`, unless all have as many responses.
 
     Parameters
     ----------
@@ -54,13 +49,6 @@ def scores_by_prompt(
         Columns `prompt_id`, scores, and `sample_id`, without which the responses stay in the order of the table.
     columns : sequence of str, optional
         Which to arrange. Default: those of `SCORES` that are there with at least one value.
-    where : str or Path
-        Table to name in an error.
-
-    Raises
-    ------
-    InputError
-        If the prompts have different numbers of responses.
 
     Examples
     --------
@@ -86,31 +74,16 @@ def scores_by_prompt(
 
 
 def read_scores(path: str | Path, columns: Sequence[str], *, samples: bool = False) -> pl.DataFrame:
-    """Read a table of scored responses.
+    """Read a table of scored responses: prompt_id, sample_id where it exists, and columns of scores, in file order.
 
-    Parameters
-    ----------
-    path : str or Path
-    columns : sequence of str
-        Score columns that are needed, finite in every row.
-    samples : bool
-        Whether sample_id is needed too. Where the column exists, (prompt_id, sample_id) is unique.
-
-    Returns
-    -------
-    polars.DataFrame
-        prompt_id, sample_id where it exists, and these columns, in file order.
-
-    Raises
-    ------
-    InputError
-        As `read_table`; a null prompt_id; a repeated (prompt_id, sample_id).
+    The scores are finite in every row. `samples` says that sample_id is needed too. Where it exists, (prompt_id,
+    sample_id) is unique. What breaks this is an InputError.
     """
     needed = ["prompt_id", *(["sample_id"] if samples else []), *columns]
     frame = read_table(path, needed, also=["sample_id"])
     for name in {"prompt_id", "sample_id"} & set(frame.columns):
-        if frame[name].null_count():
-            raise InputError(f"{path}: {name} is null in {frame[name].null_count()} rows; every response needs one")
+        if nulls := frame[name].null_count():
+            raise InputError(f"{path}: {name} is null in {nulls} rows; every response needs one")
     if "sample_id" in frame.columns:
         check_unique(frame, ("prompt_id", "sample_id"), path)
     return frame
@@ -130,8 +103,8 @@ def check_same_prompts(first: pl.DataFrame, second: pl.DataFrame, paths: tuple[s
             f"{paths[1]}; give both tables the same type"
         )
     sides = [(first, second, paths[0], paths[1]), (second, first, paths[1], paths[0])]
-    for here, there, path, other in sides:
-        only = here.filter(~pl.col("prompt_id").is_in(there["prompt_id"].unique().implode()))
+    for table, other_table, path, other in sides:
+        only = table.filter(~pl.col("prompt_id").is_in(other_table["prompt_id"].unique().implode()))
         if not only.is_empty():
             raise InputError(
                 f"{path}: prompt_id {only['prompt_id'][0]!r} is not in {other} "
@@ -167,10 +140,7 @@ def check_rollouts(frame: pl.DataFrame, needed: int, purpose: str, path: str | P
 def stacked_scores(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read reward and judge scores as two arrays (P, K), prompts ordered by prompt_id.
 
-    Raises
-    ------
-    InputError
-        As `read_scores`; unequal numbers of responses to the prompts; fewer than 2; all rewards tied.
+    It is an InputError if prompts have unequal numbers of responses or fewer than 2, or all rewards are tied.
     """
     frame = read_scores(path, ["reward", "judge"])
     check_rollouts(frame, 2, "the offline frontier", path)
@@ -180,19 +150,9 @@ def stacked_scores(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pooled_scores(path: str | Path, true_reward: str = "judge") -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Read proxy and true rewards for hedging, prompt by prompt.
+    """Read proxy and true rewards for hedging: an array (responses,) for each prompt, prompts ordered by prompt_id.
 
-    Parameters
-    ----------
-    path : str or Path
-        Table with prompt_id, reward (the proxy) and the true reward; at least 2 responses to every prompt.
-    true_reward : str
-        Column of the true reward.
-
-    Returns
-    -------
-    reward, true : list of ndarray
-        An array (responses,) for each prompt, prompts ordered by prompt_id.
+    The proxy is the column reward.
 
     Raises
     ------
@@ -233,8 +193,6 @@ def paired_scores(
 
     Parameters
     ----------
-    policy, reference : str or Path
-        Tables with prompt_id, reward and judge.
     select : {"reward", "judge"}
         Column that a procedure selects by.
     procedures : sequence of Procedure
@@ -259,14 +217,10 @@ def paired_scores(
         for procedure in applied:
             check_rollouts(frame, procedure.min_samples, procedure.text, path)
     if any(procedure.name != "none" for procedure in [*procedures, *opponents]):
-        both = pl.concat([frame.select("prompt_id", pl.col(select).cast(pl.Float64)) for frame in (ours, theirs)])
-        check_untied(both, select, f"{policy} and {reference}")
-    return (
-        _grouped(ours, select),
-        _grouped(ours, "judge"),
-        _grouped(theirs, select),
-        _grouped(theirs, "judge"),
-    )
+        columns = "prompt_id", pl.col(select).cast(pl.Float64)
+        check_untied(pl.concat([ours.select(*columns), theirs.select(*columns)]), select, f"{policy} and {reference}")
+    mine = _grouped(ours, select), _grouped(ours, "judge")
+    return (*mine, _grouped(theirs, select), _grouped(theirs, "judge"))
 
 
 def calibrated_table(
@@ -277,15 +231,13 @@ def calibrated_table(
     ties: str = "half",
     leave_one_out: bool = False,
 ) -> pl.LazyFrame:
-    """Calibrate a table of rewards against reference rollouts.
+    """Calibrate a table of rewards against reference rollouts; the other columns are not in memory.
 
     Parameters
     ----------
-    reference : str or Path
-        Table with prompt_id and reward (and sample_id for `leave_one_out`).
-    scores : str or Path
-        Table likewise, of the responses to calibrate; every prompt must be in `reference`.
-    calibrator : Calibrator
+    reference, scores : str or Path
+        Tables with prompt_id and reward (and sample_id for `leave_one_out`), of the rollouts and of the responses to
+        calibrate, both with the same prompts.
     ties : {"half", "weak", "strict"}
         For `empirical`.
     leave_one_out : bool
@@ -294,7 +246,7 @@ def calibrated_table(
     Returns
     -------
     polars.LazyFrame
-        The table of `scores` with the column `calibrated`, in [0, 1]; the other columns are not in memory.
+        The table of `scores` with the column `calibrated`, in [0, 1].
 
     Raises
     ------

@@ -31,14 +31,7 @@ SCORERS = ("reward", "judge", "gold")
 def prompts_at_once(n_prompts: int, n_samples: int, batch_size: int) -> int:
     """How many prompts, in the order of their split, are sampled and scored in batches of their own.
 
-    Parameters
-    ----------
-    n_prompts : int
-        Of the split.
-    n_samples : int
-        Responses to each.
-    batch_size : int
-        Responses sampled at once.
+    The batch size counts responses, of which each prompt has `n_samples`.
 
     Examples
     --------
@@ -58,19 +51,9 @@ class Shard:
     count: int
 
     def of(self, prompts: pl.DataFrame, at_once: int = 1) -> pl.DataFrame:
-        """Take the shard's prompts: whole groups, as many as any other shard has or one more or less.
+        """Take the shard's prompts of a split: whole groups, as many as any other shard has or one more or less.
 
-        Parameters
-        ----------
-        prompts : polars.DataFrame
-            All of the split.
-        at_once : int
-            Prompts of a group, see `prompts_at_once`.
-
-        Raises
-        ------
-        InputError
-            There are fewer groups than shards.
+        Groups are of `at_once` prompts, see `prompts_at_once`. Fewer groups than shards are an InputError.
 
         Examples
         --------
@@ -117,10 +100,7 @@ def shard_names(name: str, count: int) -> list[str]:
 def agreements(scores: pl.DataFrame) -> dict[str, float]:
     """How often two scorers order two responses to a prompt alike, for every pair of scorers; in [0, 1].
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        Columns prompt_id, reward, judge and gold (null where there is none); as many responses to each prompt.
+    Scores have prompt_id, reward, judge and gold (null where there is none), and as many responses to each prompt.
 
     Examples
     --------
@@ -135,24 +115,10 @@ def agreements(scores: pl.DataFrame) -> dict[str, float]:
 
 
 def merged_facts(manifests: Mapping[Path, Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
-    """Put together what the manifests of shards say.
+    """Put together what the manifests of shards say: the facts of `names`, sums of COUNTS, and the number of shards.
 
-    Parameters
-    ----------
-    manifests : mapping of Path to mapping
-        Of each shard's table.
-    names : sequence of str
-        Facts that must be the same in all of them: settings, seed and models. Those that are in none are left out.
-
-    Returns
-    -------
-    dict
-        These facts, sums of COUNTS, and the number of shards.
-
-    Raises
-    ------
-    InputError
-        Two shards were made with other settings or models.
+    The named facts are settings, seed and models. It is an InputError if they differ between shards; those that are in
+    none are left out.
     """
     first, *others = manifests
     for path in others:

@@ -43,20 +43,8 @@ def _expand(config: Config, grid: PolicyGrid) -> list[Policy]:
     for task, reward in product(grid.tasks, rewards):
         for calibrator, n_rollouts in _calibrations(config, grid, task, reward):
             ties = None if calibrator is None else grid.ties
-            rows += [
-                Policy(
-                    task,
-                    grid.method,
-                    reward,
-                    calibrator,
-                    n_rollouts,
-                    ties,
-                    grid.strength_kind,
-                    strength,
-                    seed,
-                )
-                for strength, seed in product(grid.strengths, grid.seeds)
-            ]
+            trained_for = (task, grid.method, reward, calibrator, n_rollouts, ties, grid.strength_kind)
+            rows += [Policy(*trained_for, *pair) for pair in product(grid.strengths, grid.seeds)]
     return rows
 
 
@@ -73,21 +61,15 @@ def _calibrations(
 
 def with_varied_rollouts(rows: Sequence[Policy], task: str) -> list[Policy]:
     """List a task's policies without a reward whose method and strength occur with several numbers of rollouts."""
-    own = [policy for policy in rows if policy.task == task and policy.reward is None and policy.n_rollouts]
     counts: dict[tuple[str, float], set[int | None]] = {}
-    for policy in own:
+    rows = [policy for policy in rows if policy.task == task and policy.reward is None and policy.n_rollouts]
+    for policy in rows:
         counts.setdefault((policy.method, policy.strength), set()).add(policy.n_rollouts)
-    return [policy for policy in own if len(counts[policy.method, policy.strength]) > 1]
+    return [policy for policy in rows if len(counts[policy.method, policy.strength]) > 1]
 
 
 def engines(config: Config, rows: Sequence[Policy]) -> set[str]:
-    """Engines that a run needs: those that sample and score, and those that draw while policies train.
-
-    Parameters
-    ----------
-    config : of the run.
-    rows : its policies.
-    """
+    """Engines that a run needs: those that sample and score, and those that draw while policies train."""
     drawing = {getattr(config.methods[row.method], "engine", "transformers") for row in rows}
     return {task.rollouts.engine for task in config.tasks.values()} | drawing
 

@@ -35,20 +35,18 @@ def read_table(
 
     Parameters
     ----------
-    path : str or Path
     columns : sequence of str
         Names that must be there. Score columns among them must be finite, and the pair (prompt_id, sample_id)
         must be unique when both are asked for.
     also : sequence of str, optional
         Names that are read where they are there, and nothing further. Texts and tokens of a million responses
         fill the memory, their scores do not. Default: the whole table.
-    may_be_empty : bool
-        Whether a table without rows is allowed.
 
     Raises
     ------
     InputError
-        File missing or unreadable, no rows, column missing, score null, NaN or infinite, duplicate key.
+        File missing or unreadable, no rows unless it `may_be_empty`, column missing, score null, NaN or infinite,
+        duplicate key.
     """
     path = Path(path)
     names = column_names(path, columns)
@@ -78,13 +76,7 @@ def column_names(path: Path, needed: Sequence[str] = ()) -> list[str]:
 
 
 def read_blocks(path: str | Path, columns: Sequence[str], rows: int = BLOCK_ROWS) -> Iterator[pl.DataFrame]:
-    """Read columns of a Parquet table in blocks of so many rows, so that little of it is in memory.
-
-    Raises
-    ------
-    InputError
-        File missing or unreadable, column missing.
-    """
+    """Read columns of a Parquet table in blocks of so many rows, so that little of it is in memory."""
     path = Path(path)
     column_names(path, columns)
     table, unread = pl.scan_parquet(path).select(columns), pl.DataFrame()
@@ -147,7 +139,7 @@ def write_table(frame: pl.DataFrame | pl.LazyFrame, path: str | Path, manifest: 
     path = Path(path)
     write = frame.write_parquet if isinstance(frame, pl.DataFrame) else frame.sink_parquet
     write_atomically(path, lambda partial: write(partial, compression="zstd", row_group_size=BLOCK_ROWS))
-    write_manifest(path, {"rows": n_rows(path), **manifest})
+    write_text(_manifest({"rows": n_rows(path), **manifest, "sha256": sha256(path)}), manifest_path(path))
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -178,21 +170,11 @@ def manifest_path(path: str | Path) -> Path:
     return path.with_name(path.name + ".manifest.json")
 
 
-def write_manifest(path: str | Path, facts: Mapping[str, object]) -> None:
-    """Write what made the file `path`: facts given by the caller, its sha256, versions and machine."""
-    path = Path(path)
-    text = _manifest({**facts, "sha256": sha256(path)})
-    write_atomically(manifest_path(path), lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
 def _manifest(facts: Mapping[str, object]) -> str:
+    """What made a file: facts given by the caller, versions and machine."""
     versions = {name: metadata.version(name) for name in MANIFEST_PACKAGES}
-    record = {
-        **facts,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "versions": versions,
-    }
+    machine = {"python": platform.python_version(), "machine": platform.machine(), "versions": versions}
+    record = {**facts, **machine}
     return json.dumps(record, indent=1, sort_keys=True, default=str) + "\n"
 
 
@@ -211,16 +193,9 @@ def weights_sha256(folder: str | Path) -> str:
 
 
 def write_folder(folder: str | Path, write: Callable[[Path], object], facts: Mapping[str, object]) -> None:
-    """Write a folder of files and its `manifest.json`, whole or not at all.
+    """Write a folder of files and its `manifest.json`, whole or not at all; it replaces one that is there.
 
-    Parameters
-    ----------
-    folder : str or Path
-        Replaced if it is there.
-    write : callable
-        Fills a temporary neighbour of `folder`.
-    facts : mapping
-        For the manifest, with the hash of the weights if there are any.
+    `write` fills a temporary neighbour of the folder. The manifest has the facts, and the hash of the weights if any.
     """
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
