@@ -18,7 +18,7 @@ def test_kinds_are_those_of_the_settings():
 @pytest.mark.parametrize("kind", METHODS)
 def test_every_method_states_what_others_read(kind):
     method = METHODS[kind]
-    assert (ROOT / method.script).is_file()
+    assert (ROOT / "scripts" / method.script).is_file()
     assert method.takes_reward or (method.marker and method.color)
 
 
