@@ -101,6 +101,15 @@ def read_run_config(path: Path) -> Any:
     return parse_config(json.loads(path.read_text(encoding="utf-8")))
 
 
+def recorded_json(config: Config) -> str:
+    """Write what a run records of its configuration: the core's blocks, and those of the studies that it asks for.
+
+    So a study that a run does not ask for changes nothing of it.
+    """
+    absent = {study.key or study.name for study in STUDIES if study.kind is not None and not study.runs(config)}
+    return config.model_dump_json(exclude=absent)
+
+
 def check_studies(config: Config) -> None:
     """Raise InputError if a study asks for what the run has not, such as policies to compare."""
     for study in running(config):

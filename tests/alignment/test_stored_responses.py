@@ -392,7 +392,7 @@ def test_resumed_run_is_bit_identical(toy, material, tmp_path, method, kind, str
 
 
 def test_every_method_of_the_offline_script_has_a_lesson():
-    offline_methods = {kind for kind, method in METHODS.items() if method.script == "scripts/train_offline.py"}
+    offline_methods = {kind for kind, method in METHODS.items() if method.script == "train_offline.py"}
     assert set(LESSONS) == offline_methods == set(SETTINGS)
 
 

@@ -15,8 +15,9 @@ from infalign.mathematics import procedures, transforms
 from infalign.mathematics.procedures.base import WHOLE_N, Procedure, checked_quantiles
 from infalign.mathematics.transforms import Transform
 from infalign.presentation.style import procedure_name
-from infalign.presentation.win_rates import figure_transforms
+from infalign.presentation.win_rates import draw_transforms
 from infalign.records.config import Evaluation
+from presentation.stored_tables import Tables
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def test_plan_tries_what_a_new_class_names(run, add, tables, monkeypatch):
 def test_figure(run, add):
     add(SecondOf, SquareRoot)
     words = ["--transform", "root", "identity", "--procedure", "bon(4)", "--kl", 0.1, 0.5, 1.0]
-    figure = figure_transforms(pl.DataFrame(run("ideal", *words)[1]))
+    figure = draw_transforms(Tables(ideal=pl.DataFrame(run("ideal", *words)[1])))
     labels = [text.get_text() for axis in figure.axes if axis.get_legend() for text in axis.get_legend().texts]
     assert labels == ["identity", "root"] and procedure_name("second(3)") == "second of 3"
 

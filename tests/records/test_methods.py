@@ -38,4 +38,4 @@ def test_a_new_class_is_all_that_the_figures_need(monkeypatch):
     monkeypatch.setitem(METHODS, "new_bon", NewSettings)
     assert method_name("new_bon_long") == "New-BoN long"
     look = Series("new_bon", None).look
-    assert (look.color, look.marker, NewSettings.script) == ("#123456", "8", "scripts/train_offline.py")
+    assert (look.color, look.marker, NewSettings.script) == ("#123456", "8", "train_offline.py")

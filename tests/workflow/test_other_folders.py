@@ -37,6 +37,6 @@ def test_text_of_the_user_is_no_command(tmp_path):
     planned = called(folder, *arguments, "--dry-run")
     assert planned.returncode == 0, planned.stderr
     (prepared,) = re.findall(r"output: (results/tasks/\S+/data/demonstrations.parquet)", planned.stdout)
-    done = called(folder, *arguments, prepared)
+    done = called(folder, prepared, *arguments)
     assert done.returncode == 0, done.stderr
     assert (folder / prepared).is_file() and not (folder / "mark").exists()

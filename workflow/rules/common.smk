@@ -16,6 +16,7 @@ from infalign.catalogue import (
     claim_tables,
     needed_disk,
     parse_config,
+    recorded_json,
     running,
 )
 from infalign.errors import InputError

@@ -7,7 +7,7 @@ rule record_config:
     log:
         f"logs/{CONFIG.run}/record_config.log",
     params:
-        config=lambda w: CONFIG.model_dump_json(),  # a function, since texts in it may hold braces
+        config=lambda w: recorded_json(CONFIG),  # a function, since texts in it may hold braces
         code=code("record_config.py"),
     shell:
         "python {SCRIPTS:q}/record_config.py {params.config:q} --out {output:q} 2> {log:q}"
