@@ -4,7 +4,7 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-# One file is one run: another file replaces the default instead of being merged into it.
+# One file is one run. Another file replaces the default and is not merged into it.
 if not workflow.overwrite_configfiles:
 
     configfile: f"{workflow.basedir}/config/default.yaml"

@@ -1,4 +1,4 @@
-"""What all rules share: the checked configuration, what it samples, scores and trains, and how commands start."""
+"""All rules share this: the checked configuration, what the run samples, scores and trains, and how commands start."""
 
 import json
 import os
@@ -51,12 +51,12 @@ SCRIPTS = f"{PROJECT}scripts"
 FOLDER_OF = {task: task_folder(CONFIG, task) for task in CONFIG.tasks}
 TASK_OF = {folder: task for task, folder in FOLDER_OF.items()}
 POLICY_OF = {policy_folder(CONFIG, policy): policy for policy in POLICIES}
-# Jobs make RESPONSES and SCORES. What they make in shards is put together to MERGED.
+# Jobs make RESPONSES and SCORES. Sets that they make in shards are put together to MERGED.
 RESPONSES, merged_responses = with_shards(all_responses(CONFIG, POLICIES))
 SCORES, merged_scores = with_shards(all_score_sets(CONFIG, POLICIES))
 MERGED = merged_responses | merged_scores
 TRAININGS = all_trainings(CONFIG)
-PAGES = []  # of studies, for the report
+PAGES = []  # of the report, made by studies
 
 
 def code(script):
@@ -82,7 +82,7 @@ shell.prefix(
 
 
 onstart:
-    # Not where a run is only priced: that may well be done on a smaller machine.
+    # A run that is only priced is not checked, since that may be done on a smaller machine.
     if set(workflow.dag_settings.targets) != {"costs"}:
         try:
             check_disk(needed_disk(CONFIG, POLICIES, "results"), CONFIG.run, "results")

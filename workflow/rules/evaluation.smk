@@ -1,4 +1,4 @@
-"""Win rates, divergences and their intervals, of all policies at once: cheap, so one job."""
+"""Win rates, divergences and their intervals. One job measures all policies, since it is cheap."""
 
 REFERENCE_SCORES = [
     f"{SHARED}/{folder}/scores/{condition.name}.parquet"

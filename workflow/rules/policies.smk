@@ -14,9 +14,9 @@ TRAINER_CODE = {script: code(script) for script in {method.script for method in 
 
 
 def launcher(w, resources):
-    """How a training is started: by what the profile says where its script knows several processes, else by python.
+    """How a training is started: by the profile's `launch` if its script knows several processes, else by python.
 
-    What comes from resources Snakemake does not record: another number of processes trains nothing again.
+    Snakemake does not record what comes from resources, so another number of processes trains nothing again.
     """
     return resources.get("launch", "python") if method_of(w).several_processes else "python"
 

@@ -1,4 +1,4 @@
-"""Scores of all responses by a reward model, the judge and the gold reward; of a policy's also its divergence."""
+"""Scores of all responses by a reward model, the judge and the gold reward. A policy's responses also get its divergence."""
 
 
 def divergence_models(w):

@@ -13,7 +13,7 @@ rule record_config:
         "python {SCRIPTS:q}/record_config.py {params.config:q} --out {output:q} 2> {log:q}"
 
 
-# Of the blocks that frontiers depend on alone, so that another policy or task computes none of them again.
+# Frontiers depend on these blocks alone. So another policy or task computes none of them again.
 FRONTIERS = {"theory": settings_json(CONFIG.theory), "evaluation": settings_json(CONFIG.evaluation)}
 
 

@@ -1,4 +1,4 @@
-"""Hedging against reward hacking. The pools are sampled and scored, and the proxies trained, with all others."""
+"""Hedging against reward hacking. The core's rules sample and score the pools, and train the proxies."""
 
 from infalign.studies.hedging.study import scores as pool_scores
 

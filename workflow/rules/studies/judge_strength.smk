@@ -8,7 +8,7 @@ JUDGE_AT = {
     for task in CONFIG.judge_strength.tasks
     for judge, folder in judge_folders(CONFIG.judge_strength, CONFIG, task).items()
 }
-# Two judges have scored already, in these columns.
+# Two judges have scored the responses already, in these columns.
 JUDGE_COLUMNS = {OWN_JUDGE: "judge", REWARD_MODEL: "reward"}
 
 

@@ -1,6 +1,6 @@
 """A language model behind a server as a further judge.
 
-One job asks it about all policies, one counts its verdicts and compares them, one measures the policies by them.
+One job asks it about all policies. One counts its verdicts and compares them with other judges. One measures the policies.
 """
 
 from infalign.studies.language_judge.block import cache_name, principle, read_judge_prompt
