@@ -21,7 +21,7 @@ from .conftest import PROFILE
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("workflow")]
 LIMIT = 1200  # seconds until a training has a checkpoint or jobs have ended, on a busy machine
-WITH_MODEL = ("train_", "sample_", "score_", "samples_")
+WITH_MODEL = ("train_", "sample", "score", "responses")
 
 
 @dataclass
@@ -82,8 +82,8 @@ def test_jobs_get_the_partitions_gpus_and_groups_of_the_profile(finished_on_slur
         wanted = ("gpu", "gres:gpu:1") if job.name.removeprefix("rule_").startswith(WITH_MODEL) else ("cpu", "")
         assert (job.partition, job.gpus) == wanted, job
     grouped = Counter(job.name.removeprefix("rule_").split("_")[0] for job in jobs)
-    assert (grouped["samples"], grouped["figures"], grouped["theory"]) == (4, 1, 1)
-    assert not slurm.jobs("draw_figure") and not slurm.jobs("sample_policy")
+    assert (grouped["responses"], grouped["figures"], grouped["theory"]) == (9, 1, 1)
+    assert not slurm.jobs("draw_figure") and not slurm.jobs("sample")
 
 
 def test_a_failing_job_is_tried_with_more_memory_and_runs_once_repaired(project, training, slurm):
