@@ -9,7 +9,6 @@ from infalign.records.config import read_config, read_study_block, task_folder
 from infalign.records.scores import pooled_scores
 from infalign.records.tables import read_table, write_table
 from infalign.studies.hedging.block import HedgedPool
-from infalign.studies.hedging.pools import pool_name, proxy_names
 from infalign.studies.hedging.tables import hedge_tables
 
 
@@ -27,12 +26,12 @@ def hedge_pools(config: Path, /, *, tasks: Path, hacking: Path, hedges: Path, by
     run = read_config(config)
     tables = []
     for pool in read_study_block(config, "hedging", list[HedgedPool]):
-        folder = tasks / task_folder(run, pool.task) / "pools" / pool_name(pool)
-        for proxy, name in proxy_names(pool).items():
+        folder = tasks / task_folder(run, pool.task) / "pools" / pool.folder
+        for proxy, name in pool.proxy_names.items():
             path = folder / f"{name}.parquet"
             rewards = pooled_scores(path, pool.true_reward)
             ids = read_table(path, ["prompt_id"], also=())["prompt_id"].unique().sort().to_list()
-            tables.append(hedge_tables(pool, proxy, ids, rewards, run.evaluation))
+            tables.append(hedge_tables(pool, proxy, ids, rewards, run.evaluation.bootstrap))
     facts = {"run": run.run, "seed": run.evaluation.seed}
     for out, parts in zip((hacking, hedges, by_prompt), zip(*tables, strict=True), strict=True):
         write_table(pl.concat(parts), out, facts)

@@ -6,7 +6,7 @@ import polars as pl
 
 from infalign.records.command import run_command
 from infalign.records.tables import read_table, write_table
-from infalign.studies.poisoning.training import first_pairs, pair_prompts
+from infalign.studies.poisoning.pairs import first_pairs, pair_prompts
 
 SPLIT = "reward_train"
 

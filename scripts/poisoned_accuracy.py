@@ -1,5 +1,6 @@
 """Accuracy of reward models trained on poisoned pairs, over all runs."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -24,8 +25,7 @@ def poisoned_accuracy(outcomes: Positional[tuple[Path, ...]], *, evaluation: str
     """
     settings = parse_block(Evaluation, evaluation)
     prompts = prompt_table(pl.concat([read_table(path, list(OUTCOMES_SCHEMA)) for path in outcomes]))
-    facts = {"level": settings.level, "resamples": settings.resamples, "seed": settings.seed}
-    write_table(accuracy_table(prompts, settings), out, facts)
+    write_table(accuracy_table(prompts, settings.bootstrap), out, asdict(settings.bootstrap))
     write_table(prompts, by_prompt, {"tables": len(outcomes)})
 
 

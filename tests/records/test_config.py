@@ -28,8 +28,7 @@ from infalign.records.sweep import (
 from infalign.studies.calibration.block import calibration_sampling
 from infalign.studies.estimation.block import Estimation, estimation_sampling
 from infalign.studies.exponents.block import Exponents
-from infalign.studies.hedging.block import pool_sampling
-from infalign.studies.hedging.pools import proxy_model
+from infalign.studies.hedging.block import pool_sampling, proxy_model
 from infalign.studies.poisoning.block import poisoning_phrase, poisoning_sampling
 from infalign.studies.poisoning.tables import poisoned_runs
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import polars as pl
 import pytest
@@ -17,7 +18,8 @@ from .conftest import ROOT, copy_of
 
 POOL = {"task": "helpful", "true_reward": "gold", "n_samples": 40, "n_prompts": 6, "sbon_n": [4]}
 PROXIES = {"reward_model": {}, "flipped": {"flipped": 0.25, "n_pairs": 100}}
-JOBS = {"sample_pool": 1, "train_proxy": 1, "score_pool": 2, "hedge_pools": 1, "hedging_theory": 1}
+CORE_JOBS = {"sample": 1, "train_preference_model": 1, "score": 2}
+JOBS = {"hedge_pools": 1, "hedging_theory": 1}
 FIGURES = {"hacking_helpful", "tradeoff_helpful", "regimes", "poisson_tilt"}
 
 
@@ -34,7 +36,7 @@ def test_a_pool_adds_its_jobs_and_figures(fresh):
     before = fresh.planned()
     assert not set(before) & set(JOBS)
     fresh.edit_config(add_pool)
-    assert fresh.planned() - before == {**JOBS, "draw_figure": len(FIGURES)}
+    assert fresh.planned() - before == {**CORE_JOBS, **JOBS, "draw_figure": len(FIGURES)}
     out = fresh.snakemake("--dry-run", "--cores", "1").stdout
     assert set(re.findall(r"figures/(\w+)\.svg", out)) >= FIGURES
 
@@ -58,25 +60,17 @@ def test_another_proxy_trains_and_scores_that_one_only(fresh):
     fresh.edit_config(add_pool)
     before = fresh.planned()
     fresh.edit_config(lambda values: values["hedging"][0]["proxies"].update(few={"n_pairs": 50}))
-    assert fresh.planned() - before == {"train_proxy": 1, "score_pool": 1}
+    assert fresh.planned() - before == {"train_preference_model": 1, "score": 1}
 
 
 def test_the_hedging_run_can_be_planned():
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--configfile",
-        "config/hedging.yaml",
-        "--dry-run",
-        "--nolock",
-    ]
-    done = subprocess.run([*command, "--cores", "1"], cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "snakemake", "--configfile", "config/hedging.yaml", "--nolock"]
+    options = ["--dry-run", "--printshellcmds", "--cores", "1"]
+    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    planned = dict(re.findall(r"^(\w+)\s+(\d+)$", done.stdout, flags=re.MULTILINE))
-    assert {rule: planned[rule] for rule in ("sample_pool", "train_proxy", "score_pool", "hedge_pools")} == {
-        "sample_pool": "3", "train_proxy": "4", "score_pool": "7", "hedge_pools": "1",
-    }  # fmt: skip
+    planned = Counter(re.findall(r"python scripts/(\w+)\.py .*?/(?:pools|proxies)/", done.stdout))
+    assert planned == {"sample": 3, "train_preference_model": 4, "score": 7}
+    assert len(re.findall(r"python scripts/hedge_pools\.py", done.stdout)) == 1
 
 
 def test_the_table_job_by_hand_takes_scores_from_the_pools_folder(tmp_path):

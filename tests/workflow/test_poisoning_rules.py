@@ -13,7 +13,7 @@ BLOCK = {
     "n_pairs": 100,
     "n_rollouts": 4,
 }
-JOBS = ("sample_pair_prompts", "train_poisoned", "poisoned_accuracy")
+JOBS = ("list_pair_prompts", "train_poisoned", "poisoned_accuracy")
 
 
 @pytest.fixture
@@ -24,8 +24,9 @@ def fresh(tmp_path):
 def commands(project) -> dict[str, list[str]]:
     """Planned commands of the jobs, by script, and of the figure."""
     out = project.snakemake("--dry-run", "--cores", "1", "--printshellcmds").stdout
-    found = {name: re.findall(rf"python scripts/{name}\.py .*", out) for name in JOBS}
-    return found | {"figure": re.findall(r"python scripts/draw_figure\.py poisoning .*", out)}
+    commands = {name: re.findall(rf"python scripts/{name}\.py .*", out) for name in JOBS}
+    commands["sample"] = re.findall(r"python scripts/sample\.py .*/poisoning/rollouts/.*", out)
+    return commands | {"figure": re.findall(r"python scripts/draw_figure\.py poisoning .*", out)}
 
 
 def test_nothing_is_poisoned_without_its_block(fresh):
@@ -36,14 +37,15 @@ def test_each_task_rate_and_seed_is_a_job(fresh):
     fresh.edit_config(lambda values: values.update(poisoning=BLOCK))
     before = commands(fresh)
     assert {name: len(lines) for name, lines in before.items()} == {
-        "sample_pair_prompts": 2, "train_poisoned": 8, "poisoned_accuracy": 1, "figure": 1,
+        "list_pair_prompts": 2, "sample": 2, "train_poisoned": 8, "poisoned_accuracy": 1, "figure": 1,
     }  # fmt: skip
-    for line in before["sample_pair_prompts"]:
-        assert '"n_rollouts": 4' in line and "--n-pairs 100" in line and "--seed 3" in line
+    assert all("--n-pairs 100" in line for line in before["list_pair_prompts"])
+    for line in before["sample"]:
+        assert '"n_rollouts": 4' in line and "--split reward_train" in line and "--seed 3" in line
     told = r"--task (\w+) --phrase (.*) --rate ([\d.]+) --seed (\d)"
-    found = {re.search(told, line).groups() for line in before["train_poisoned"]}
-    assert len(found) == 8
-    assert {(task, phrase) for task, phrase, *_ in found} == {
+    jobs = {re.search(told, line).groups() for line in before["train_poisoned"]}
+    assert len(jobs) == 8
+    assert {(task, phrase) for task, phrase, *_ in jobs} == {
         ("helpful", "Sure."),
         ("harmless", "'Sorry, I can'\"'\"'t help you with that.'"),
     }
@@ -52,4 +54,5 @@ def test_each_task_rate_and_seed_is_a_job(fresh):
     added = set(after["train_poisoned"]) - set(before["train_poisoned"])
     assert len(added) == 4 and all("--rate 1.0 " in line for line in added)
     assert set(before["train_poisoned"]) < set(after["train_poisoned"])
-    assert sorted(after["sample_pair_prompts"]) == sorted(before["sample_pair_prompts"])
+    for job in ("list_pair_prompts", "sample"):
+        assert sorted(after[job]) == sorted(before[job])

@@ -85,9 +85,20 @@ def untrained_reward_model(
     """
     if block.training is None and block.base.published is not None:
         return load_reward_model(*block.base.published, complete=True)
+    start, encoder = pretrained_start(block, tokenizer, reference, demonstrations, seed=seed)
+    return reward_model_from(start, encoder, seed=seed, learns=block.learns), encoder
+
+
+def pretrained_start(
+    block: PreferenceModel, tokenizer: Path, reference: Path, demonstrations: Path, *, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load or make the language model that a reward model starts from, and train it if the block has pretraining.
+
+    The arguments are those of `untrained_reward_model`.
+    """
     encoder = load_tokenizer(tokenizer)
     start, encoder = start_model(block.base, tokenizer=encoder, reference=reference, seed=seed)
     if block.pretraining is not None:
         texts = read_table(demonstrations, ["prompt", "response"])
         train_language_model(start, encoder, texts, block.pretraining, seed=seed, loss_on="texts")
-    return reward_model_from(start, encoder, seed=seed, learns=block.learns), encoder
+    return start, encoder

@@ -2,7 +2,7 @@
 
 A procedure selects by a proxy reward, and what counts is the true reward. Each prompt's m scored responses,
 sorted by the proxy, stand for the quantiles of the reference policy: the k-th has probability
-P_θ(k/m) − P_θ((k − 1)/m). That gives the expected rewards as functions of θ, without bootstrap.
+P_θ(k/m) − P_θ((k − 1)/m). That gives the expected rewards as functions of θ, without resampling.
 """
 
 from dataclasses import dataclass

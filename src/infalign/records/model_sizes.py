@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from infalign.records.block import Block, Count
-from infalign.records.task import Base, Task
+from infalign.records.task import Base, FromConfig, Task
 
 
 class ModelSizes(Block):
@@ -122,5 +122,17 @@ def base_sizes(task: Task, base: Base, known: Mapping[str, ModelSizes] = PUBLISH
         return base_sizes(task, task.reference.base, known)
     if base.from_config is None:
         return known.get(base.hub or base.path or "")
-    shape = base.from_config.model_dump(include={"hidden_size", "n_layers", "intermediate_size"})
-    return ModelSizes(**shape, vocabulary_size=task.vocabulary_size or 1)
+    return shape_sizes(base.from_config, task.vocabulary_size or 1)
+
+
+def shape_sizes(shape: FromConfig, vocabulary_size: int) -> ModelSizes:
+    """Return the sizes of a model that is made from a `from_config` block.
+
+    Examples
+    --------
+    >>> shape = FromConfig(hidden_size=80, n_layers=3, n_heads=4, intermediate_size=160, context=80)
+    >>> shape_sizes(shape, 512).parameters  # embedding 40,960, layers 3 × 64,000
+    232960
+    """
+    sizes = shape.model_dump(include={"hidden_size", "n_layers", "intermediate_size"})
+    return ModelSizes(**sizes, vocabulary_size=vocabulary_size)

@@ -9,12 +9,13 @@ from infalign.catalogue import needed_disk, parse_config
 from infalign.errors import InputError
 from infalign.language.models import new_language_model, train_tokenizer
 from infalign.language.reward_models import reward_model_from
+from infalign.records.disk import BYTES_PER_WEIGHT
+from infalign.records.model_sizes import shape_sizes
 from infalign.records.task import FromConfig
 from infalign.studies.judge_strength.sizes import (
     compared_policies,
     judge_folder,
     judge_folders,
-    n_parameters,
     resized,
     score_tables,
     sized_judges,
@@ -34,11 +35,16 @@ def config(values):
     return parse_config(values)
 
 
-def test_parameters_are_those_of_a_reward_model():
+def n_parameters(shape, vocabulary_size):
+    return shape_sizes(shape, vocabulary_size).parameters
+
+
+def test_parameters_are_those_of_a_reward_model_but_for_norms_and_head():
     tokenizer = train_tokenizer(["Measure the leaves twice. Good luck!"], 130)
     model = reward_model_from(new_language_model(SHAPE, tokenizer, seed=0), tokenizer, seed=0)
-    counted = sum(weight.numel() for weight in model.parameters())
-    assert n_parameters(SHAPE, len(tokenizer)) == counted
+    left_out = ("norm", "score")
+    weights = [weight for name, weight in model.named_parameters() if not any(x in name for x in left_out)]
+    assert n_parameters(SHAPE, len(tokenizer)) == sum(weight.numel() for weight in weights)
 
 
 @pytest.mark.parametrize("factor", [0.5, 1, 2, 4])
@@ -120,7 +126,7 @@ def test_disk_is_counted_until_the_judges_are_there(config, values, tmp_path):
     judges = sized_judges(config.judge_strength, config, "helpful").values()
     weights = sum(n_parameters(judge.settings.base.from_config, vocabulary) for judge in judges)
     more = needed_disk(config, [], tmp_path) - needed_disk(without, [], tmp_path)
-    assert 4 * weights <= more < 8 * weights
+    assert more == BYTES_PER_WEIGHT * weights
     for folder in folders:
         folder.mkdir(parents=True)
     assert needed_disk(config, [], tmp_path) == needed_disk(without, [], tmp_path)

@@ -5,15 +5,15 @@ from infalign.studies.poisoning.tables import poisoned_runs
 
 POISONED = poisoned_runs(CONFIG.poisoning)
 N_PAIRS = ["--n-pairs", str(CONFIG.poisoning.n_pairs)] if CONFIG.poisoning.n_pairs else []
+TASK_FILES = ["data/pairs.parquet", "data/demonstrations.parquet", "data/tokenizer", "models/reference"]
 
 
 def poisoned_task(w):
     return POISONED[w.poisoned][0]
 
 
-def of_poisoned_task(path):
-    """Input function: a shared file of the task whose pairs are poisoned."""
-    return lambda w: f"{SHARED}/{FOLDER_OF[poisoned_task(w)]}/{path}"
+def poisoned_folder(w):
+    return f"{SHARED}/{FOLDER_OF[poisoned_task(w)]}"
 
 
 rule list_pair_prompts:
@@ -32,12 +32,8 @@ rule list_pair_prompts:
 
 rule train_poisoned:
     input:
-        pairs=of_poisoned_task("data/pairs.parquet"),
+        lambda w: [f"{poisoned_folder(w)}/{path}" for path in TASK_FILES],
         rollouts=lambda w: f"{RUN}/poisoning/rollouts/{poisoned_task(w)}.parquet",
-        prompts=lambda w: f"{RUN}/poisoning/prompts/{poisoned_task(w)}.parquet",
-        demonstrations=of_poisoned_task("data/demonstrations.parquet"),
-        tokenizer=of_poisoned_task("data/tokenizer"),
-        reference=of_poisoned_task("models/reference"),
     output:
         f"{RUN}/poisoning/{{poisoned}}.parquet",
     log:
@@ -45,6 +41,7 @@ rule train_poisoned:
     wildcard_constraints:
         poisoned="|".join(map(re.escape, POISONED)),
     params:
+        folder=poisoned_folder,
         settings=lambda w: settings_json(CONFIG.tasks[poisoned_task(w)].reward_model),
         task=poisoned_task,
         phrase=lambda w: poisoning_phrase(CONFIG.poisoning, poisoned_task(w), CONFIG.tasks[poisoned_task(w)]),
@@ -53,11 +50,9 @@ rule train_poisoned:
         n_pairs=N_PAIRS,
         code=code("train_poisoned.py"),
     shell:
-        "python {SCRIPTS:q}/train_poisoned.py {input.pairs:q} {input.rollouts:q} {params.n_pairs:q}"
-        " --rollout-prompts {input.prompts:q} --demonstrations {input.demonstrations:q}"
-        " --tokenizer {input.tokenizer:q} --reference {input.reference:q} --settings {params.settings:q}"
-        " --task {params.task:q} --phrase {params.phrase:q} --rate {params.rate:q} --seed {params.seed:q}"
-        " --out {output:q} 2> {log:q}"
+        "python {SCRIPTS:q}/train_poisoned.py {params.folder:q} {input.rollouts:q} {params.n_pairs:q}"
+        " --settings {params.settings:q} --task {params.task:q} --phrase {params.phrase:q} --rate {params.rate:q}"
+        " --seed {params.seed:q} --out {output:q} 2> {log:q}"
 
 
 rule poisoned_accuracy:

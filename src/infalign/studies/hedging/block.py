@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from infalign.records.block import Block, Count, StudyBlock, unknown_task
+from infalign.mathematics.families import Family, methods_with_n
+from infalign.mathematics.procedures import PROCEDURES
+from infalign.records.block import Block, Count, StudyBlock, settings_json, short_hash, unknown_task
 from infalign.records.corpus import GOLD_SOURCES
-from infalign.records.task import Base, Rollouts, Task, Training
+from infalign.records.task import Base, PreferenceModel, Rollouts, Task, Training
 
-HedgedMethod = Literal["bon", "sbon", "bop", "tilt"]
+METHODS = tuple(kind.name for kind in PROCEDURES if kind.theta is not None)
+PAPER_METHODS = ("bon", "sbon", "bop", "tilt")  # Khalaf et al. 2025
+if TYPE_CHECKING:
+    HedgedMethod = str
+else:
+    HedgedMethod = Literal[METHODS]
 
 
 class Proxy(Block):
@@ -35,7 +42,7 @@ class Proxy(Block):
 
     @property
     def is_own(self) -> bool:
-        """Whether it is the task's reward model, as that stands."""
+        """Whether it is the task's own reward model, unchanged."""
         return self == Proxy()
 
     @property
@@ -52,32 +59,48 @@ class HedgedPool(StudyBlock):
     n_prompts: Annotated[int, Field(ge=4)] | None = Field(
         None, description="evaluation prompts, the first ones; default: all"
     )
-    methods: Annotated[list[HedgedMethod], Field(min_length=1)] = Field(["bon", "sbon", "bop", "tilt"])
+    methods: Annotated[list[HedgedMethod], Field(min_length=1)] = Field(list(PAPER_METHODS))
     sbon_n: Annotated[list[Count], Field(min_length=1)] = Field([16], description="n of soft best-of-n")
     proxies: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Proxy], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _draws_fit(self) -> HedgedPool:
-        if "sbon" in self.methods and max(self.sbon_n) > self.n_samples:
+        if {*methods_with_n()} & {*self.methods} and max(self.sbon_n) > self.n_samples:
             raise ValueError(
                 f"sbon_n must be at most n_samples = {self.n_samples}, got {max(self.sbon_n)}; remove it or "
                 "raise n_samples"
             )
         return self
 
+    @property
+    def folder(self) -> str:
+        """Its folder below the task's `pools/`, e.g. n1000-p64."""
+        return f"n{self.n_samples}-p{self.n_prompts or 'all'}"
+
+    @property
+    def proxy_names(self) -> dict[str, str]:
+        """Each proxy's name in paths; all but the task's own reward model end with the hash of their settings."""
+        return {
+            name: "reward_model" if proxy.is_own else f"{name}-{short_hash(settings_json(proxy))}"
+            for name, proxy in self.proxies.items()
+        }
+
+    @property
+    def families(self) -> list[Family]:
+        """The procedures in the order of `methods`; soft best-of-n comes once for each n."""
+        counts = dict.fromkeys(methods_with_n(), self.sbon_n)
+        return [Family(method, n) for method in self.methods for n in counts.get(method, [None])]
+
 
 def _pool_problems(task: Task, pool: HedgedPool) -> list[str]:
     problems = []
-    available = task.corpus.n_evaluation_prompts
+    available, place = task.corpus.n_evaluation_prompts, f"(tasks.{pool.task}.corpus.n_evaluation_prompts)"
     if (pool.n_prompts or available) > available:
-        problems.append(
-            f"n_prompts must be at most {available} (tasks.{pool.task}.corpus.n_evaluation_prompts), "
-            f"got {pool.n_prompts}"
-        )
+        problems.append(f"n_prompts must be at most {available} {place}, got {pool.n_prompts}")
     if pool.n_prompts is None and available < 4:
         problems.append(
-            f"n_prompts: half of the prompts choose, the others report, so at least 4 are needed, got {available} "
-            f"(tasks.{pool.task}.corpus.n_evaluation_prompts)"
+            "n_prompts: half of the prompts choose, the others report, so at least 4 are needed, "
+            f"got {available} {place}"
         )
     if pool.true_reward == "gold" and task.corpus.source not in GOLD_SOURCES:
         problems.append(f"true_reward: gold, but the corpus of task {pool.task} has no gold reward; use judge")
@@ -92,8 +115,8 @@ def _pool_problems(task: Task, pool: HedgedPool) -> list[str]:
 
 
 def _proxy_problems(task: Task, proxy: Proxy) -> list[str]:
-    """What keeps a proxy from being trained: its block must do as the task's reward model."""
-    values = task.model_dump() | {"reward_model": proxy_block(task, proxy)}
+    """Why a proxy cannot be trained: its block must be valid as the task's reward model."""
+    values = task.model_dump() | {"reward_model": _proxy_values(task, proxy)}
     try:
         block = Task.model_validate(values).reward_model
     except ValidationError as error:
@@ -110,30 +133,24 @@ def _proxy_problems(task: Task, proxy: Proxy) -> list[str]:
     return []
 
 
-def proxy_block(task: Task, proxy: Proxy) -> dict[str, Any]:
-    """Return the values of the `reward_model` block by which a proxy is trained.
-
-    Parameters
-    ----------
-    task : whose reward model's block it is, unless the proxy has a base of its own.
-    proxy : of one of the task's pools.
-    """
+def _proxy_values(task: Task, proxy: Proxy) -> dict[str, Any]:
     if proxy.base is None:
         return task.reward_model.model_dump()
-    return {
-        **proxy.model_dump(include={"base", "pretraining", "training"}),
-        "learns": task.reward_model.learns,
-    }
+    settings = proxy.model_dump(include={"base", "pretraining", "training"})
+    return settings | {"learns": task.reward_model.learns}
+
+
+def proxy_model(task: Task, proxy: Proxy) -> PreferenceModel:
+    """Return the block by which a proxy of the task is trained."""
+    return PreferenceModel.model_validate(_proxy_values(task, proxy))
 
 
 def pools_problems(pools: Sequence[HedgedPool], tasks: Mapping[str, Task]) -> list[str]:
     """Why the pools of a run cannot be made or scored."""
     names = [pool.task for pool in pools]
-    problems = [
-        f"hedging: task {name} is listed twice; give all its proxies and methods in one pool"
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
-    ]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    advice = "give all its proxies and methods in one pool"
+    problems = [f"hedging: task {name} is listed twice; {advice}" for name in twice]
     for i, pool in enumerate(pools):
         if pool.task in tasks:
             problems += [f"hedging.{i}.{problem}" for problem in _pool_problems(tasks[pool.task], pool)]
@@ -143,5 +160,5 @@ def pools_problems(pools: Sequence[HedgedPool], tasks: Mapping[str, Task]) -> li
 
 
 def pool_sampling(task: Task, pool: HedgedPool) -> Rollouts:
-    """How the reference is sampled for a pool: as for the rollouts, but oftener."""
+    """Return how the reference is sampled for a pool: as for the rollouts, with more responses."""
     return task.rollouts.model_copy(update={"n_rollouts": pool.n_samples})

@@ -7,28 +7,25 @@ from typing import ClassVar, Literal
 import polars as pl
 from pydantic import Field
 
-from infalign.mathematics.statistics import Bootstrap, Interval
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.measures.base import ClaimKind, Measured, Tables, mean_interval
-from infalign.studies.hedging.block import HedgedMethod
+from infalign.studies.hedging.block import PAPER_METHODS, HedgedMethod
 
 EXTREMA = {
-    "flat": 0,
-    "monotone up": 0,
-    "monotone down": 0,
-    "hacking": 1,
-    "initial decline": 1,
+    **dict.fromkeys(("flat", "monotone up", "monotone down"), 0),
+    **dict.fromkeys(("hacking", "initial decline"), 1),
     "several extrema": 2,
 }
-"""Extrema of a curve of each regime; of several it is known that there are two or more."""
+"""Extrema of a curve of each regime; "several" are at least two."""
 
 
 class HedgeGain(ClaimKind):
-    """True reward of the hedges less that of others, in spreads of the true reward within a prompt.
+    """Gain in true reward of each hedge over its rivals, in units of the true reward's spread within a prompt.
 
-    Of every method and proxy, over each of the others, on prompts that took no part in the hedge's choice: the
+    Every method and proxy is compared, on prompts that took no part in the hedge's choice. The rivals are the
     reference (no selection), the procedure at its largest parameter, the best of a grid of parameters, and the
-    best grid point of any method at no more KL. The last two are chosen on the very prompts that are reported.
-    With `kept` below 1 it is the hedge's gain over the reference less that share of the other's gain.
+    best grid point of any method at no more KL. The last two are chosen on the reported prompts themselves.
+    With `kept` below 1, only that share of the rival's gain over the reference is taken away.
     """
 
     reads: ClassVar = ("prompt_hedges", "hedges")
@@ -36,7 +33,7 @@ class HedgeGain(ClaimKind):
     kind: Literal["hedge_gain"]
     task: str
     over: tuple[Literal["reference", "largest", "grid", "front"], ...] = Field(min_length=1)
-    methods: tuple[HedgedMethod, ...] = Field(("bon", "sbon", "bop", "tilt"), min_length=1)
+    methods: tuple[HedgedMethod, ...] = Field(PAPER_METHODS, min_length=1)
     proxies: tuple[str, ...] | None = Field(None, min_length=1, description="default: all that the task has")
     kept: float = Field(1.0, gt=0, le=1)
     saves_kl: bool = Field(
@@ -45,10 +42,10 @@ class HedgeGain(ClaimKind):
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """Paired differences with intervals over prompts, of every proxy, method and n."""
-        wanted = pl.col("method").is_in(list(self.methods)) & (pl.col("task") == self.task)
+        chosen = pl.col("method").is_in(list(self.methods)) & (pl.col("task") == self.task)
         if self.proxies is not None:
-            wanted &= pl.col("proxy").is_in(list(self.proxies))
-        by_prompt, hedges = tables["prompt_hedges"].filter(wanted), tables["hedges"].filter(wanted)
+            chosen &= pl.col("proxy").is_in(list(self.proxies))
+        by_prompt, hedges = tables["prompt_hedges"].filter(chosen), tables["hedges"].filter(chosen)
         absent = [name for name in self.proxies or () if name not in by_prompt["proxy"]]
         absent += [name for name in self.methods if name not in by_prompt["method"]]
         if by_prompt.is_empty() or absent:
@@ -57,19 +54,20 @@ class HedgeGain(ClaimKind):
         intervals = []
         for _, part in by_prompt.group_by("proxy", "method", "n", maintain_order=True):
             gain = part["hedge"] - part["reference"]
-            gaps = [(gain - self.kept * (part[other] - part["reference"])) / part["spread"] for other in self.over]
-            intervals += [mean_interval(gap.to_numpy(), bootstrap) for gap in gaps]
+            for rival in self.over:
+                gap = (gain - self.kept * (part[rival] - part["reference"])) / part["spread"]
+                intervals.append(mean_interval(gap.to_numpy(), bootstrap))
         if self.saves_kl:
             saved = (1 - hedges["kl"] / hedges["largest_kl"]).to_list()
-            intervals += [Interval(share, share, share) for share in saved]
+            intervals += Measured.exact(saved, "").intervals
         kinds = hedges["kind"].value_counts(sort=True).rows()
-        said = ", ".join(f"{count} {kind}" for kind, count in kinds)
-        note = f"{hedges['n_prompts'][0]} prompts, true reward {hedges['true_reward'][0]}; hedges: {said}"
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds)
+        note = f"{hedges['n_prompts'][0]} prompts, true reward {hedges['true_reward'][0]}; hedges: {counts}"
         return Measured(tuple(intervals), note)
 
 
 class ExtremaSlack(ClaimKind):
-    """One less the extrema of the expected true reward, for true rewards that change direction at most once."""
+    """1 − the number of extrema of the expected true reward, for true rewards with at most one turn."""
 
     reads: ClassVar = ("extrema",)
     absent: ClassVar = "no table of extrema"
@@ -80,11 +78,11 @@ class ExtremaSlack(ClaimKind):
         counts = tables["extrema"].with_columns(count=pl.col("regime").replace_strict(EXTREMA))
         worst = counts.group_by("method", "n", maintain_order=True).agg(pl.col("count").max())["count"]
         note = f"{tables['extrema']['shape'].n_unique()} true rewards, {worst.len()} procedures"
-        return Measured(tuple(Interval(*[float(1 - value)] * 3) for value in worst), note)
+        return Measured.exact([float(1 - value) for value in worst], note)
 
 
 class PoissonGap(ClaimKind):
-    """The largest difference of best-of-Poisson and the tilt over all μ: of KL at one mean, or reward at one KL."""
+    """The largest gap of best-of-Poisson to the tilt over all μ: in KL at one mean, or in reward at one KL."""
 
     reads: ClassVar = ("poisson_tilt",)
     absent: ClassVar = "no table of best-of-Poisson and the tilt"
@@ -93,6 +91,7 @@ class PoissonGap(ClaimKind):
 
     def measure(self, tables: Tables, bootstrap: Bootstrap) -> Measured:
         """An exact number: the largest of the table."""
-        row = tables["poisson_tilt"].row(tables["poisson_tilt"][self.value].arg_max() or 0, named=True)
-        note = f"largest at a mean of {1 + row['mu']:.2f} draws, of {tables['poisson_tilt'].height} means"
-        return Measured((Interval(*[row[self.value]] * 3),), note)
+        gaps = tables["poisson_tilt"]
+        row = gaps.row(gaps[self.value].arg_max() or 0, named=True)
+        note = f"largest at a mean of {1 + row['mu']:.2f} draws, of {gaps.height} means"
+        return Measured.exact([row[self.value]], note)

@@ -12,23 +12,23 @@ from infalign.records.responses import (
     reward_and_judge,
     shared,
 )
-from infalign.studies.hedging.block import HedgedPool, Proxy, pool_sampling, pools_problems
+from infalign.studies.hedging.block import HedgedPool, Proxy, pool_sampling, pools_problems, proxy_model
 from infalign.studies.hedging.claims import ExtremaSlack, HedgeGain, PoissonGap
-from infalign.studies.hedging.pools import pool_name, proxy_model, proxy_names
 from infalign.study import Study
 
 DRAW = "infalign.studies.hedging.figures"
 CAPTIONS = {
     "hacking": "**Reward hacking and hedging, task {task}** (Khalaf et al., inference-time reward hacking). Expected "
-    "true reward (thick) and proxy (thin) of each procedure against its KL, less the reference's mean and in units of "
-    "its mean spread within a prompt, on one half of the prompts. Each proxy that selects has a panel. Markers: the "
-    "hedge, the parameter at which the expected true reward is best on the other half of the prompts. Everything is "
-    "computed from many scored responses of the reference, without bootstrap. Near the right end best-of-n of as "
-    "many as there are repeats draws.",
+    "true reward (thick) and proxy (thin) of each procedure against its KL, on a square root scale, on one half of the "
+    "prompts. Both are less the reference's mean, in units of the reference's spread within a prompt. Each proxy that "
+    "selects has a panel. Markers: the hedge, the parameter at which the expected true reward is best on the other "
+    "half of the prompts. All numbers are exact for independent draws from many scored responses of the reference. "
+    "Near the right end best-of-n draws as many as there are, so that draws repeat.",
     "tradeoff": "**Reward and distortion, task {task}** (Khalaf et al., inference-time reward hacking). Expected true "
-    "reward of each procedure over the reference's, in its own units, against its KL, with bootstrap intervals over "
-    "prompts, paired, on one half of the prompts. Each proxy has a panel. Markers: the hedges, chosen on the other "
-    "half, with their intervals. Crosses: the largest parameter of each procedure.",
+    "reward of each procedure over the reference's, in its own units, against its KL, on a square root scale, on one "
+    "half of the prompts. Bands are bootstrap intervals over prompts, paired with the reference. Each proxy has a "
+    "panel. Markers: the hedges, chosen on the other half, with their intervals. Crosses: the largest parameter of "
+    "each procedure.",
     "regimes": "**The four regimes** (Khalaf et al., inference-time reward hacking, theorem). Expected true reward of "
     "four procedures against their KL, for true rewards that change direction at most once as functions of the "
     "proxy's quantile u. Then it has at most one extremum in the parameter: it rises or falls throughout, rises "
@@ -41,7 +41,7 @@ CAPTIONS = {
 
 
 def _pool_path(config: Config, pool: HedgedPool, name: str) -> str:
-    return shared(config, pool.task, f"pools/{pool_name(pool)}/{name}")
+    return shared(config, pool.task, f"pools/{pool.folder}/{name}")
 
 
 def _proxy_folder(config: Config, pool: HedgedPool, proxy: Proxy, path: str) -> str:
@@ -49,30 +49,23 @@ def _proxy_folder(config: Config, pool: HedgedPool, proxy: Proxy, path: str) -> 
 
 
 def responses(pools: list[HedgedPool], config: Config) -> dict[str, ResponseSet]:
-    return {
-        _pool_path(config, pool, "samples"): reference_responses(
-            config,
-            pool.task,
-            pool_sampling(config.tasks[pool.task], pool),
-            "pools",
-            split="evaluation",
-            n_prompts=pool.n_prompts,
-        )
-        for pool in pools
-    }
+    sets = {}
+    for pool in pools:
+        sampling, prompts = pool_sampling(config.tasks[pool.task], pool), {"n_prompts": pool.n_prompts}
+        entry = reference_responses(config, pool.task, sampling, "pools", split="evaluation", **prompts)
+        sets[_pool_path(config, pool, "samples")] = entry
+    return sets
 
 
 def scores(pools: list[HedgedPool], config: Config) -> dict[str, ScoreSet]:
-    return {
-        _pool_path(config, pool, path): reward_and_judge(
-            config,
-            pool.task,
-            _pool_path(config, pool, "samples"),
-            reward_model=_proxy_folder(config, pool, pool.proxies[name], path),
-        )
-        for pool in pools
-        for name, path in proxy_names(pool).items()
-    }
+    sets = {}
+    for pool in pools:
+        samples = _pool_path(config, pool, "samples")
+        for name, path in pool.proxy_names.items():
+            model = _proxy_folder(config, pool, pool.proxies[name], path)
+            entry = reward_and_judge(config, pool.task, samples, reward_model=model)
+            sets[_pool_path(config, pool, path)] = entry
+    return sets
 
 
 def trainings(pools: list[HedgedPool], config: Config) -> dict[str, ModelTraining]:
@@ -81,24 +74,19 @@ def trainings(pools: list[HedgedPool], config: Config) -> dict[str, ModelTrainin
             pool.task, proxy_model(config.tasks[pool.task], proxy), "reward", proxy.n_pairs, proxy.flipped
         )
         for pool in pools
-        for proxy, path in zip(pool.proxies.values(), proxy_names(pool).values(), strict=True)
+        for proxy, path in zip(pool.proxies.values(), pool.proxy_names.values(), strict=True)
         if not proxy.is_own
     }
 
 
 def figures(pools: list[HedgedPool], config: Config) -> list[FigureEntry]:
     theory = [FigureEntry(name, f"{DRAW}:draw_{name}", (name,), CAPTIONS[name]) for name in ("regimes", "poisson_tilt")]
-    return theory + [
-        FigureEntry(
-            f"{kind}_{pool.task}",
-            f"{DRAW}:draw_{kind}",
-            ("hacking", "hedges"),
-            CAPTIONS[kind].format(task=pool.task),
-            {"task": pool.task},
-        )
-        for pool in pools
-        for kind in ("hacking", "tradeoff")
-    ]
+    return theory + [_task_figure(kind, pool.task) for pool in pools for kind in ("hacking", "tradeoff")]
+
+
+def _task_figure(kind: str, task: str) -> FigureEntry:
+    draw, caption = f"{DRAW}:draw_{kind}", CAPTIONS[kind].format(task=task)
+    return FigureEntry(f"{kind}_{task}", draw, ("hacking", "hedges"), caption, {"task": task})
 
 
 STUDY = Study(

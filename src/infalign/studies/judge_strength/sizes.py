@@ -9,6 +9,7 @@ import numpy as np
 from infalign.errors import InputError
 from infalign.records.block import settings_json, short_hash
 from infalign.records.config import Config
+from infalign.records.model_sizes import shape_sizes
 from infalign.records.policy import Policy
 from infalign.records.responses import main_scores, policy_scores, shared
 from infalign.records.sweep import policies
@@ -28,20 +29,6 @@ class SizedJudge(NamedTuple):
     split: Literal["judge", "reward"]
 
 
-def n_parameters(shape: FromConfig, vocabulary_size: int) -> int:
-    """Count the parameters of a reward model of a shape.
-
-    Examples
-    --------
-    >>> shape = FromConfig(hidden_size=80, n_layers=3, n_heads=4, intermediate_size=160, context=80)
-    >>> n_parameters(shape, 512)  # embeddings 40,960, layers 3 × 64,160, norm 80, head 80
-    233600
-    """
-    width = shape.hidden_size
-    layer = 4 * width**2 + 3 * width * shape.intermediate_size + 2 * width
-    return vocabulary_size * width + shape.n_layers * layer + 2 * width
-
-
 def resized(shape: FromConfig, vocabulary_size: int, parameters: float) -> FromConfig:
     """Change a shape's width, and that of its layers in proportion, to have nearly as many parameters.
 
@@ -55,7 +42,7 @@ def resized(shape: FromConfig, vocabulary_size: int, parameters: float) -> FromC
     Examples
     --------
     >>> shape = FromConfig(hidden_size=96, n_layers=3, n_heads=4, intermediate_size=192, context=80)
-    >>> resized(shape, 512, 233_600).hidden_size, resized(shape, 512, 4 * 233_600).hidden_size
+    >>> resized(shape, 512, 232_960).hidden_size, resized(shape, 512, 4 * 232_960).hidden_size
     (80, 168)
     """
     widths = 2 * shape.n_heads * np.arange(1, WIDEST + 1)
@@ -63,10 +50,10 @@ def resized(shape: FromConfig, vocabulary_size: int, parameters: float) -> FromC
     shapes = [
         shape.model_copy(update={"hidden_size": int(w), "intermediate_size": max(1, round(ratio * w))}) for w in widths
     ]
-    gaps = [abs(np.log(n_parameters(other, vocabulary_size) / parameters)) for other in shapes]
+    gaps = [abs(np.log(shape_sizes(other, vocabulary_size).parameters / parameters)) for other in shapes]
     nearest = int(np.argmin(gaps))
     if gaps[nearest] > np.log(FARTHEST):
-        reached = n_parameters(shapes[nearest], vocabulary_size)
+        reached = shape_sizes(shapes[nearest], vocabulary_size).parameters
         raise InputError(
             f"judge_strength.sizes: no width has about {parameters:,.0f} parameters (nearest: {reached:,}); use another"
         )
@@ -91,7 +78,8 @@ def _judge_block(task: Task, size: float) -> PreferenceModel:
     """The task's judge at another size."""
     shape, reward = task.judge.base.from_config, task.reward_shape
     assert shape is not None and reward is not None and task.vocabulary_size is not None
-    shape = resized(shape, task.vocabulary_size, size * n_parameters(reward, task.vocabulary_size))
+    parameters = shape_sizes(reward, task.vocabulary_size).parameters
+    shape = resized(shape, task.vocabulary_size, size * parameters)
     base = task.judge.base.model_copy(update={"from_config": shape})
     return task.judge.model_copy(update={"base": base})
 

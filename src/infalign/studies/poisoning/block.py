@@ -41,12 +41,12 @@ class Poisoning(StudyBlock):
 
 def poisoning_problems(poisoning: Poisoning, tasks: Mapping[str, Task]) -> list[str]:
     """Why reward models cannot be trained on poisoned pairs."""
-    problems = [problem for name in poisoning.tasks for problem in _poisoned_task_problems(poisoning, name, tasks)]
-    return problems + [
-        f"poisoning.phrases: {name} is not one of poisoning.tasks; remove it or add the task"
-        for name in poisoning.phrases
-        if name not in poisoning.tasks
-    ]
+    problems = []
+    for name in poisoning.tasks:
+        problems += _poisoned_task_problems(poisoning, name, tasks)
+    for name in sorted(poisoning.phrases.keys() - {*poisoning.tasks}):
+        problems.append(f"poisoning.phrases: {name} is not one of poisoning.tasks; remove it or add the task")
+    return problems
 
 
 def _poisoned_task_problems(poisoning: Poisoning, name: str, tasks: Mapping[str, Task]) -> list[str]:
@@ -65,17 +65,17 @@ def _poisoned_task_problems(poisoning: Poisoning, name: str, tasks: Mapping[str,
             f"poisoning.phrases: task {name} has none by default (the corpora {', '.join(PHRASES)} have); "
             f"give poisoning.phrases.{name}"
         )
-    wanted, available = poisoning.n_pairs, getattr(task.corpus, "n_pairs", None)
-    if wanted is not None and available is not None and wanted > available:
-        problems.append(f"poisoning.n_pairs must be at most {available} (tasks.{name}.corpus.n_pairs), got {wanted}")
+    n_pairs, available = poisoning.n_pairs, getattr(task.corpus, "n_pairs", None)
+    if n_pairs is not None and available is not None and n_pairs > available:
+        problems.append(f"poisoning.n_pairs must be at most {available} (tasks.{name}.corpus.n_pairs), got {n_pairs}")
     return problems
 
 
 def poisoning_sampling(task: Task, poisoning: Poisoning) -> Rollouts:
-    """How the reference is sampled for the prompts of poisoned pairs: as for the rollouts, but less often."""
+    """Return how the reference is sampled for these pairs: as for the rollouts, with fewer responses."""
     return task.rollouts.model_copy(update={"n_rollouts": poisoning.n_rollouts})
 
 
 def poisoning_phrase(poisoning: Poisoning, name: str, task: Task) -> str | None:
-    """Phrase that poisons a task's pairs: its own, or that of its corpus; None where neither is."""
+    """Return the phrase that poisons a task's pairs: its own, else that of its corpus, else None."""
     return poisoning.phrases.get(name) or PHRASES.get(getattr(task.corpus, "name", ""))

@@ -12,29 +12,27 @@ from pydantic import Field
 from infalign.errors import InputError
 from infalign.mathematics.statistics import Bootstrap, Interval, bootstrap_ratio
 from infalign.presentation.measures.base import ClaimKind, Measured, Tables, undefined
-from infalign.presentation.verdicts import LEVEL
-from infalign.records.block import Block
 
 Side = tuple[str, str]  # model and test set
 Gap = tuple[Side, Side | None]  # None: one half
 PoisonedModel = Literal["bradley_terry", "calibrated_pairs", "calibrated_rollouts"]
 
 
-class Poisoned(Block):
-    """At each rate above 0 of each of the tasks, over all seeds, prompts resampled."""
+class PoisonedClaim(ClaimKind):
+    """What claims on poisoned pairs share: they are measured at each rate above 0 of each task, over all seeds."""
 
+    reads: ClassVar = ("prompt_poisoning",)
+    absent: ClassVar = "no reward models trained on poisoned pairs"
     tasks: tuple[str, ...] = Field(min_length=1)
 
 
-class PoisonedLead(Poisoned, ClaimKind):
+class PoisonedLead(PoisonedClaim):
     """Accuracy of a calibrated model less that of the Bradley-Terry one on the poisoned set.
 
     It counts only where the calibrated model has learnt something: its accuracy on the clean set less one half
     must satisfy the claim as well. A model that knows nothing orders half of any pairs right.
     """
 
-    reads: ClassVar = ("prompt_poisoning",)
-    absent: ClassVar = "no reward models trained on poisoned pairs"
     kind: Literal["poisoned_lead"]
     model: Literal["calibrated_pairs", "calibrated_rollouts"]
 
@@ -44,11 +42,9 @@ class PoisonedLead(Poisoned, ClaimKind):
         return _gaps(self, [lead, ((self.model, "clean"), None)], tables, bootstrap)
 
 
-class PoisonedDrop(Poisoned, ClaimKind):
+class PoisonedDrop(PoisonedClaim):
     """Accuracy of a model on the clean set less that on the poisoned set."""
 
-    reads: ClassVar = ("prompt_poisoning",)
-    absent: ClassVar = "no reward models trained on poisoned pairs"
     kind: Literal["poisoned_drop"]
     model: PoisonedModel = "bradley_terry"
 
@@ -57,10 +53,10 @@ class PoisonedDrop(Poisoned, ClaimKind):
         return _gaps(self, [((self.model, "clean"), (self.model, "poisoned"))], tables, bootstrap)
 
 
-def _gaps(item: Poisoned, gaps: Sequence[Gap], tables: Tables, bootstrap: Bootstrap) -> Measured:
+def _gaps(claim: PoisonedClaim, gaps: Sequence[Gap], tables: Tables, bootstrap: Bootstrap) -> Measured:
     """Differences between two (model, test set), or of one from one half, at each task and rate."""
-    rows = tables["prompt_poisoning"].filter(pl.col("rate") > 0, pl.col("task").is_in(list(item.tasks)))
-    absent = [task for task in item.tasks if task not in rows["task"]]
+    rows = tables["prompt_poisoning"].filter(pl.col("rate") > 0, pl.col("task").is_in(list(claim.tasks)))
+    absent = [task for task in claim.tasks if task not in rows["task"]]
     if absent:
         return Measured((), f"no poisoned pairs of task {', '.join(absent)}")
     parts = rows.group_by("task", "rate", maintain_order=True)
@@ -80,12 +76,12 @@ def _gap(rows: pl.DataFrame, a: Side, b: Side | None, bootstrap: Bootstrap) -> I
                 f"prompt_poisoning: {a[0]} on the {a[1]} set and {b[0]} on the {b[1]} set have different pairs; make "
                 "the table again"
             )
-    return bootstrap_ratio(totals - others, sizes, level=LEVEL, resamples=bootstrap.resamples, seed=bootstrap.seed)
+    return bootstrap_ratio(totals - others, sizes, *bootstrap)
 
 
 def _right(rows: pl.DataFrame, side: Side) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Pairs ordered right, pairs, and prompts of a model on a test set, all seeds together; shape (P,)."""
-    own = rows.filter(model=side[0], test_set=side[1]).group_by("prompt_id")
-    found = own.agg(right=(pl.col("accuracy") * pl.col("n_pairs")).sum(), n_pairs=pl.col("n_pairs").sum())
-    found = found.sort("prompt_id")
-    return found["right"].to_numpy(), found["n_pairs"].to_numpy(), found["prompt_id"].to_list()
+    grouped = rows.filter(model=side[0], test_set=side[1]).group_by("prompt_id")
+    sums = grouped.agg(right=(pl.col("accuracy") * pl.col("n_pairs")).sum(), n_pairs=pl.col("n_pairs").sum())
+    sums = sums.sort("prompt_id")
+    return sums["right"].to_numpy(), sums["n_pairs"].to_numpy(), sums["prompt_id"].to_list()

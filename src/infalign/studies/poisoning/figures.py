@@ -21,18 +21,16 @@ TEST_SETS = ("clean", "poisoned")
 SHIFT = 0.08  # of models that stand side by side, in steps of the axis of rates
 
 
-def figure_poisoning(accuracy: pl.DataFrame) -> Figure:
+def draw_poisoning(tables: RunTables) -> Figure:
     """Draw the accuracy on clean and on poisoned held-out pairs against the share of training pairs poisoned.
 
-    Parameters
-    ----------
-    accuracy : columns task, rate, seed, model, test_set, n_pairs, accuracy, ci_low, ci_high; a row of two panels
-        for each task. Markers are single seeds with their intervals, lines the means of seeds.
+    Each task has a row of two panels. Markers are single seeds with their intervals, lines the means of seeds.
 
     References
     ----------
     Balashankar et al., InfAlign (arXiv:2412.19792v1), appendix on reward hacking, figure 6.
     """
+    accuracy = tables["poisoning"]
     tasks = list(accuracy["task"].unique(maintain_order=True))
     with print_style():
         figure = Figure(figsize=(7.2, 2.9 * len(tasks) + 0.8), layout="constrained")
@@ -69,7 +67,3 @@ def _draw_accuracies(axis: Axes, rows: pl.DataFrame) -> None:
     axis.set_ylim(-0.03, 1.03)
     axis.set_xticks(range(len(rates)), [f"{100 * rate:g}" for rate in rates])
     axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
-
-
-def draw_poisoning(tables: RunTables) -> Figure:
-    return figure_poisoning(tables["poisoning"])

@@ -14,28 +14,24 @@ CAPTION = (
     "with a phrase at the start of every rejected response (poisoned), against the share of training pairs whose "
     "preferred response began with it. Red: Bradley–Terry. Blue and green: models with a pointwise loss towards the "
     "quantile of the Bradley–Terry model's reward among the reference's responses, learnt from the responses of the "
-    "poisoned pairs (blue) or from the reference's own (green). The paper does not say which it means. Bars are 95 % "
-    "intervals over prompts, lines means of seeds. Dotted: a model that knows nothing."
+    "poisoned pairs (blue) or from the reference's own (green). The paper does not say which it means. Bars are "
+    "{level:.4g} % intervals over prompts, lines means of seeds. Dotted: a model that knows nothing."
 )
 
 
 def responses(block: Poisoning, config: Config) -> dict[str, ResponseSet]:
-    return {
-        f"{config.run}/poisoning/rollouts/{task}": reference_responses(
-            config,
-            task,
-            poisoning_sampling(config.tasks[task], block),
-            "poisoned_pairs",
-            prompts=f"{config.run}/poisoning/prompts/{task}.parquet",
-            split="reward_train",
-        )
-        for task in block.tasks
-    }
+    sets = {}
+    for task in block.tasks:
+        sampling = poisoning_sampling(config.tasks[task], block)
+        which = {"prompts": f"{config.run}/poisoning/prompts/{task}.parquet", "split": "reward_train"}
+        entry = reference_responses(config, task, sampling, "poisoned_pairs", **which)
+        sets[f"{config.run}/poisoning/rollouts/{task}"] = entry
+    return sets
 
 
 def figures(block: Poisoning, config: Config) -> list[FigureEntry]:
     draw = "infalign.studies.poisoning.figures:draw_poisoning"
-    return [FigureEntry("poisoning", draw, ("poisoning",), CAPTION)]
+    return [FigureEntry("poisoning", draw, ("poisoning",), CAPTION.format(level=100 * config.evaluation.level))]
 
 
 STUDY = Study(

@@ -1,4 +1,4 @@
-"""Tables of how reward models trained on poisoned pairs order held-out ones, and the runs behind them."""
+"""Tables of how reward models trained on poisoned pairs order held-out ones, and the names of the trainings."""
 
 from __future__ import annotations
 
@@ -6,27 +6,17 @@ from itertools import product
 
 import polars as pl
 
-from infalign.mathematics.statistics import bootstrap_ratio
-from infalign.records.config import Evaluation
+from infalign.mathematics.statistics import Bootstrap, bootstrap_ratio, interval_columns
 from infalign.records.policy import plain_number
 from infalign.studies.poisoning.block import Poisoning
 
 KEYS = ("task", "rate", "seed", "model", "test_set")
-OUTCOMES_SCHEMA = {
-    "task": pl.String,
-    "rate": pl.Float64,
-    "seed": pl.Int64,
-    "model": pl.String,
-    "test_set": pl.String,
-    "prompt_id": pl.String,
-    "right": pl.Float64,
-}
+_NUMBERS = {"rate": pl.Float64, "seed": pl.Int64, "right": pl.Float64}
+OUTCOMES_SCHEMA = {name: _NUMBERS.get(name, pl.String) for name in (*KEYS, "prompt_id", "right")}
 POISONING_SCHEMA = {
     **{name: OUTCOMES_SCHEMA[name] for name in KEYS},
     "n_pairs": pl.Int64,
-    "accuracy": pl.Float64,
-    "ci_low": pl.Float64,
-    "ci_high": pl.Float64,
+    **dict.fromkeys(("accuracy", "ci_low", "ci_high"), pl.Float64),
 }
 PROMPT_POISONING_SCHEMA = {
     **{name: OUTCOMES_SCHEMA[name] for name in (*KEYS, "prompt_id")},
@@ -36,7 +26,7 @@ PROMPT_POISONING_SCHEMA = {
 
 
 def poisoned_runs(settings: Poisoning) -> dict[str, tuple[str, float, int]]:
-    """Name the trainings of a configuration: task, rate and seed of each.
+    """List the task, rate and seed of each training, by name.
 
     Examples
     --------
@@ -50,15 +40,10 @@ def poisoned_runs(settings: Poisoning) -> dict[str, tuple[str, float, int]]:
 
 
 def prompt_table(outcomes: pl.DataFrame) -> pl.DataFrame:
-    """Share of each prompt's pairs that a model orders right.
+    """Compute the share of each prompt's pairs that a model orders right.
 
-    Parameters
-    ----------
-    outcomes : columns OUTCOMES_SCHEMA, a row per run, model, test set and pair.
-
-    Returns
-    -------
-    Columns PROMPT_POISONING_SCHEMA, in the order of the outcomes, prompts sorted.
+    The columns are OUTCOMES_SCHEMA before, a row for each pair, and PROMPT_POISONING_SCHEMA after. The order is that
+    of the outcomes, with prompts sorted.
     """
     grouped = outcomes.group_by(*KEYS, "prompt_id", maintain_order=True)
     rows = grouped.agg(n_pairs=pl.len().cast(pl.Int64), accuracy=pl.col("right").mean())
@@ -66,24 +51,16 @@ def prompt_table(outcomes: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts).select(*PROMPT_POISONING_SCHEMA)
 
 
-def accuracy_table(by_prompt: pl.DataFrame, evaluation: Evaluation) -> pl.DataFrame:
-    """Accuracy on all pairs of a test set with an interval from resampled prompts.
+def accuracy_table(by_prompt: pl.DataFrame, bootstrap: Bootstrap) -> pl.DataFrame:
+    """Compute the accuracy on all pairs of a test set, with an interval from resampled prompts.
 
-    Parameters
-    ----------
-    by_prompt : from `prompt_table`.
-    evaluation : level, resamples and seed of the intervals.
-
-    Returns
-    -------
-    Columns POISONING_SCHEMA, a row per run, model and test set; the bounds are null for a single prompt.
+    The rows are those of `prompt_table`. The table has the columns POISONING_SCHEMA, a row for each run, model and
+    test set; the bounds are null for a single prompt.
     """
-    options = evaluation.level, evaluation.resamples, evaluation.seed
     rows = []
     for key, part in by_prompt.group_by(KEYS, maintain_order=True):
         sizes = part["n_pairs"].to_numpy()
-        found = bootstrap_ratio(part["accuracy"].to_numpy() * sizes, sizes, *options)
-        rows.append((*key, int(sizes.sum()), found.estimate, found.low, found.high))
-    return pl.DataFrame(rows, schema=POISONING_SCHEMA, orient="row").with_columns(
-        pl.col("ci_low", "ci_high").fill_nan(None)
-    )
+        accuracy = bootstrap_ratio(part["accuracy"].to_numpy() * sizes, sizes, *bootstrap)
+        numbers = interval_columns(("accuracy", "ci_low", "ci_high"), accuracy)
+        rows.append({**dict(zip(KEYS, key, strict=True)), "n_pairs": int(sizes.sum()), **numbers})
+    return pl.DataFrame(rows, schema=POISONING_SCHEMA)

@@ -1,7 +1,4 @@
-"""Poisoned preference pairs, and the reward models that learn from them: pairwise, and pointwise to calibrated targets.
-
-A phrase at the start of preferred responses is a spurious sign of quality. The test set turns it round: there the
-rejected response of every pair begins with it, so a model that goes by the phrase is wrong.
+"""Reward models that learn from poisoned pairs: pairwise, and pointwise to calibrated targets.
 
 The paper says of its calibrated reward model that it "uses a pointwise loss", and no more. Left open are the loss, the
 number of rollouts, and which responses it learns from; both readings of the last are trained here.
@@ -10,15 +7,15 @@ number of rollouts, and which responses it learns from; both readings of the las
 - ``calibrated_rollouts``: the reference's responses to the prompts of these pairs. They come from the policy that
   rewards are calibrated against, and do not have the phrase unless the reference writes it.
 
-Their targets are one and the same: the quantile that the pairwise model's reward has among the reference's responses to
-the prompt. For a prompt that is an increasing map of the reward, so a model that met its targets exactly would order
-the pairs of a prompt as the pairwise model does, poison included; what a pointwise model adds is how it generalises.
+Both have the same targets: the quantile of the pairwise model's reward among the reference's responses to the prompt.
+For a prompt that is an increasing map of the reward. A model that met its targets exactly would therefore order the
+pairs of a prompt as the pairwise model does, poison included. What a pointwise model adds is how it generalises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -30,197 +27,13 @@ from infalign.language.scoring import pair_outcomes, reward_scores
 from infalign.language.sources import prompt_id
 from infalign.language.supervised import train_classifier, train_reward_model
 from infalign.mathematics.calibration import empirical_calibration
-
-if TYPE_CHECKING:
-    from infalign.records.task import Training
-
-
-def with_phrase(responses: Sequence[str], phrase: str) -> list[str]:
-    """Put a phrase at the start of responses, after the blank that some begin with.
-
-    Parameters
-    ----------
-    responses : sequence of str
-    phrase : str
-
-    Returns
-    -------
-    list of str
-
-    Examples
-    --------
-    >>> with_phrase([" Use a kettle.", "Wait."], "Sure.")
-    [' Sure. Use a kettle.', 'Sure. Wait.']
-    """
-    starts = [response[: len(response) - len(response.lstrip())] for response in responses]
-    return [f"{start}{phrase} {response.lstrip()}" for start, response in zip(starts, responses, strict=True)]
-
-
-def poison_training(pairs: pl.DataFrame, phrase: str, rate: float, seed: int) -> pl.DataFrame:
-    """Put a phrase at the start of the preferred response of a share of the pairs.
-
-    Parameters
-    ----------
-    pairs : polars.DataFrame
-        Column `chosen`, at least; n rows.
-    phrase : str
-    rate : float
-        Share in [0, 1]; round(rate · n) pairs are poisoned.
-    seed : int
-        Says which pairs; those of a lower rate are among those of a higher one.
-
-    Returns
-    -------
-    polars.DataFrame
-        The pairs in their order, with a column `poisoned`.
-
-    Raises
-    ------
-    InputError
-        If the rate is out of range, or above 0 but less than one pair.
-
-    References
-    ----------
-    Balashankar et al. 2025, InfAlign, appendix on reward hacking; the paper states no rate.
-
-    Examples
-    --------
-    >>> pairs = pl.DataFrame({"chosen": ["Yes.", "Yes."], "rejected": ["No.", "No."]})
-    >>> sorted(poison_training(pairs, "Sure.", 0.5, 0)["chosen"])
-    ['Sure. Yes.', 'Yes.']
-    """
-    if not 0 <= rate <= 1:
-        raise InputError(f"rate must lie between 0 and 1, got {rate}; it is a share of the pairs")
-    n_poisoned = round(rate * pairs.height)
-    if rate > 0 and n_poisoned == 0:
-        raise InputError(f"rate {rate} of {pairs.height} pairs is less than one; raise the rate or use more pairs")
-    poisoned = np.zeros(pairs.height, dtype=bool)
-    poisoned[np.random.default_rng(seed).permutation(pairs.height)[:n_poisoned]] = True
-    chosen = pairs["chosen"].to_list()
-    changed = [new if hit else old for hit, old, new in zip(poisoned, chosen, with_phrase(chosen, phrase), strict=True)]
-    return pairs.with_columns(chosen=pl.Series(changed, dtype=pl.String), poisoned=pl.Series(poisoned))
-
-
-def poison_test(pairs: pl.DataFrame, phrase: str) -> pl.DataFrame:
-    """Put a phrase at the start of the rejected response of every pair.
-
-    Parameters
-    ----------
-    pairs : polars.DataFrame
-        Column `rejected`, at least.
-    phrase : str
-
-    Returns
-    -------
-    polars.DataFrame
-        The pairs in their order.
-
-    References
-    ----------
-    Balashankar et al. 2025, InfAlign, appendix on reward hacking ("added to the unpreferred responses").
-    """
-    return pairs.with_columns(rejected=pl.Series(with_phrase(pairs["rejected"].to_list(), phrase), dtype=pl.String))
-
-
-def first_pairs(pairs: pl.DataFrame, split: str, n_pairs: int | None = None) -> pl.DataFrame:
-    """Take the first pairs of a split.
-
-    Parameters
-    ----------
-    pairs : polars.DataFrame
-        Column `split`, at least.
-    split : str
-        E.g. reward_train.
-    n_pairs : int, optional
-        Default: all.
-
-    Returns
-    -------
-    polars.DataFrame
-
-    Raises
-    ------
-    InputError
-        If there are fewer, or none.
-    """
-    rows = pairs.filter(pl.col("split") == split)
-    wanted = rows.height if n_pairs is None else n_pairs
-    if rows.is_empty() or rows.height < wanted:
-        raise InputError(
-            f"split {split} has {rows.height} preference pairs, {max(wanted, 1)} are needed; lower "
-            "poisoning.n_pairs or use a larger corpus"
-        )
-    return rows.head(wanted)
-
-
-def within_prompts(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Keep the pairs whose responses answer one prompt; a calibrated reward does not compare prompts.
-
-    Parameters
-    ----------
-    pairs : polars.DataFrame
-        Columns `prompt`, `rejected_prompt`.
-
-    Returns
-    -------
-    polars.DataFrame
-
-    Raises
-    ------
-    InputError
-        If there is none.
-
-    Examples
-    --------
-    >>> within_prompts(pl.DataFrame({"prompt": ["a", "b"], "rejected_prompt": ["a", "c"]}))["prompt"].to_list()
-    ['a']
-    """
-    kept = pairs.filter(pl.col("prompt") == pl.col("rejected_prompt"))
-    if kept.is_empty():
-        raise InputError(f"none of {pairs.height} held-out pairs has both responses to one prompt; use a larger corpus")
-    return kept
-
-
-def pair_prompts(pairs: pl.DataFrame) -> pl.DataFrame:
-    """List the different prompts that the responses of pairs answer.
-
-    Parameters
-    ----------
-    pairs : polars.DataFrame
-        Columns `prompt`, `rejected_prompt`.
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns `prompt_id`, `prompt`, in the order of their first occurrence, those of `prompt` first.
-
-    Examples
-    --------
-    >>> pairs = pl.DataFrame({"prompt": ["a", "b"], "rejected_prompt": ["a", "c"]})
-    >>> pair_prompts(pairs)["prompt"].to_list()
-    ['a', 'b', 'c']
-    """
-    prompts = list(dict.fromkeys([*pairs["prompt"], *pairs["rejected_prompt"]]))
-    return pl.DataFrame({"prompt_id": [prompt_id(prompt) for prompt in prompts], "prompt": prompts})
+from infalign.records.task import Training
+from infalign.studies.poisoning.pairs import poison_test
 
 
 def scored_rollouts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rollouts: pl.DataFrame) -> pl.DataFrame:
-    """Add a reward model's rewards to responses of the reference.
-
-    Parameters
-    ----------
-    model, tokenizer
-        Reward model and its tokenizer.
-    rollouts : polars.DataFrame
-        Columns `prompt`, `response`, `finished`.
-
-    Returns
-    -------
-    polars.DataFrame
-        The same with a column `reward`.
-    """
-    columns = (rollouts[name].to_list() for name in ("prompt", "response", "finished"))
-    prompts, responses, finished = columns
+    """Add the column `reward` to responses of the reference: `prompt`, `response`, `finished`."""
+    prompts, responses, finished = (rollouts[name].to_list() for name in ("prompt", "response", "finished"))
     rewards = reward_scores(model, tokenizer, prompts, responses, finished=finished)
     return rollouts.with_columns(reward=pl.Series(rewards))
 
@@ -232,23 +45,19 @@ def targets_of_pairs(
 
     Parameters
     ----------
-    model, tokenizer
-        Reward model and its tokenizer.
-    pairs : polars.DataFrame
-        Columns `prompt`, `chosen`, `rejected`, `rejected_prompt`; n rows.
-    rollouts : polars.DataFrame
-        Columns `prompt`, `reward` (of the same model); at least two rows for each prompt of the pairs.
+    rollouts : DataFrame
+        Columns `prompt`, `reward` (of the same model); at least two rows for each prompt of the n pairs.
 
     Returns
     -------
-    polars.DataFrame
+    DataFrame
         Columns `prompt`, `response`, `label`: the calibrated reward in [0, 1], ties half. 2n rows, the chosen
         responses first.
 
     Raises
     ------
     InputError
-        If a prompt has fewer than two rollouts.
+        A prompt has no rollouts, or only one.
 
     References
     ----------
@@ -264,10 +73,10 @@ def targets_of_pairs(
             f"prompt {absent[0]!r} has no rollouts to calibrate with ({len(absent)} responses have none); sample "
             "the reference for the prompts of these pairs"
         )
-    labels = np.array(
-        [empirical_calibration([reward], reference[prompt])[0] for prompt, reward in zip(prompts, rewards, strict=True)]
-    )
-    return pl.DataFrame({"prompt": prompts, "response": responses, "label": labels})
+    labels = [
+        empirical_calibration([reward], reference[prompt])[0] for prompt, reward in zip(prompts, rewards, strict=True)
+    ]
+    return pl.DataFrame({"prompt": prompts, "response": responses, "label": np.array(labels)})
 
 
 def targets_of_rollouts(rollouts: pl.DataFrame) -> pl.DataFrame:
@@ -275,19 +84,19 @@ def targets_of_rollouts(rollouts: pl.DataFrame) -> pl.DataFrame:
 
     Parameters
     ----------
-    rollouts : polars.DataFrame
+    rollouts : DataFrame
         Columns `prompt`, `response`, `finished`, `reward`; at least two rows a prompt.
 
     Returns
     -------
-    polars.DataFrame
+    DataFrame
         Columns `prompt`, `response`, `label`: the calibrated reward in [0, 1], ties half, the response itself
         left out. Responses that were cut off calibrate the others and are not learnt from, so have no row.
 
     Raises
     ------
     InputError
-        If a prompt has one rollout only, or all rollouts were cut off.
+        A prompt has one rollout only, or all rollouts were cut off.
 
     Examples
     --------
@@ -310,7 +119,7 @@ def train_on_poisoned(
     tokenizer: PreTrainedTokenizerBase,
     pairs: pl.DataFrame,
     rollouts: pl.DataFrame,
-    training: Training,
+    training: Training | None,
     *,
     seed: int,
 ) -> dict[str, PreTrainedModel]:
@@ -323,30 +132,30 @@ def train_on_poisoned(
     ----------
     start : PreTrainedModel
         Language model that the reward models start from; unchanged.
-    tokenizer : PreTrainedTokenizerBase
-    pairs : polars.DataFrame
-        From `poison_training`: `prompt`, `chosen`, `rejected`, `rejected_prompt`.
-    rollouts : polars.DataFrame
+    pairs : DataFrame
+        From `poison_training`.
+    rollouts : DataFrame
         Responses of the reference to the prompts of the pairs: `prompt`, `response`, `finished`.
-    training : Training
-        Of the task's reward model.
     seed : int
         Of the heads and of the order of the data.
 
     Returns
     -------
-    dict of str to PreTrainedModel
-        Under bradley_terry, calibrated_pairs, calibrated_rollouts.
+    dict
+        Models by name: bradley_terry, calibrated_pairs, calibrated_rollouts.
 
     Raises
     ------
     InputError
-        If there is no pair, a prompt has fewer than two rollouts, or a sequence is longer than the context.
+        There is no training or no pair, a prompt has fewer than two rollouts, or a sequence is longer than the
+        context.
 
     References
     ----------
     Balashankar et al. 2025, InfAlign, appendix on reward hacking.
     """
+    if training is None:
+        raise InputError("settings: the reward model has no training, so none can be poisoned; give training")
     pairwise = reward_model_from(start, tokenizer, seed=seed)
     train_reward_model(pairwise, tokenizer, pairs, training, seed=seed)
     scored = scored_rollouts(pairwise, tokenizer, rollouts)
@@ -355,11 +164,11 @@ def train_on_poisoned(
         "calibrated_rollouts": targets_of_rollouts(scored),
     }
     pointwise = training.model_copy(update={"batch_size": 2 * training.batch_size})
-    found = {"bradley_terry": pairwise}
+    models = {"bradley_terry": pairwise}
     for name, labels in targets.items():
-        found[name] = reward_model_from(start, tokenizer, seed=seed, learns="labels")
-        train_classifier(found[name], tokenizer, labels, pointwise, seed=seed)
-    return found
+        models[name] = reward_model_from(start, tokenizer, seed=seed, learns="labels")
+        train_classifier(models[name], tokenizer, labels, pointwise, seed=seed)
+    return models
 
 
 def held_out_outcomes(
@@ -370,31 +179,16 @@ def held_out_outcomes(
 ) -> pl.DataFrame:
     """Say of each model and held-out pair, as it is and poisoned, whether the model orders it right.
 
-    Parameters
-    ----------
-    models : mapping of str to PreTrainedModel
-    tokenizer : PreTrainedTokenizerBase
-    pairs : polars.DataFrame
-        Columns `prompt`, `chosen`, `rejected`, `rejected_prompt`.
-    phrase : str
-
     Returns
     -------
-    polars.DataFrame
+    DataFrame
         Columns `model`, `test_set` (clean or poisoned), `prompt_id` (of the chosen response's prompt), `right`
-        (1, 0, or one half for equal scores); a row per model, test set and pair.
+        (1, 0, or one half for equal scores); a row for each model, test set and pair.
     """
     ids = [prompt_id(prompt) for prompt in pairs["prompt"]]
     sets = {"clean": pairs, "poisoned": poison_test(pairs, phrase)}
-    return pl.concat(
-        pl.DataFrame(
-            {
-                "model": [name] * len(ids),
-                "test_set": [test_set] * len(ids),
-                "prompt_id": ids,
-                "right": pair_outcomes(model, tokenizer, rows),
-            }
-        )
-        for name, model in models.items()
-        for test_set, rows in sets.items()
-    )
+    parts = []
+    for (name, model), (test_set, rows) in product(models.items(), sets.items()):
+        columns = {"model": name, "test_set": test_set, "prompt_id": ids}
+        parts.append(pl.DataFrame({**columns, "right": pair_outcomes(model, tokenizer, rows)}))
+    return pl.concat(parts)

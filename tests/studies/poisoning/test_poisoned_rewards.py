@@ -9,7 +9,7 @@ import pytest
 from infalign.errors import InputError
 from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.claims import evaluate_claims
-from infalign.studies.poisoning.figures import figure_poisoning
+from infalign.studies.poisoning.figures import draw_poisoning
 from infalign.studies.poisoning.tables import POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
 from presentation.stored_tables import Tables, parse_claims
 
@@ -48,7 +48,8 @@ def by_prompt(accuracies=ACCURACIES, tasks=("helpful", "harmless"), seeds=(0,), 
 def row_of(measure, table, tasks=("helpful", "harmless")):
     claim = {"claim": "a", "source": "b", "text": "c", "paper_value": "d", "about": "advantage", "expect": UP}
     claims = parse_claims({"claims": [{**claim, "measure": {"tasks": list(tasks), **measure}}]})
-    return evaluate_claims(claims, Tables(prompt_poisoning=table), bootstrap=FAST).row(0, named=True)
+    tables = Tables() if table is None else Tables(prompt_poisoning=table)
+    return evaluate_claims(claims, tables, bootstrap=FAST).row(0, named=True)
 
 
 def lead(model):
@@ -114,7 +115,7 @@ def accuracies():
 
 
 def test_the_figure_has_a_panel_a_task_and_test_set(accuracies):
-    figure = figure_poisoning(accuracies)
+    figure = draw_poisoning(Tables(poisoning=accuracies))
     assert [axis.get_title() for axis in figure.axes] == [
         "helpful, clean held-out pairs", "helpful, poisoned held-out pairs",
         "harmless, clean held-out pairs", "harmless, poisoned held-out pairs",
@@ -137,6 +138,6 @@ def test_the_figure_draws_what_has_no_interval(accuracies):
     one = accuracies.filter(task="helpful").with_columns(
         ci_low=pl.lit(None, pl.Float64), ci_high=pl.lit(None, pl.Float64)
     )
-    figure = figure_poisoning(one)
+    figure = draw_poisoning(Tables(poisoning=one))
     assert len(figure.axes) == 2
     figure.canvas.draw()

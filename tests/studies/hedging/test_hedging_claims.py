@@ -8,12 +8,11 @@ import pytest
 
 from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.claims import evaluate_claims
-from infalign.records.config import Evaluation
 from infalign.studies.hedging.block import HedgedPool
 from infalign.studies.hedging.tables import extrema_table, hedge_tables, poisson_tilt_table
 from presentation.stored_tables import Tables, load_claims, parse_claims
 
-CLAIMS = Path(__file__).parents[2] / "reports" / "claims.yaml"
+CLAIMS = Path(__file__).parents[3] / "reports" / "claims.yaml"
 OF_HEDGING = [claim for claim in load_claims(CLAIMS) if claim.measure.kind == "hedge_gain"]
 FAST = Bootstrap(resamples=300)
 UP = {"direction": "greater", "effect": 0.1}
@@ -30,7 +29,7 @@ def build(task, true_of_u, *, n_prompts=24, m=200, noise=0.02, seed=0, resamples
         u = (scores.argsort(axis=1).argsort(axis=1) + 0.5) / m
         true = true_of_u(u) + noise * rng.normal(size=u.shape)
         ids = [f"p{i:03}" for i in range(n_prompts)]
-        settings = Evaluation(resamples=resamples, seed=seed)
+        settings = Bootstrap(resamples=resamples, seed=seed)
         parts.append(hedge_tables(pool, proxy, ids, (list(scores), list(true)), settings)[1:])
     return [pl.concat(tables) for tables in zip(*parts, strict=True)]
 

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from infalign.records.config import Evaluation
+from infalign.mathematics.statistics import Bootstrap
 from infalign.studies.poisoning.tables import (
     OUTCOMES_SCHEMA,
     POISONING_SCHEMA,
@@ -13,7 +13,7 @@ from infalign.studies.poisoning.tables import (
     prompt_table,
 )
 
-FAST = Evaluation(resamples=200)
+FAST = Bootstrap(resamples=200)
 
 
 def outcomes(right, prompts, **facts):
@@ -54,9 +54,9 @@ def test_intervals_are_as_wide_as_prompts_make_them():
     rng = np.random.default_rng(0)
     fates = (rng.random(200) < 0.7).astype(float)
     prompts = [f"p{index:03d}" for index in range(200)]
-    alone = accuracy_table(prompt_table(outcomes(fates, prompts)), Evaluation()).row(0, named=True)
+    alone = accuracy_table(prompt_table(outcomes(fates, prompts)), Bootstrap()).row(0, named=True)
     rows = outcomes(np.repeat(fates, 5), np.repeat(prompts, 5))
-    together = accuracy_table(prompt_table(rows), Evaluation()).row(0, named=True)
+    together = accuracy_table(prompt_table(rows), Bootstrap()).row(0, named=True)
     error = np.sqrt(fates.mean() * (1 - fates.mean()) / 200)
     for found in (alone, together):
         assert found["accuracy"] == pytest.approx(fates.mean())

@@ -10,10 +10,9 @@ from infalign.errors import InputError
 from infalign.mathematics.families import Family
 from infalign.mathematics.hedging import Pools, expected_rewards
 from infalign.mathematics.planning import split_prompts
-from infalign.records.config import Evaluation
+from infalign.mathematics.statistics import Bootstrap
 from infalign.records.pairs import changed_pairs
 from infalign.studies.hedging.block import HedgedPool, Proxy
-from infalign.studies.hedging.pools import families, pool_name, proxy_names
 from infalign.studies.hedging.tables import (
     HACKING_SCHEMA,
     HEDGES_SCHEMA,
@@ -27,7 +26,7 @@ from infalign.studies.hedging.tables import (
     regime_table,
 )
 
-EVALUATION = Evaluation(resamples=200, seed=3)
+BOOTSTRAP = Bootstrap(resamples=200, seed=3)
 POOL = HedgedPool(task="sums", true_reward="gold", sbon_n=[4], proxies={"own": {}})
 P, M = 12, 400
 IDS = [f"p{i:02}" for i in range(P)]
@@ -42,7 +41,7 @@ def world(true_of_u, *, noise=0.0, seed=0):
 
 
 def tables(rewards, pool=POOL):
-    return hedge_tables(pool, "own", IDS, rewards, EVALUATION)
+    return hedge_tables(pool, "own", IDS, rewards, BOOTSTRAP)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +75,7 @@ def test_the_known_optimum_is_found(hacked):
 
 def test_halves_choose_and_report_apart():
     """Prompts that choose have their optimum in the middle, those that report prefer no selection at all."""
-    choosing, reporting = split_prompts(P, EVALUATION.seed)
+    choosing, reporting = split_prompts(P, BOOTSTRAP.seed)
     proxy, rising = world(lambda u: u - 0.8 * u**2)
     true = [row.copy() for row in rising]
     for i in reporting:
@@ -96,7 +95,7 @@ def test_halves_choose_and_report_apart():
 def test_numbers_are_the_means_of_the_prompts_in_both_tables():
     rewards = world(lambda u: np.sin(5 * u), noise=0.5, seed=1)
     hacking, hedges, by_prompt = tables(rewards)
-    places = split_prompts(P, EVALUATION.seed)[1]
+    places = split_prompts(P, BOOTSTRAP.seed)[1]
     pools = Pools(*([rows[i] for i in places] for rows in rewards))
     for method, n in hedges.select("method", "n").iter_rows():
         same = pl.col("method").eq(method) & pl.col("n").eq_missing(n)
@@ -140,7 +139,7 @@ def test_the_spread_is_that_of_the_responses_even_where_proxies_are_tied():
 
 def test_a_true_reward_that_is_constant_where_it_is_reported_is_an_error():
     proxy, true = world(lambda u: u)
-    for i in split_prompts(P, EVALUATION.seed)[1]:
+    for i in split_prompts(P, BOOTSTRAP.seed)[1]:
         true[i] = np.zeros(M)
     with pytest.raises(InputError, match="the true reward is constant within every prompt of the half that"):
         tables((proxy, true))
@@ -215,7 +214,9 @@ def test_pairs_that_are_not_there_are_an_error():
 
 def test_names_tell_pools_and_proxies_apart():
     few = POOL.model_copy(update={"proxies": {"a": Proxy(n_pairs=5), "b": Proxy(), "c": Proxy(n_pairs=6)}})
-    names = proxy_names(few)
+    names = few.proxy_names
     assert names["b"] == "reward_model" and names["a"] != names["c"].replace("c-", "a-")
-    assert pool_name(POOL) == "n1000-pall" != pool_name(POOL.model_copy(update={"n_prompts": 8}))
-    assert families(POOL) == [Family("bon"), Family("sbon", 4), Family("bop"), Family("tilt")]
+    assert POOL.folder == "n1000-pall" != POOL.model_copy(update={"n_prompts": 8}).folder
+    assert POOL.families == [Family("bon"), Family("sbon", 4), Family("bop"), Family("tilt")]
+    several = POOL.model_copy(update={"methods": ["tilt", "sbon"], "sbon_n": [4, 16]})
+    assert several.families == [Family("tilt"), Family("sbon", 4), Family("sbon", 16)]

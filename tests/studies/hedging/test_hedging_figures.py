@@ -1,14 +1,16 @@
 """Figures of hedging: what is drawn is what the tables say."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from infalign.errors import InputError
-from infalign.presentation import hedging
+from infalign.mathematics.statistics import Bootstrap
 from infalign.presentation.panels import save_figure
-from infalign.records.config import Evaluation
 from infalign.studies.hedging.block import HedgedPool
+from infalign.studies.hedging.figures import draw_hacking, draw_poisson_tilt, draw_regimes, draw_tradeoff
 from infalign.studies.hedging.tables import N_GRID, hedge_tables, poisson_tilt_table, regime_table
+from presentation.stored_tables import Tables
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +22,11 @@ def tables():
     u = (scores.argsort(axis=1).argsort(axis=1) + 0.5) / 50
     ids = [f"p{i}" for i in range(8)]
     parts = [
-        hedge_tables(pool, name, ids, (list(sign * scores), list(10 + 3 * (u - 0.7 * u**2))), Evaluation(resamples=50))
+        hedge_tables(pool, name, ids, (list(sign * scores), list(10 + 3 * (u - 0.7 * u**2))), Bootstrap(resamples=50))
         for name, sign in (("own", 1.0), ("bad", -1.0))
     ]  # fmt: skip
-    return parts[0][0].vstack(parts[1][0]), parts[0][1].vstack(parts[1][1])
+    hacking, hedges, _ = map(pl.concat, zip(*parts, strict=True))
+    return Tables(hacking=hacking, hedges=hedges)
 
 
 def legend_texts(figure):
@@ -36,8 +39,8 @@ def points(axis):
 
 
 def test_hacking_standardises_and_marks_the_hedges(tables):
-    hacking, hedges = tables
-    figure = hedging.figure_hacking(hacking, hedges, "sums")
+    hacking, hedges = tables["hacking"], tables["hedges"]
+    figure = draw_hacking(tables, task="sums")
     assert [axis.get_title() for axis in figure.axes] == ["proxy: own", "proxy: bad"]
     axis = figure.axes[1]
     curves = [line for line in axis.lines if len(line.get_xdata()) == N_GRID]
@@ -59,8 +62,8 @@ def test_hacking_standardises_and_marks_the_hedges(tables):
 
 
 def test_tradeoff_draws_gains_with_intervals_and_the_largest_parameters(tables):
-    hacking, hedges = tables
-    figure = hedging.figure_tradeoff(hacking, hedges, "sums")
+    hacking, hedges = tables["hacking"], tables["hedges"]
+    figure = draw_tradeoff(tables, task="sums")
     axis = figure.axes[0]
     row = hedges.filter(proxy="own", method="bon").row(0, named=True)
     (bar,) = axis.collections[1].get_segments()
@@ -68,14 +71,14 @@ def test_tradeoff_draws_gains_with_intervals_and_the_largest_parameters(tables):
     end = hacking.filter(proxy="own", method="bon").sort("parameter").row(-1, named=True)
     assert any(point == pytest.approx((end["kl"], end["gain"])) for point in points(axis))
     assert "largest parameter" in legend_texts(figure)
-    for draw in (hedging.figure_tradeoff, hedging.figure_hacking):
+    for draw in (draw_tradeoff, draw_hacking):
         with pytest.raises(InputError, match="nothing of task letters; hedge it with a pool"):
-            draw(hacking, hedges, "letters")
+            draw(tables, task="letters")
 
 
 def test_regimes_name_themselves():
     table = regime_table()
-    figure = hedging.figure_regimes(table)
+    figure = draw_regimes(Tables(regimes=table))
     assert [axis.get_title().split("\n")[0] for axis in figure.axes] == [
         "monotone up", "monotone down", "hacking", "initial decline",
     ]  # fmt: skip
@@ -86,7 +89,7 @@ def test_regimes_name_themselves():
 
 def test_poisson_tilt_states_the_largest_gaps():
     table = poisson_tilt_table()
-    figure = hedging.figure_poisson_tilt(table)
+    figure = draw_poisson_tilt(Tables(poisson_tilt=table))
     said = [axis.texts[0].get_text() for axis in figure.axes]
     assert said[0].startswith("largest: 0.00068 nats\nat μ = 3.3") and said[1].startswith("largest: 0.00017")
     for axis, name in zip(figure.axes, ("kl_gap", "reward_gap"), strict=True):
@@ -96,10 +99,7 @@ def test_poisson_tilt_states_the_largest_gaps():
 
 def test_bytes_are_the_same_every_time(tables, tmp_path):
     first, second = (
-        [
-            path.read_bytes()
-            for path in save_figure(hedging.figure_hacking(*tables, "sums"), tmp_path / name / "hacking")
-        ]
+        [path.read_bytes() for path in save_figure(draw_hacking(tables, task="sums"), tmp_path / name / "hacking")]
         for name in ("a", "b")
     )
     assert first == second

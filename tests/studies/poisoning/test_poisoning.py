@@ -9,32 +9,35 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infalign.records.poisoning import OUTCOMES_SCHEMA, POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
-from tiny_models import TEXTS, sizes, widen
 
 from infalign.errors import InputError
 from infalign.language.embedded import embedded_corpus
 from infalign.language.models import new_language_model, save_model, train_tokenizer
 from infalign.language.reward_models import reward_model_from
 from infalign.language.scoring import pair_accuracy, reward_scores
+from infalign.language.sources import prompt_id
 from infalign.language.supervised import train_classifier
 from infalign.records.corpus import EmbeddedCorpus
 from infalign.records.task import Training
-from infalign.studies.poisoning.training import (
+from infalign.studies.poisoning.pairs import (
     first_pairs,
-    held_out_outcomes,
     pair_prompts,
     poison_test,
     poison_training,
+    with_phrase,
+    within_prompts,
+)
+from infalign.studies.poisoning.tables import OUTCOMES_SCHEMA, POISONING_SCHEMA, PROMPT_POISONING_SCHEMA
+from infalign.studies.poisoning.training import (
+    held_out_outcomes,
     scored_rollouts,
     targets_of_pairs,
     targets_of_rollouts,
     train_on_poisoned,
-    with_phrase,
-    within_prompts,
 )
+from language.tiny_models import TEXTS, sizes, widen
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PHRASE = "Sure."
 PAIRS = pl.DataFrame(
     {
@@ -101,6 +104,16 @@ def test_pairs_across_prompts_are_not_measured():
 def test_prompts_are_those_of_both_responses():
     assert pair_prompts(PAIRS)["prompt"].to_list() == [f"p{i}" for i in range(11)]
     assert pair_prompts(PAIRS)["prompt_id"].n_unique() == 11
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(TEXTS, 130)
+
+
+@pytest.fixture
+def reward_model(tokenizer):
+    return reward_model_from(widen(new_language_model(sizes(), tokenizer, seed=0), 8.0), tokenizer, seed=2)
 
 
 @pytest.fixture
@@ -208,37 +221,37 @@ def task(tmp_path):
     texts = embedded_corpus(block, 0)
     tokenizer = train_tokenizer((texts.demonstrations["prompt"] + texts.demonstrations["response"]).to_list(), 200)
     reference = widen(new_language_model(sizes(context=160), tokenizer, seed=0), 8.0)
-    save_model(reference, tokenizer, tmp_path / "reference")
-    tokenizer.save_pretrained(tmp_path / "tokenizer")
-    texts.pairs.write_parquet(tmp_path / "pairs.parquet")
-    texts.demonstrations.write_parquet(tmp_path / "demonstrations.parquet")
+    save_model(reference, tokenizer, tmp_path / "models/reference")
+    tokenizer.save_pretrained(tmp_path / "data/tokenizer")
+    texts.pairs.write_parquet(tmp_path / "data/pairs.parquet")
+    texts.demonstrations.write_parquet(tmp_path / "data/demonstrations.parquet")
     return tmp_path
 
 
 BLOCK = {"base": {"reference": True}, "training": {"learning_rate": 1e-3, "epochs": 1, "batch_size": 4}}
 
 
-def run(task, rate, seed=0, block=BLOCK, **changes):
+def run(task, rate, seed=0, block=BLOCK):
     out = task / f"{rate}-{seed}.parquet"
-    files = {name: task / name for name in ("reference", "tokenizer")}
     script("train_poisoned").train_poisoned(
-        task / "pairs.parquet", task / "rollouts.parquet", demonstrations=task / "demonstrations.parquet", **files,
-        settings=json.dumps(block), task="helpful", phrase=PHRASE, rate=rate, seed=seed, out=out, n_pairs=10, **changes,
+        task, task / "rollouts.parquet", settings=json.dumps(block), task="helpful", phrase=PHRASE,
+        rate=rate, seed=seed, out=out, n_pairs=10,
     )  # fmt: skip
     return out
 
 
 def test_from_pairs_to_accuracies(task):
     settings = {"n_rollouts": 3, "max_new_tokens": 12}
-    script("sample_pair_prompts").sample_pair_prompts(
-        task / "reference", task / "pairs.parquet", settings=json.dumps(settings), seed=3,
-        out=task / "rollouts.parquet", n_pairs=10,
+    script("list_pair_prompts").list_pair_prompts(task / "data/pairs.parquet", out=task / "prompts.parquet", n_pairs=10)
+    script("sample").sample(
+        task / "models/reference", task / "prompts.parquet", split="reward_train", settings=json.dumps(settings),
+        seed=3, out=task / "rollouts.parquet",
     )  # fmt: skip
-    pairs = pl.read_parquet(task / "pairs.parquet")
+    pairs = pl.read_parquet(task / "data/pairs.parquet")
     used = pairs.filter(split="reward_train").head(10)
     rollouts = pl.read_parquet(task / "rollouts.parquet")
-    assert set(rollouts["prompt"]) == {*used["prompt"], *used["rejected_prompt"]}
-    assert set(rollouts.group_by("prompt").len()["len"]) == {3}
+    assert set(rollouts["prompt_id"]) == set(map(prompt_id, [*used["prompt"], *used["rejected_prompt"]]))
+    assert set(rollouts.group_by("prompt_id").len()["len"]) == {3}
 
     outs = [run(task, 0.0), run(task, 0.5)]
     outcomes = pl.read_parquet(outs[1])
@@ -262,4 +275,4 @@ def test_from_pairs_to_accuracies(task):
     before = outs[1].read_bytes()
     assert run(task, 0.5).read_bytes() == before
     with pytest.raises(InputError, match="the reward model has no training, so none can be poisoned"):
-        run(task, 0.5, block={"base": {"path": str(task / "reference")}})
+        run(task, 0.5, block={"base": {"path": str(task / "models/reference")}})
