@@ -45,8 +45,7 @@ def score(
     """
     keys, made = read_table(responses, KEY, also=()), read_manifest(responses)
     stored = response_scores.response_table(responses, prompts)
-    block = parse_block(CorpusBlock, corpus)
-    scores = response_scores.score_table(stored, reward_model, judge, block, engine)
+    scores = response_scores.score_table(stored, reward_model, judge, parse_block(CorpusBlock, corpus), engine)
     if policy is not None and reference is not None:
         scores = scores.hstack(response_scores.policy_divergence(stored, policy, reference, temperature))
     facts: dict[str, object] = {"agreement": agreements(keys.hstack(scores.select(SCORERS)))}

@@ -12,7 +12,7 @@ from infalign.studies.bounds.mathematics import (
     best_of_n_log_probs,
     vbon_loose_bound,
     vbon_lower_bound,
-    vbon_objective,
+    vbon_value,
 )
 
 ROUNDING = 1e-9
@@ -68,7 +68,7 @@ def test_tiny_probabilities_keep_their_digits():
 def test_responses_that_the_reference_never_returns():
     assert best_of_n_log_probs([0.0, 1.0], [0.0, 1.0], 4).tolist() == [-np.inf, 0.0]
     assert best_of_n_log_probs([1.0, 0.0], [0.0, 1.0], 4).tolist() == [0.0, -np.inf]
-    assert vbon_objective([0.5, 0.5], [1.0, 0.0], [0.0, 1.0], 4) == -np.inf
+    assert vbon_value([0.5, 0.5], [1.0, 0.0], [0.0, 1.0], 4) == -np.inf
 
 
 @settings(deadline=None)
@@ -76,17 +76,17 @@ def test_responses_that_the_reference_never_returns():
 def test_objective_is_minus_the_divergence(world, n):
     policy, reference, rewards = world
     best = np.exp(best_of_n_log_probs(reference, rewards, n))
-    assert vbon_objective(policy, reference, rewards, n) <= ROUNDING
-    assert vbon_objective(best / best.sum(), reference, rewards, n) == pytest.approx(0, abs=1e-9)
+    assert vbon_value(policy, reference, rewards, n) <= ROUNDING
+    assert vbon_value(best / best.sum(), reference, rewards, n) == pytest.approx(0, abs=1e-9)
     if np.all(best[policy > 0] > 0):
         value = -divergence(policy, best)
-        assert vbon_objective(policy, reference, rewards, n) == pytest.approx(value, rel=1e-9, abs=1e-9)
+        assert vbon_value(policy, reference, rewards, n) == pytest.approx(value, rel=1e-9, abs=1e-9)
 
 
 @settings(deadline=None, max_examples=300)
 @given(worlds(), st.one_of(st.integers(1, 1000), st.floats(1, 20)))
 def test_both_bounds_are_below_the_objective(world, n):
-    exact, tight, loose = (f(*world, n) for f in (vbon_objective, vbon_lower_bound, vbon_loose_bound))
+    exact, tight, loose = (f(*world, n) for f in (vbon_value, vbon_lower_bound, vbon_loose_bound))
     assert exact - np.log(n) >= tight - ROUNDING * (1 + abs(tight)) or tight == -np.inf
     assert exact >= loose - ROUNDING * (1 + abs(loose)) or loose == -np.inf
 
@@ -115,14 +115,14 @@ def test_between_one_and_two_draws_the_loose_bound_can_be_the_tighter():
     assert tight == pytest.approx(0.2 * np.log(0.01) + np.log(0.99))
     assert loose == pytest.approx(0.12 * np.log(0.01) + 1.32 * np.log(0.99))
     assert tight < loose - 0.3
-    assert loose < vbon_objective(*world, n)
+    assert loose < vbon_value(*world, n)
 
 
 def test_the_bounds_are_minus_infinity_where_the_worst_is_possible():
     even = np.full(4, 0.25)
     assert vbon_lower_bound(even, REFERENCE, REWARDS, 2) == -np.inf
     assert vbon_loose_bound(even, REFERENCE, REWARDS, 2) == -np.inf
-    assert vbon_objective(even, REFERENCE, REWARDS, 2) > -2
+    assert vbon_value(even, REFERENCE, REWARDS, 2) > -2
 
 
 @settings(deadline=None)
@@ -130,16 +130,15 @@ def test_the_bounds_are_minus_infinity_where_the_worst_is_possible():
 def test_one_draw_is_the_reference(world):
     policy, reference, rewards = world
     expected = -divergence(policy, reference)
-    for function in (vbon_objective, vbon_lower_bound, vbon_loose_bound):
+    for function in (vbon_value, vbon_lower_bound, vbon_loose_bound):
         assert function(policy, reference, rewards, 1) == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    assert vbon_objective(policy, reference, rewards, 1 + 1e-9) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert vbon_value(policy, reference, rewards, 1 + 1e-9) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_with_many_draws_only_the_best_response_is_left():
     other = np.array([0.1, 0.0, 0.6, 0.3])
     exact = [
-        (vbon_objective(TOP, REFERENCE, REWARDS, n), vbon_objective(other, REFERENCE, REWARDS, n))
-        for n in (10, 100, 1000)
+        (vbon_value(TOP, REFERENCE, REWARDS, n), vbon_value(other, REFERENCE, REWARDS, n)) for n in (10, 100, 1000)
     ]
     assert exact[-1][0] == pytest.approx(0, abs=1e-12)
     assert exact[0][1] > exact[1][1] > exact[2][1]
@@ -207,7 +206,7 @@ def test_a_hundred_draws_are_not_a_strength_of_a_twentieth():
 @given(worlds(), st.integers(1, 100), st.sampled_from([np.exp, np.arctan, lambda r: r**3 - 7]))
 def test_only_the_order_of_rewards_counts(world, n, increasing):
     policy, reference, rewards = world
-    for function in (vbon_objective, vbon_lower_bound, vbon_loose_bound):
+    for function in (vbon_value, vbon_lower_bound, vbon_loose_bound):
         assert function(policy, reference, increasing(rewards), n) == function(policy, reference, rewards, n)
 
 
@@ -223,7 +222,7 @@ def test_only_the_order_of_rewards_counts(world, n, increasing):
         ([0.5, 0.5], [0.5, 0.5], [0.0, np.nan], 2, "rewards must be finite, got nan"),
     ],
 )
-@pytest.mark.parametrize("function", [vbon_objective, vbon_lower_bound, vbon_loose_bound])
+@pytest.mark.parametrize("function", [vbon_value, vbon_lower_bound, vbon_loose_bound])
 def test_worlds_that_cannot_be_used(function, policy, reference, rewards, n, message):
     with pytest.raises(InputError, match=message):
         function(policy, reference, rewards, n)

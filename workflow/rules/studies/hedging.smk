@@ -1,12 +1,12 @@
 """Hedging against reward hacking. The core's rules sample and score the pools, and train the proxies."""
 
-from infalign.studies.hedging.study import scores as pool_scores
+from infalign.studies.hedging.study import STUDY as HEDGING
 
 
 rule hedge_pools:
     input:
         config=rules.record_config.output,
-        scores=results(*pool_scores(CONFIG.hedging, CONFIG)),
+        scores=results(*HEDGING.scores(CONFIG.hedging, CONFIG)),
     output:
         hacking=f"{RUN}/hacking.parquet",
         hedges=f"{RUN}/hedges.parquet",

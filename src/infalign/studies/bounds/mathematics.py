@@ -61,7 +61,7 @@ def best_of_n_log_probs(reference: ArrayLike, rewards: ArrayLike, n: float) -> N
     return log_probs
 
 
-def vbon_objective(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: float) -> float:
+def vbon_value(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, n: float) -> float:
     """Return J = −KL(policy ‖ best-of-n of the reference).
 
     Parameters
@@ -89,7 +89,7 @@ def vbon_objective(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, 
 
     Examples
     --------
-    >>> round(vbon_objective([0.5, 0.5], [0.5, 0.5], [0.0, 1.0], 2), 6)  # best-of-2: ¼ and ¾
+    >>> round(vbon_value([0.5, 0.5], [0.5, 0.5], [0.0, 1.0], 2), 6)  # best-of-2: ¼ and ¾
     -0.143841
     """
     policy = _distribution(policy, "policy", np.shape(reference))
@@ -104,7 +104,7 @@ def vbon_lower_bound(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike
     Parameters
     ----------
     policy, reference, rewards, n
-        As in `vbon_objective`, whose errors it shares.
+        As in `vbon_value`, whose errors it shares.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def vbon_loose_bound(policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike
     Parameters
     ----------
     policy, reference, rewards, n
-        As in `vbon_objective`, whose errors it shares.
+        As in `vbon_value`, whose errors it shares.
 
     Returns
     -------

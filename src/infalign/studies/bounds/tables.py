@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from infalign.studies.bounds.mathematics import vbon_loose_bound, vbon_lower_bound, vbon_objective
+from infalign.studies.bounds.mathematics import vbon_loose_bound, vbon_lower_bound, vbon_value
 
 Array = NDArray[np.float64]
 World = tuple[Array, Array, Array]
@@ -48,7 +48,7 @@ def random_world(rng: np.random.Generator) -> World:
 
 def _bounds_row(n: float, worlds: list[World]) -> dict[str, float]:
     """The smallest slacks and the largest change at one N."""
-    functions = (vbon_objective, vbon_lower_bound, vbon_loose_bound)
+    functions = (vbon_value, vbon_lower_bound, vbon_loose_bound)
     objective, lower, loose = (np.array([f(*world, n) for world in worlds]) for f in functions)
     changes = [
         abs(f(policy, reference, rising(rewards), n) - f(policy, reference, rewards, n))

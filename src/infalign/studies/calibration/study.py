@@ -27,7 +27,7 @@ CAPTIONS = {
 }
 
 
-def responses(block: Calibration, config: Config) -> dict[str, ResponseSet]:
+def _responses(block: Calibration, config: Config) -> dict[str, ResponseSet]:
     return {
         f"{config.run}/calibration/{name}/samples": reference_responses(
             config, name, calibration_sampling(task, block), "calibration", split=conditions(task)[0].split
@@ -36,12 +36,12 @@ def responses(block: Calibration, config: Config) -> dict[str, ResponseSet]:
     }
 
 
-def scores(block: Calibration, config: Config) -> dict[str, ScoreSet]:
+def _scores(block: Calibration, config: Config) -> dict[str, ScoreSet]:
     folders = {name: f"{config.run}/calibration/{name}" for name in config.tasks}
     return {f"{folder}/scores": reward_and_judge(config, name, f"{folder}/samples") for name, folder in folders.items()}
 
 
-def figures(block: Calibration, config: Config) -> list[FigureEntry]:
+def _figures(block: Calibration, config: Config) -> list[FigureEntry]:
     return [
         FigureEntry(
             f"calibration_{varied}_{task}",
@@ -60,8 +60,8 @@ STUDY = Study(
     kind=Calibration | None,
     description="calibration from few rollouts and few anchors; default: not measured",
     problems=lambda block, config: calibration_problems(block, config.tasks, config.goals),
-    responses=responses,
-    scores=scores,
-    figures=figures,
+    responses=_responses,
+    scores=_scores,
+    figures=_figures,
     claims=(CalibrationDifference, CalibrationSaturation),
 )

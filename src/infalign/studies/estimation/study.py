@@ -23,19 +23,19 @@ CAPTIONS = {
 }
 
 
-def responses(block: Estimation, config: Config) -> dict[str, ResponseSet]:
+def _responses(block: Estimation, config: Config) -> dict[str, ResponseSet]:
     sampling = estimation_sampling(config.tasks[block.task], block)
     which = {"split": "evaluation", "n_prompts": block.n_prompts}
     key = f"{config.run}/estimation/samples"
     return {key: reference_responses(config, block.task, sampling, "estimation", **which)}
 
 
-def scores(block: Estimation, config: Config) -> dict[str, ScoreSet]:
+def _scores(block: Estimation, config: Config) -> dict[str, ScoreSet]:
     folder = f"{config.run}/estimation"
     return {f"{folder}/scores": reward_and_judge(config, block.task, f"{folder}/samples")}
 
 
-def figures(block: Estimation, config: Config) -> list[FigureEntry]:
+def _figures(block: Estimation, config: Config) -> list[FigureEntry]:
     return [
         FigureEntry(name, f"infalign.studies.estimation.figures:draw_{name}", (name,), caption)
         for name, caption in CAPTIONS.items()
@@ -47,8 +47,8 @@ STUDY = Study(
     kind=Estimation | None,
     description="default: not measured",
     problems=lambda block, config: estimation_problems(block, config.tasks),
-    responses=responses,
-    scores=scores,
-    figures=figures,
+    responses=_responses,
+    scores=_scores,
+    figures=_figures,
     claims=(RejectionRate,),
 )

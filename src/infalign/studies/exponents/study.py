@@ -19,7 +19,7 @@ CAPTION = (
 )
 
 
-def figures(block: Exponents, config: Config) -> list[FigureEntry]:
+def _figures(block: Exponents, config: Config) -> list[FigureEntry]:
     draw = "infalign.studies.exponents.figures:draw_exponents"
     return [FigureEntry("exponents", draw, TABLES, CAPTION.format(kl=block.kl))]
 
@@ -29,6 +29,6 @@ STUDY = Study(
     kind=Exponents | None,
     description="default: not computed",
     problems=lambda block, config: exponents_problems(block, config.evaluation.n, config.goals),
-    figures=figures,
+    figures=_figures,
     claims=(ExponentLead, ExponentGrowth),
 )

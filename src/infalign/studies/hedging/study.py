@@ -48,7 +48,7 @@ def _proxy_folder(config: Config, pool: HedgedPool, proxy: Proxy, path: str) -> 
     return shared(config, pool.task, f"{'models' if proxy.is_own else 'proxies'}/{path}")
 
 
-def responses(pools: list[HedgedPool], config: Config) -> dict[str, ResponseSet]:
+def _responses(pools: list[HedgedPool], config: Config) -> dict[str, ResponseSet]:
     sets = {}
     for pool in pools:
         sampling, prompts = pool_sampling(config.tasks[pool.task], pool), {"n_prompts": pool.n_prompts}
@@ -57,7 +57,7 @@ def responses(pools: list[HedgedPool], config: Config) -> dict[str, ResponseSet]
     return sets
 
 
-def scores(pools: list[HedgedPool], config: Config) -> dict[str, ScoreSet]:
+def _scores(pools: list[HedgedPool], config: Config) -> dict[str, ScoreSet]:
     sets = {}
     for pool in pools:
         samples = _pool_path(config, pool, "samples")
@@ -68,7 +68,7 @@ def scores(pools: list[HedgedPool], config: Config) -> dict[str, ScoreSet]:
     return sets
 
 
-def trainings(pools: list[HedgedPool], config: Config) -> dict[str, ModelTraining]:
+def _trainings(pools: list[HedgedPool], config: Config) -> dict[str, ModelTraining]:
     return {
         _proxy_folder(config, pool, proxy, path): ModelTraining(
             pool.task, proxy_model(config.tasks[pool.task], proxy), "reward", proxy.n_pairs, proxy.flipped
@@ -79,7 +79,7 @@ def trainings(pools: list[HedgedPool], config: Config) -> dict[str, ModelTrainin
     }
 
 
-def figures(pools: list[HedgedPool], config: Config) -> list[FigureEntry]:
+def _figures(pools: list[HedgedPool], config: Config) -> list[FigureEntry]:
     theory = [FigureEntry(name, f"{DRAW}:draw_{name}", (name,), CAPTIONS[name]) for name in ("regimes", "poisson_tilt")]
     return theory + [_task_figure(kind, pool.task) for pool in pools for kind in ("hacking", "tradeoff")]
 
@@ -95,9 +95,9 @@ STUDY = Study(
     default=[],
     description="default: nothing is hedged",
     problems=lambda pools, config: pools_problems(pools, config.tasks),
-    responses=responses,
-    scores=scores,
-    trainings=trainings,
-    figures=figures,
+    responses=_responses,
+    scores=_scores,
+    trainings=_trainings,
+    figures=_figures,
     claims=(HedgeGain, ExtremaSlack, PoissonGap),
 )

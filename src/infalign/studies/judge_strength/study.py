@@ -22,7 +22,7 @@ CAPTION = (
 )
 
 
-def trainings(block: JudgeStrength, config: Config) -> dict[str, ModelTraining]:
+def _trainings(block: JudgeStrength, config: Config) -> dict[str, ModelTraining]:
     return {
         shared(config, task, f"judges/{judge_folder(name, judge)}"): ModelTraining(task, judge.settings, judge.split)
         for task in block.tasks
@@ -30,7 +30,7 @@ def trainings(block: JudgeStrength, config: Config) -> dict[str, ModelTraining]:
     }
 
 
-def figures(block: JudgeStrength, config: Config) -> list[FigureEntry]:
+def _figures(block: JudgeStrength, config: Config) -> list[FigureEntry]:
     draw = "infalign.studies.judge_strength.figures:draw_judge_strength"
     read = ("judge_strength", "judge_policies")
     return [FigureEntry("judge_strength", draw, read, CAPTION.format(kl=MATCHED_KL))]
@@ -42,7 +42,7 @@ STUDY = Study(
     description="default: not run",
     problems=lambda block, config: judge_strength_problems(block, config.tasks),
     check=check_judges,
-    trainings=trainings,
-    figures=figures,
+    trainings=_trainings,
+    figures=_figures,
     claims=(JudgedDifference, JudgeExcess),
 )

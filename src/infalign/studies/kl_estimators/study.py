@@ -16,7 +16,7 @@ CAPTION = (
 )
 
 
-def figures(block: bool, config: Config) -> list[FigureEntry]:
+def _figures(block: bool, config: Config) -> list[FigureEntry]:
     draw = "infalign.studies.kl_estimators.figures:draw_kl_estimators"
     return [FigureEntry("kl_estimators", draw, ("kl_estimators",), CAPTION)]
 
@@ -26,5 +26,5 @@ STUDY = Study(
     kind=bool,
     default=False,
     description="whether three estimates of each policy's KL are compared",
-    figures=figures,
+    figures=_figures,
 )

@@ -30,7 +30,7 @@ AGREEMENT_CAPTION = (
 )
 
 
-def figures(block: LanguageJudge, config: Config) -> list[FigureEntry]:
+def _figures(block: LanguageJudge, config: Config) -> list[FigureEntry]:
     read = ("language_judge_metrics", "ideal", "verdicts")
     caption = JUDGE_CAPTION.format(asked=ASKED[block.trained is not None])
     return [
@@ -46,6 +46,6 @@ STUDY = Study(
     description="default: no language model is asked",
     problems=lambda block, config: judge_problems(block, config.tasks, config.goals),
     check=judged_policies,
-    figures=figures,
+    figures=_figures,
     claims=(PromptedDifference, JudgeKappa),
 )

@@ -19,7 +19,7 @@ CAPTION = (
 )
 
 
-def responses(block: Poisoning, config: Config) -> dict[str, ResponseSet]:
+def _responses(block: Poisoning, config: Config) -> dict[str, ResponseSet]:
     sets = {}
     for task in block.tasks:
         sampling = poisoning_sampling(config.tasks[task], block)
@@ -29,7 +29,7 @@ def responses(block: Poisoning, config: Config) -> dict[str, ResponseSet]:
     return sets
 
 
-def figures(block: Poisoning, config: Config) -> list[FigureEntry]:
+def _figures(block: Poisoning, config: Config) -> list[FigureEntry]:
     draw = "infalign.studies.poisoning.figures:draw_poisoning"
     return [FigureEntry("poisoning", draw, ("poisoning",), CAPTION.format(level=100 * config.evaluation.level))]
 
@@ -39,7 +39,7 @@ STUDY = Study(
     kind=Poisoning | None,
     description="default: not run",
     problems=lambda block, config: poisoning_problems(block, config.tasks),
-    responses=responses,
-    figures=figures,
+    responses=_responses,
+    figures=_figures,
     claims=(PoisonedLead, PoisonedDrop),
 )

@@ -19,11 +19,11 @@ CAPTION = (
 )
 
 
-def figures(block: None, config: Config) -> list[FigureEntry]:
+def _figures(block: None, config: Config) -> list[FigureEntry]:
     if not any(several_seeds(policies(config), task) for task in config.tasks):
         return []
     draw = "infalign.studies.seeds.figures:draw_seeds"
     return [FigureEntry("seeds", draw, ("seeds",), CAPTION.format(kl=MATCHED_KL))]
 
 
-STUDY = Study("seeds", figures=figures, claims=(EverySeed,))
+STUDY = Study("seeds", figures=_figures, claims=(EverySeed,))

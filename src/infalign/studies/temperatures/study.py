@@ -24,7 +24,7 @@ CAPTIONS = {
 }
 
 
-def figures(block: None, config: Config) -> list[FigureEntry]:
+def _figures(block: None, config: Config) -> list[FigureEntry]:
     entries = []
     if any(len(conditions(task)) > 1 for task in config.tasks.values()):
         draw, caption = f"{DRAW}:draw_temperatures", CAPTIONS["temperatures"]
@@ -35,4 +35,4 @@ def figures(block: None, config: Config) -> list[FigureEntry]:
     return entries
 
 
-STUDY = Study("temperatures", figures=figures, claims=(TemperatureDifference, TemperatureDrop))
+STUDY = Study("temperatures", figures=_figures, claims=(TemperatureDifference, TemperatureDrop))
