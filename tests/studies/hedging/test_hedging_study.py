@@ -11,7 +11,7 @@ from infalign.mathematics.procedures import PROCEDURES
 from infalign.records.responses import ModelTraining, ScoreSet
 from infalign.studies.hedging.block import PAPER_METHODS, HedgedMethod
 from infalign.studies.hedging.figures import series_name
-from infalign.studies.hedging.study import STUDY, responses, scores, trainings
+from infalign.studies.hedging.study import STUDY
 
 HELPFUL, SUMS, CHOICE = (
     f"tasks/{folder}" for folder in ("helpful-c75008e6", "arithmetic-e821ca89", "multiple_choice-e83501e2")
@@ -25,7 +25,7 @@ def config():
 
 
 def test_every_pool_has_a_thousand_responses_of_the_reference_to_64_prompts(config):
-    sets = responses(config.hedging, config)
+    sets = STUDY.responses(config.hedging, config)
     assert list(sets) == [f"{folder}/pools/n1000-p64/samples" for folder in (HELPFUL, SUMS, CHOICE)]
     for (path, entry), folder in zip(sets.items(), (HELPFUL, SUMS, CHOICE), strict=True):
         assert (entry.model, entry.prompts) == (
@@ -46,7 +46,7 @@ def test_each_proxy_scores_its_pool_beside_the_judge(config):
     for folder in (SUMS, CHOICE):
         models[f"{folder}/pools/n1000-p64/reward_model"] = f"{folder}/models/reward_model"
         models[f"{folder}/pools/n1000-p64/small-cc10a910"] = f"{folder}/proxies/small-cc10a910"
-    sets = scores(config.hedging, config)
+    sets = STUDY.scores(config.hedging, config)
     assert {path: entry.reward_model for path, entry in sets.items()} == models
     for path, entry in sets.items():
         folder, pool = path.split("/pools/")
@@ -60,7 +60,7 @@ def test_each_proxy_scores_its_pool_beside_the_judge(config):
 
 
 def test_proxies_are_trained_but_for_the_tasks_own_reward_model(config):
-    made, own = trainings(config.hedging, config), config.tasks["helpful"].reward_model
+    made, own = STUDY.trainings(config.hedging, config), config.tasks["helpful"].reward_model
     assert made.pop(f"{HELPFUL}/proxies/flipped-8ae832b2") == ModelTraining("helpful", own, "reward", None, 0.25)
     assert made.pop(f"{HELPFUL}/proxies/few-ee1296d0") == ModelTraining("helpful", own, "reward", 1000, None)
     assert list(made) == [f"{folder}/proxies/small-cc10a910" for folder in (SUMS, CHOICE)]

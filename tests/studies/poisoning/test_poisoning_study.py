@@ -7,7 +7,7 @@ import yaml
 
 from infalign.catalogue import parse_config
 from infalign.records.responses import ResponseSet
-from infalign.studies.poisoning.study import STUDY, responses
+from infalign.studies.poisoning.study import STUDY
 from infalign.studies.poisoning.tables import poisoned_runs
 
 FOLDERS = {"helpful": "tasks/helpful-c75008e6", "harmless": "tasks/harmless-361a11db"}
@@ -20,7 +20,7 @@ def values():
 
 def test_the_reference_answers_the_prompts_of_the_poisoned_pairs(values):
     config = parse_config(values)
-    sets = responses(config.poisoning, config)
+    sets = STUDY.responses(config.poisoning, config)
     assert list(sets) == [f"hedging/poisoning/rollouts/{task}" for task in FOLDERS]
     for (task, folder), entry in zip(FOLDERS.items(), sets.values(), strict=True):
         sampling = config.tasks[task].rollouts.model_copy(update={"n_rollouts": 8})
