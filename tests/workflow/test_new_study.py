@@ -33,7 +33,7 @@ def test_a_new_study_runs_its_own_jobs_alone(project):
     project.edit_config(lambda values: values.update(lengths=True))
     planned = project.planned()
     assert planned["lengths"] == 1
-    assert not {"sample", "score", "train_policy", "evaluate"} & set(planned)
+    assert not {"sample", "score", "train_policy"} & set(planned)
     project.snakemake("--cores", "2", "results/smoke/figures/lengths.svg")
     table = pl.read_parquet(project.folder / "results" / "smoke" / "lengths.parquet")
     assert table["mean_length"].min() > 0 and table.height == 4

@@ -42,4 +42,4 @@ def test_an_edit_of_a_study_draws_no_other_figure(project):
 
 def test_the_catalogue_is_read_when_a_run_is_planned_and_by_the_claims_alone():
     scripts = [path.name for path in (ROOT / "scripts").glob("*.py") if "infalign.catalogue" in path.read_text()]
-    assert sorted(scripts) == ["judge_claims.py", "write_schema.py"]
+    assert sorted(scripts) == ["estimate_costs.py", "judge_claims.py", "write_schema.py"]
